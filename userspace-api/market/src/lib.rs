@@ -1,0 +1,1 @@
+//! A market in one TOML file: assets, instruments, accounts, sessions and their keys.

@@ -1,0 +1,1 @@
+//! MQ1: reading the shard record ring, from another process, without a gap.

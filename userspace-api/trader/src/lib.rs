@@ -1,0 +1,1 @@
+//! Client SDK: sessions, signed packets, resend, gap handling and acks over UDP.
