@@ -1,0 +1,34 @@
+//! What a loop needs to know about where it runs.
+//!
+//! The kernel's verifier follows a counter that starts at a literal value by value and stops
+//! converging; it does converge when the counter starts at a zero that it cannot see through and
+//! the loop asks `can_loop` each time round. Natively both cost nothing.
+
+/// The two hooks of every loop in this crate.
+pub trait Loops {
+    /// Zero, in a way the verifier does not know: a volatile load of a word that holds 0.
+    fn zero() -> u32;
+    /// Whether the loop may go round once more. `false` is a fault: see [`Interrupted`].
+    fn go() -> bool;
+}
+
+/// [`Loops`] outside the kernel: a plain zero and always on.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Native;
+
+impl Loops for Native {
+    #[inline(always)]
+    fn zero() -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    fn go() -> bool {
+        true
+    }
+}
+
+/// A loop was left through [`Loops::go`] and not at its own bound. The result would depend on
+/// time, so there is none; the caller stops its shard with a fault.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Interrupted;
