@@ -1,0 +1,66 @@
+//! Bounds of what one command, one packet and one run may do. They are the same in every ring, so that a
+//! budget can never make two rings differ (RULES 2, 9, 21).
+
+/// Most fills one command, or one continuation step, may cause. A command that reaches it goes on as a
+/// continuation. Below 256 ordinary sweeps would be cut; above it the worst case of a run grows.
+pub const FILLS_MAX: u32 = 256;
+
+/// Most orders one step of a mass cancel visits (cancelled or passed over by its filter).
+pub const CANCELS_MAX: u32 = 64;
+
+/// Most fills and mass-cancelled orders one packet may cause over all its messages. A message that could pass it is
+/// taken and rejected with [`Reason::PacketFills`](crate::Reason::PacketFills).
+pub const PACKET_WORK_MAX: u32 = 1024;
+
+/// Most continuation steps taken at the start of one run.
+pub const STEPS_MAX: u32 = 4;
+
+/// Most price levels a fill-or-kill order may look at to learn whether it can be filled.
+pub const FOK_LEVELS_MAX: u32 = 256;
+
+/// Orders in one bucket of the overflow table of client references (RULES 16): one cache line of slots.
+pub const BUCKET_LEN: u32 = 16;
+
+/// Bytes of one slot of the record ring.
+pub const SLOT_LEN: usize = 64;
+
+/// Slots of the largest command with its events: the command, [`FILLS_MAX`] fills, and the replace, rest or removal
+/// beside them.
+pub const COMMAND_SLOTS_MAX: u32 = 2 + FILLS_MAX + 4;
+
+/// Slots that a packet may take at the most: each message's command and two further events, and the packet's work.
+pub const PACKET_SLOTS_MAX: u64 =
+    (ring0_wire::COUNT_MAX as u64) * (2 + 2) + PACKET_WORK_MAX as u64;
+
+/// Slots that one continuation step may take at the most.
+pub const STEP_SLOTS_MAX: u64 = COMMAND_SLOTS_MAX as u64;
+
+/// Amounts stay below this, so that sums and signed differences of two are exact (RULES 18).
+pub const AMOUNT_MAX: u64 = (1 << 63) - 1;
+
+/// Fee rates are parts of this.
+pub const PPM: u64 = 1_000_000;
+
+/// Highest taker fee that a listing may ask: ten per cent.
+pub const FEE_PPM_MAX: u32 = 100_000;
+
+/// Smallest and largest answer window of a session, as powers of two (RULES 10).
+pub const ANSWERS_LOG2: core::ops::RangeInclusive<u8> = 7..=16;
+
+/// Smallest and largest reference window of a session, as powers of two.
+pub const REFERENCES_LOG2: core::ops::RangeInclusive<u8> = 4..=24;
+
+const _: () = assert!(FILLS_MAX >= 256, "RULES 21");
+const _: () = assert!(CANCELS_MAX <= FILLS_MAX);
+const _: () = assert!(PACKET_WORK_MAX >= FILLS_MAX);
+/// The kernel lets a loop's frame run 65,535 times (RULES 2); all loops of one run together stay below it:
+/// payload words copied, hashed and answered, blocks, fills, levels, buckets and record slots.
+const _: () = assert!(
+    6 * 256
+        + 4 * 69
+        + PACKET_WORK_MAX as u64
+        + 68 * (FOK_LEVELS_MAX as u64 + 4 * BUCKET_LEN as u64)
+        + PACKET_SLOTS_MAX
+        + STEPS_MAX as u64 * 2 * STEP_SLOTS_MAX
+        < 65_535
+);

@@ -1,0 +1,193 @@
+//! Why a message was rejected or a packet was not taken: one number a cause, stable on the wire (`docs/wire.md#reasons`).
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal,)+) => {
+        /// The reason byte of an ack. Numbers never change their meaning.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[repr(u8)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name = $number,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of its number.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name,)+];
+
+            /// The name, as tools print it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Reason::$name => stringify!($name),)+
+                }
+            }
+
+            /// What the sender can do about it, for people.
+            #[must_use]
+            pub fn help(self) -> &'static str {
+                match self {
+                    $(Reason::$name => concat!($($doc),+),)+
+                }
+            }
+
+            /// The reason of a number in an ack, if it is one.
+            #[must_use]
+            pub fn from_number(number: u8) -> Option<Reason> {
+                match number {
+                    $($number => Some(Reason::$name),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Nothing went wrong.
+    None = 0,
+
+    // Not taken: nothing changed, the same packet may be sent again.
+    /// Not taken: a client sequence is missing before this packet; send from the expected one.
+    Hole = 1,
+    /// Not taken: the packet begins below and ends above the expected client sequence; send from the expected one.
+    Straddle = 2,
+    /// Not taken: another processor holds the shard; send the packet again.
+    Busy = 3,
+    /// Not taken: the record ring is full; only packets that reduce risk are taken from its last eighth.
+    RingFull = 4,
+    /// Not taken: over the session's message rate; wait and send again.
+    RateLimited = 5,
+    /// Not taken: the shard is halted, by its operator or by a fault.
+    Halted = 6,
+    /// Answered before, more than the session's window ago; the content is no longer stored.
+    Answered = 7,
+
+    // Taken and rejected: the session and its state.
+    /// The client reference is not above the last one of the session.
+    ReferenceNotRising = 16,
+    /// The session is killed: only cancels and reduces work until it is revived.
+    SessionKilled = 17,
+    /// The session's grant has expired: only cancels and reduces work.
+    SessionExpired = 18,
+    /// What the command names is frozen by a continuation that is not finished.
+    Continuing = 19,
+    /// The packet has caused its share of fills; send the rest in another packet.
+    PacketFills = 20,
+    /// The instruction is specified but not built in this version.
+    NotBuilt = 21,
+
+    // The instrument.
+    /// No instrument is listed under this locate.
+    UnknownInstrument = 32,
+    /// The stock field is neither spaces nor the instrument's symbol.
+    StockMismatch = 33,
+    /// The instrument is halted: only cancels and reduces work.
+    InstrumentHalted = 34,
+    /// The locate is not that of the order's instrument.
+    WrongInstrument = 35,
+
+    // The order's terms.
+    /// The price is not a whole number of ticks.
+    NotATick = 48,
+    /// The shares are not a whole number of lots.
+    NotALot = 49,
+    /// More lots than the instrument takes in one order.
+    OrderTooLarge = 50,
+    /// The price is outside the instrument's ladder.
+    OffLadder = 51,
+    /// The price is outside the instrument's price band.
+    PriceBand = 52,
+    /// Price times quantity is above the instrument's limit for one order.
+    NotionalTooLarge = 53,
+    /// The available balance does not cover the order with its highest fee.
+    Funds = 54,
+    /// The account's un-co-signed exposure could pass its limit; co-sign a batch first.
+    UnsettledLimit = 55,
+    /// The post-only order would have traded at entry.
+    WouldCross = 56,
+    /// The fill-or-kill order cannot be filled whole.
+    NotFillable = 57,
+    /// The fill-or-kill order would need to look at more price levels than a command may.
+    FokTooDeep = 58,
+
+    // Capacity.
+    /// The order pool is full.
+    BookFull = 64,
+    /// The price level pool is full.
+    LevelsFull = 65,
+    /// Too many older live orders of the session share this reference's place.
+    TooManyLive = 66,
+
+    // Orders named by a message.
+    /// No live order of the session has this reference.
+    UnknownOrder = 80,
+
+    // Fields that cannot be read; `docs/wire.md` says which values are legal.
+    /// Tracking has bits that are not defined.
+    BadFlags = 96,
+    /// Two instructions of the tracking field exclude each other.
+    FlagsConflict = 97,
+    /// The timestamp is not zero.
+    TimestampNotZero = 98,
+    /// Tracking is not zero where it must be.
+    TrackingNotZero = 99,
+    /// The side is neither `B` nor `S` (nor, in `M`, a space).
+    BadSide = 100,
+    /// The shares are zero.
+    SharesZero = 101,
+    /// The price is zero.
+    PriceZero = 102,
+    /// The client reference is zero or wider than 32 bits.
+    BadReference = 103,
+    /// The scope is neither `S` nor `A`.
+    BadScope = 104,
+    /// The kill byte is neither 0 nor 1.
+    BadKill = 105,
+    /// A reserved byte is not zero.
+    ReservedNotZero = 106,
+    /// The peg kind is not 0, `P` or `M`, or an offset stands without a peg.
+    BadPeg = 107,
+    /// A field of `O` is outside its range.
+    BadField = 108,
+
+    // Control commands.
+    /// The index is outside the capacity that the shard was made with.
+    IndexOutOfRange = 128,
+    /// The account is not open.
+    UnknownAccount = 129,
+    /// The account is open already.
+    AccountOpen = 130,
+    /// The amount is zero, or the venue's total would reach 2^63.
+    BadAmount = 131,
+    /// The instrument is listed already.
+    AlreadyListed = 132,
+    /// A listing parameter is zero or out of range, or the largest order could pass 2^63.
+    BadListing = 133,
+    /// The ladder pool has no room for this instrument.
+    LadderFull = 134,
+    /// The session is granted already; close it first.
+    SessionOpen = 135,
+    /// No such session is granted.
+    UnknownSession = 136,
+    /// A grant parameter is out of range.
+    BadGrant = 137,
+    /// The pools of answers or references have no room for this session.
+    WindowsFull = 138,
+    /// The session still has live orders; cancel them first.
+    OrdersLive = 139,
+    /// The control command is not known.
+    UnknownControl = 140,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_round() {
+        for &reason in Reason::ALL {
+            assert_eq!(Reason::from_number(reason as u8), Some(reason));
+            assert!(!reason.help().is_empty());
+        }
+        assert_eq!(Reason::from_number(255), None);
+    }
+}

@@ -1,0 +1,281 @@
+//! Records: what a shard writes down, in 64-byte slots: commands as they were taken, then their events (RULES 17).
+//!
+//! Little-endian, as the machine: ring, file and replay share one format. A record starts with [`Head`]; its `slots`
+//! say how long it is. Every record has a sequence number of its own; the ack of a message carries the sequence of its
+//! command record, which is also the id of the order it entered.
+//! Rule: `docs/matching.md#records`.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u16)]
+pub enum Kind {
+    /// [`Message`], a command of a client's packet; 2 slots.
+    Message = 1,
+    /// [`Step`], a continuation step; 1 slot.
+    Step = 2,
+    /// [`ControlRecord`]; 2 slots.
+    Control = 3,
+    /// [`Rested`].
+    Rested = 16,
+    /// [`Filled`].
+    Filled = 17,
+    /// [`Removed`].
+    Removed = 18,
+    /// [`Reduced`].
+    Reduced = 19,
+    /// [`Replaced`].
+    Replaced = 20,
+}
+
+impl Kind {
+    /// The kind of a number in a record's head.
+    #[must_use]
+    pub fn from_number(number: u16) -> Option<Kind> {
+        [
+            Kind::Message,
+            Kind::Step,
+            Kind::Control,
+            Kind::Rested,
+            Kind::Filled,
+            Kind::Removed,
+            Kind::Reduced,
+            Kind::Replaced,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u16 == number)
+    }
+}
+
+/// Why an order left without having been filled whole.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Removal {
+    /// Cancelled by a `D`, or by an `X` of all that was open.
+    User = b'U',
+    /// The remainder of an immediate-or-cancel or market order.
+    Ioc = b'I',
+    /// Cancelled by an `M`.
+    Mass = b'M',
+    /// Its session was killed.
+    Kill = b'K',
+    /// Its instrument was halted while it was sweeping.
+    Halted = b'H',
+}
+
+/// What became of a command: the result byte of its ack.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Outcome {
+    /// Done.
+    Accepted = b'A',
+    /// Refused for a reason; nothing changed.
+    Rejected = b'R',
+    /// Begun; continuation steps finish it.
+    Continues = b'C',
+    /// The packet was not taken.
+    NotTaken = b'N',
+    /// Answered too long ago to be answered again.
+    Answered = b'O',
+}
+
+macro_rules! records {
+    ($($(#[$doc:meta])+ $name:ident [$slots:literal] { $($(#[$field_doc:meta])+ $field:ident: $type:ty,)* })+) => {$(
+        $(#[$doc])+
+        #[derive(Clone, Copy, Debug, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq)]
+        #[repr(C)]
+        pub struct $name {
+            /// Kind, length, instrument and sequence.
+            pub head: Head,
+            $($(#[$field_doc])+ pub $field: $type,)*
+        }
+        const _: () = assert!(size_of::<$name>() == $slots * crate::limits::SLOT_LEN);
+    )+};
+}
+
+/// The first 16 bytes of every record.
+#[derive(Clone, Copy, Debug, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq)]
+#[repr(C)]
+pub struct Head {
+    /// One of [`Kind`].
+    pub kind: u16,
+    /// Length in 64-byte slots.
+    pub slots: u8,
+    /// In an event: `B` or `S`, the side of the order it is about (in [`Filled`]: of the taker). Else 0.
+    pub side: u8,
+    /// Locate of the instrument (index + 1), or 0 where the record is not about one. In a [`Message`]: the locate of
+    /// the message as sent (0 for the tag block).
+    pub locate: u32,
+    /// Sequence number of the record; the shard's first is 1, without gaps.
+    pub sequence: u64,
+}
+
+records! {
+    /// A message of a taken packet, whole, with what became of it.
+    Message [2] {
+        /// Venue time, nanoseconds.
+        time_ns: u64,
+        /// Session index.
+        session: u32,
+        /// Account index.
+        account: u32,
+        /// Client sequence.
+        client_sequence: u64,
+        /// Place in its packet, from 0.
+        index: u16,
+        /// Messages in its packet, the tag block counted.
+        count: u16,
+        /// Shares filled, taken off or replaced, or orders cancelled: the quantity of the ack.
+        quantity: u32,
+        /// One of [`Outcome`].
+        outcome: u8,
+        /// One of [`Reason`](crate::Reason).
+        reason: u8,
+        /// Length of the message in bytes.
+        length: u8,
+        /// Zero.
+        reserved: [u8; 5],
+        /// The message as it came, zero after its end. The tag of a `z` is written as zeros: it is a credential.
+        message: [u8; 56],
+        /// Under `durable`: where the answer goes (IPv4 address, UDP port, Ethernet address). Else zero.
+        reply_to: [u8; 16],
+    }
+
+    /// One step of a continuation.
+    Step [1] {
+        /// Venue time, nanoseconds.
+        time_ns: u64,
+        /// The order that sweeps on, or 0: a mass cancel.
+        order: u64,
+        /// Session whose order sweeps, or whose orders are cancelled.
+        session: u32,
+        /// Shares filled or orders cancelled in this step.
+        quantity: u32,
+        /// `Accepted` when this was the last step, else `Continues`.
+        outcome: u8,
+        /// Zero.
+        reserved: [u8; 23],
+    }
+
+    /// A control command with what became of it.
+    ControlRecord [2] {
+        /// Venue time, nanoseconds.
+        time_ns: u64,
+        /// One of [`ControlKind`](crate::control::ControlKind), or a number that is none and was rejected.
+        kind: u32,
+        /// One of [`Outcome`].
+        outcome: u8,
+        /// One of [`Reason`](crate::Reason).
+        reason: u8,
+        /// Zero.
+        reserved: [u8; 2],
+        /// As given.
+        body: [u64; crate::control::BODY_LEN / 8],
+    }
+
+    /// An order came to rest at the end of its price level.
+    Rested [1] {
+        /// Id.
+        order: u64,
+        /// Session index.
+        session: u32,
+        /// Account index.
+        account: u32,
+        /// Client reference.
+        reference: u32,
+        /// Price in ticks.
+        price: u32,
+        /// Lots open.
+        lots: u32,
+        /// Zero.
+        reserved: [u8; 20],
+    }
+
+    /// One fill. Its record sequence is the match number.
+    Filled [1] {
+        /// Resting order.
+        maker: u64,
+        /// Incoming order.
+        taker: u64,
+        /// Price in ticks, the maker's.
+        price: u32,
+        /// Lots.
+        lots: u32,
+        /// Account of the maker.
+        maker_account: u32,
+        /// Account of the taker.
+        taker_account: u32,
+        /// Fee of the maker in quote engine units, negative for a rebate.
+        maker_fee: i64,
+        /// Fee of the taker in quote engine units.
+        taker_fee: u64,
+    }
+
+    /// An order left the book, or its remainder never rested.
+    Removed [1] {
+        /// Id.
+        order: u64,
+        /// Session index.
+        session: u32,
+        /// Account index.
+        account: u32,
+        /// Client reference.
+        reference: u32,
+        /// Price in ticks.
+        price: u32,
+        /// Lots that were open.
+        lots: u32,
+        /// One of [`Removal`].
+        removal: u8,
+        /// 1 if it rested in the book, 0 if it did not.
+        rested: u8,
+        /// Zero.
+        reserved: [u8; 18],
+    }
+
+    /// A resting order lost some lots and kept its place.
+    Reduced [1] {
+        /// Id.
+        order: u64,
+        /// Session index.
+        session: u32,
+        /// Account index.
+        account: u32,
+        /// Client reference.
+        reference: u32,
+        /// Price in ticks.
+        price: u32,
+        /// Lots taken off.
+        lots: u32,
+        /// Lots left open, not zero.
+        open: u32,
+        /// Zero.
+        reserved: [u8; 16],
+    }
+
+    /// An order was replaced. Kept: same id, same place, fewer or equal lots, new client reference. Not kept: the old
+    /// order left the book, the new one comes in as a taker would and rests, fills or goes as the next events say.
+    Replaced [1] {
+        /// Id before.
+        order: u64,
+        /// Id after; the same when it kept its place.
+        new_order: u64,
+        /// Account index.
+        account: u32,
+        /// Session index.
+        session: u32,
+        /// New client reference.
+        reference: u32,
+        /// New price in ticks.
+        price: u32,
+        /// New lots open.
+        lots: u32,
+        /// Lots that were open before.
+        lots_before: u32,
+        /// 1: kept its place. 0: lost it.
+        kept: u8,
+        /// Zero.
+        reserved: [u8; 7],
+    }
+}
