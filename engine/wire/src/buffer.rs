@@ -7,6 +7,7 @@
 //! Cost: an access is one mask and one possibly unaligned load or store; no branch.
 #![allow(unsafe_code, reason = "the one place that turns an offset into memory")]
 
+use crate::MessageCells;
 use core::cell::Cell;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
@@ -167,6 +168,23 @@ impl Buffer {
         // SAFETY: in bounds as in `load`; the bytes lie in cells, so they may be written through
         // `&self`, and `T` has no padding that could leave a byte uninitialised.
         unsafe { self.byte(at).cast::<T>().write_unaligned(value) };
+    }
+}
+
+/// Zeroes a message, which is whole words of cells.
+///
+/// Volatile, because plain stores of zeros side by side become a call of `memset`, and the kernel
+/// has none: LLVM expands no `memset` for BPF when it expands copies in order, as the linker asks.
+#[inline(always)]
+pub(crate) fn clear(message: &MessageCells) {
+    const MESSAGE_WORDS: usize = size_of::<MessageCells>() / 8;
+    const { assert!(align_of::<MessageCells>() == 8 && MESSAGE_WORDS * 8 == 56) };
+    // SAFETY: the same place seen as cells of words: equal size and alignment, every byte of both
+    // in a cell, every pattern valid for both.
+    let words = unsafe { &*(&raw const *message).cast::<[Cell<u64>; MESSAGE_WORDS]>() };
+    for word in words {
+        // SAFETY: the word is borrowed here, aligned, and in a cell.
+        unsafe { word.as_ptr().write_volatile(0) };
     }
 }
 

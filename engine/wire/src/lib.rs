@@ -30,7 +30,7 @@ pub mod outbound;
 pub mod shape;
 
 pub use buffer::{BUFFER, Buffer, WORDS};
-pub use inbound::{FieldError, parse};
+pub use inbound::{FieldError, echo, parse};
 pub use loops::{Interrupted, Loops, Native};
 pub use mac::{Check, Domain, Key};
 pub use message::{Flags, Message, MessageCells, SelfTrade, TimeInForce};

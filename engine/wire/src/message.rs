@@ -190,7 +190,7 @@ macro_rules! message {
             /// Sets every field to zero: old memory never shows in a shorter message.
             #[inline(always)]
             pub fn clear(&self) {
-                $(self.$field.set(<$type>::default());)*
+                crate::buffer::clear(self);
             }
 
             /// Every field.

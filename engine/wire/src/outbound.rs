@@ -58,11 +58,8 @@ const _: () = {
     assert!(offset_of!(AckWire, sequence) == 11);
 };
 
-/// An acknowledgement as numbers; also what a session's store of answers keeps (24 bytes).
-#[derive(
-    Clone, Copy, Debug, Default, Eq, FromBytes, Hash, Immutable, IntoBytes, KnownLayout, PartialEq,
-)]
-#[repr(C)]
+/// An acknowledgement as numbers.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Ack {
     /// Venue sequence, or the expected client sequence.
     pub sequence: u64,
@@ -74,8 +71,6 @@ pub struct Ack {
     pub result: u8,
     /// The engine's reason.
     pub reason: u8,
-    /// Always zero.
-    pub unused: [u8; 6],
 }
 
 /// Bytes of the answer to a packet of `messages` messages.
