@@ -1,1 +1,69 @@
 //! Loads, pins, adopts and removes Ring0's XDP program; the only crate that makes bpf calls.
+//!
+//! It knows the kernel and must not know orders: fresh memory is filled by the caller's `init`.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use xdp_loader::{LoadOptions, Object, load, open_pinned, unload};
+//!
+//! let object = Object::Path("ebpf/prebuilt/ring0.bpf.o".into());
+//! let mut options = LoadOptions::new(object, "veth0", Some("exchange"));
+//! options.layout_hash = 0x1234;
+//! let loaded = load(&options, &mut |fresh| {
+//!     fresh.arena[4096..4104].copy_from_slice(b"REGION01");
+//!     Ok(())
+//! })?;
+//! loaded.pinned.attach_peer_pass("veth1", None)?;
+//!
+//! // Any process, at any time afterwards:
+//! let pinned = open_pinned(&options.pin_root)?;
+//! let records = pinned.map_records()?;
+//! let mut answer = [0; 1500];
+//! let run = pinned.program()?.test_run(&[0; 64], &mut answer, 1)?;
+//! # let _ = (records, run);
+//! unload(&options.pin_root)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Invariants:
+//! - attached is only what is pinned, by a link, never by netlink: it outlives every process, and
+//!   `unload` finds all of it;
+//! - the book in memory is never lost by a load: what is pinned is adopted or refused by name;
+//! - a loader may be killed at any [`Step`]; the next load or unload repairs what it left.
+
+#![deny(unsafe_code)]
+
+mod error;
+#[expect(
+    unsafe_code,
+    reason = "one call into the module that owns the mappings"
+)]
+mod load;
+#[expect(unsafe_code, reason = "owns mapped memory")]
+mod memory;
+mod netns;
+mod object;
+mod pinned;
+mod pins;
+mod probe;
+mod status;
+#[expect(unsafe_code, reason = "makes the system calls")]
+mod sys;
+mod unload;
+
+pub use error::{Exit, LoaderError};
+pub use load::{
+    ARENA_ADDRESS, ARENA_BYTES_MAX, InitError, LoadOptions, LoadReport, Loaded, Mode, Step, load,
+};
+pub use memory::{
+    Arena, COMMAND_BYTES, CURSOR_BYTES, Commands, Cursors, Fresh, PAGE_BYTES, RECORD_BYTES,
+    RecordRing,
+};
+pub use object::Object;
+pub use pinned::{Counters, Keys, PeerPass, Pinned, Program, open_pinned};
+pub use pins::{PIN_PARENT, default_pin_root, ensure_bpffs, on_bpffs};
+pub use probe::{Capabilities, Feature, Probe, probe};
+pub use status::{MapStatus, ProgramStatus, Status, status};
+pub use sys::TestRun;
+pub use unload::{Unloaded, unload};

@@ -1,0 +1,238 @@
+//! Everything that can go wrong here, each in one line: what, and what to do.
+
+use std::{io, path::PathBuf};
+
+/// Exit codes of the `xdp-loader` command, the same for `load`, `unload` and `status`.
+///
+/// | code | meaning |
+/// |---|---|
+/// | 0 | done; for `status`: attached |
+/// | 1 | error |
+/// | 2 | usage |
+/// | 3 | not attached |
+/// | 4 | another program is on the interface |
+/// | 5 | a privilege is missing |
+/// | 6 | the kernel lacks a feature |
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done; for `status`: attached.
+    Ok = 0,
+    /// Any error without a code of its own.
+    Error = 1,
+    /// The command line or an option is wrong.
+    Usage = 2,
+    /// Nothing is attached.
+    NotAttached = 3,
+    /// Another program is on the interface.
+    Foreign = 4,
+    /// A privilege is missing.
+    NoPrivilege = 5,
+    /// The kernel lacks a feature.
+    KernelLacks = 6,
+}
+
+/// Why the loader did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoaderError {
+    /// A capability is missing.
+    #[error(
+        "missing {missing} to {doing}; run as root, or give the binary `setcap cap_bpf,cap_net_admin,cap_perfmon,cap_sys_admin+ep`"
+    )]
+    Privilege {
+        /// Capabilities by name.
+        missing: String,
+        /// What they are needed for.
+        doing: &'static str,
+    },
+    /// The kernel cannot do what the program needs.
+    #[error(
+        "this kernel ({kernel}) has no {feature}: {detail}; Linux 6.12 has it, the `udp` ring works without"
+    )]
+    KernelLacks {
+        /// Arena or `may_goto`.
+        feature: &'static str,
+        /// Release of the running kernel.
+        kernel: String,
+        /// What the kernel answered.
+        detail: String,
+    },
+    /// There is no bpf file system where the pins should go.
+    #[error(
+        "{path} is not on a bpf file system; `mount -t bpf bpf /sys/fs/bpf`, or `--mount-bpffs`"
+    )]
+    NoBpffs {
+        /// The pin folder.
+        path: PathBuf,
+    },
+    /// Somebody else's program is attached.
+    #[error(
+        "{interface} already has XDP program {name} (id {id}); detach it (`ip link set dev {interface} xdp off`) or choose another interface"
+    )]
+    Foreign {
+        /// Interface asked for.
+        interface: String,
+        /// Kernel id of the program.
+        id: u32,
+        /// Name of the program.
+        name: String,
+    },
+    /// The driver has no native XDP, or not now.
+    #[error(
+        "driver of {interface} refused native XDP ({source}); `--mode skb` works anywhere, slower"
+    )]
+    NativeRefused {
+        /// Interface asked for.
+        interface: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The verifier said no.
+    #[error(
+        "the verifier refused program {program} ({source}); rebuild it with `cargo xtask ebpf`, the log ends:\n{log_tail}"
+    )]
+    Verifier {
+        /// Name of the program.
+        program: String,
+        /// The kernel's answer.
+        source: io::Error,
+        /// The last lines of the verifier's log.
+        log_tail: String,
+    },
+    /// Something else is mapped where the arena must be.
+    #[error(
+        "address {address:#x} is taken in this process; drop the other arena mapping first, or load with another arena address"
+    )]
+    ArenaTaken {
+        /// Where the arena must be mapped.
+        address: u64,
+    },
+    /// The arena cannot have this size.
+    #[error("arena size {bytes} is impossible: {why}; give a multiple of {page} up to {max}")]
+    ArenaSize {
+        /// Size asked for.
+        bytes: u64,
+        /// Which rule it breaks.
+        why: &'static str,
+        /// Page size.
+        page: u64,
+        /// Largest size.
+        max: u64,
+    },
+    /// What is pinned was made for something else.
+    #[error(
+        "pinned {what} is {pinned}, wanted {wanted}; `xdp-loader unload --pin-root {pin_root}` first (the book in memory is lost), or load with the pinned value"
+    )]
+    Mismatch {
+        /// Map and property.
+        what: String,
+        /// What is pinned.
+        pinned: String,
+        /// What was asked for.
+        wanted: String,
+        /// The pin folder.
+        pin_root: PathBuf,
+    },
+    /// A finished load lacks a pin, so somebody removed it.
+    #[error(
+        "pin {name} is missing in {pin_root}; `xdp-loader unload --pin-root {pin_root}`, then load again"
+    )]
+    PinMissing {
+        /// Name of the pin.
+        name: String,
+        /// The pin folder.
+        pin_root: PathBuf,
+    },
+    /// No finished load is pinned there.
+    #[error(
+        "nothing is loaded at {pin_root}; `xdp-loader load` first, or give the right --pin-root"
+    )]
+    NotLoaded {
+        /// The pin folder.
+        pin_root: PathBuf,
+    },
+    /// No such interface.
+    #[error("no interface {name} in {place}; there are: {known}")]
+    UnknownInterface {
+        /// Interface asked for.
+        name: String,
+        /// Which namespace.
+        place: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// No such network namespace.
+    #[error("no network namespace {name} ({source}); `ip netns add {name}`, there are: {known}")]
+    UnknownNetns {
+        /// Namespace asked for.
+        name: String,
+        /// Those that exist.
+        known: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The object file is not what the loader can use.
+    #[error("object {name}: {what}; build it with `cargo xtask ebpf`")]
+    Object {
+        /// Where it came from.
+        name: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// An option has an impossible value.
+    #[error("{option} is {value}; {rule}")]
+    Option {
+        /// Name of the option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// The caller could not initialise fresh memory.
+    #[error(
+        "fresh memory could not be initialised: {source}; nothing was attached, mend the cause and load again"
+    )]
+    Init {
+        /// The caller's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A call that should work did not.
+    #[error("{doing} failed: {source}; {cure}")]
+    Call {
+        /// What was tried.
+        doing: String,
+        /// The system's answer.
+        source: io::Error,
+        /// What to do.
+        cure: &'static str,
+    },
+}
+
+impl LoaderError {
+    /// The exit code that a command ends with.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Privilege { .. } => Exit::NoPrivilege,
+            Self::KernelLacks { .. } => Exit::KernelLacks,
+            Self::Foreign { .. } => Exit::Foreign,
+            Self::NotLoaded { .. } => Exit::NotAttached,
+            Self::ArenaSize { .. } | Self::Option { .. } => Exit::Usage,
+            _ => Exit::Error,
+        }
+    }
+
+    /// A failed call, or the missing privilege that made it fail.
+    pub(crate) fn call(
+        doing: impl Into<String>,
+        cure: &'static str,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Call {
+            doing,
+            source,
+            cure,
+        }
+    }
+}

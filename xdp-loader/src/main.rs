@@ -1,0 +1,314 @@
+//! The ops command: `load`, `unload`, `status`, `probe`.
+#![deny(unsafe_code)]
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{path::PathBuf, process::ExitCode};
+use xdp_loader::{
+    Exit, LoadOptions, LoaderError, Mode, Object, default_pin_root, ensure_bpffs, load, probe,
+    status, unload,
+};
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done; for status: attached
+  1  error
+  2  usage
+  3  not attached
+  4  another program is on the interface
+  5  a privilege is missing
+  6  the kernel lacks a feature";
+
+#[derive(Parser)]
+#[command(
+    name = "xdp-loader",
+    version,
+    about = "Loads, pins, adopts and removes Ring0's XDP program.",
+    after_help = EXIT_CODES
+)]
+struct Arguments {
+    /// Print one JSON object instead of text, errors included.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Attach the program, or replace the running one; memory that is pinned is adopted.
+    #[command(after_help = EXIT_CODES)]
+    Load(LoadArguments),
+    /// Detach and remove every pin. The book in memory is lost.
+    #[command(after_help = EXIT_CODES)]
+    Unload(Place),
+    /// Say what is loaded and attached.
+    #[command(after_help = EXIT_CODES)]
+    Status(Place),
+    /// Say whether this kernel and this user can run the kernel ring.
+    #[command(after_help = EXIT_CODES)]
+    Probe,
+}
+
+#[derive(Args)]
+struct Place {
+    /// Interface.
+    #[arg(long, short, required_unless_present = "pin_root")]
+    interface: Option<String>,
+    /// Network namespace of the interface, as `ip netns` names it.
+    #[arg(long)]
+    netns: Option<String>,
+    /// Folder of the pins [default: /sys/fs/bpf/ring0/v1/INTERFACE, with %NETNS in a namespace].
+    #[arg(long)]
+    pin_root: Option<PathBuf>,
+}
+
+impl Place {
+    fn pin_root(&self) -> PathBuf {
+        let interface = self.interface.as_deref().unwrap_or_default();
+        self.pin_root
+            .clone()
+            .unwrap_or_else(|| default_pin_root(interface, self.netns.as_deref()))
+    }
+}
+
+#[derive(Args)]
+struct LoadArguments {
+    /// Interface to attach to.
+    #[arg(long, short)]
+    interface: String,
+    /// Network namespace of the interface, as `ip netns` names it.
+    #[arg(long)]
+    netns: Option<String>,
+    /// Folder of the pins [default: /sys/fs/bpf/ring0/v1/INTERFACE, with %NETNS in a namespace].
+    #[arg(long)]
+    pin_root: Option<PathBuf>,
+    /// The program.
+    #[arg(
+        long,
+        env = "RING0_BPF_OBJECT",
+        default_value = "ebpf/prebuilt/ring0.bpf.o"
+    )]
+    object: PathBuf,
+    /// In the driver, or in the network stack.
+    #[arg(long, value_enum, default_value = "native")]
+    mode: ModeArgument,
+    /// Size of the arena, a multiple of 4096, at most 4294963200.
+    #[arg(long, default_value_t = 16 << 20)]
+    arena_bytes: u64,
+    /// Slots of the record ring, 64 bytes each, a power of two.
+    #[arg(long, default_value_t = 1 << 16)]
+    record_slots: u32,
+    /// Slots of the command ring, 128 bytes each, a power of two.
+    #[arg(long, default_value_t = 1 << 10)]
+    command_slots: u32,
+    /// Entries of the key map.
+    #[arg(long, default_value_t = 1 << 10)]
+    sessions_max: u32,
+    /// Identity of the memory layout, in hexadecimal.
+    #[arg(long, default_value = "0", value_parser = hexadecimal)]
+    layout_hash: u64,
+    /// Veth peer that gets the pass program it needs to receive answers: INTERFACE or
+    /// INTERFACE%NETNS.
+    #[arg(long)]
+    peer: Option<String>,
+    /// Mount /sys/fs/bpf if nothing is mounted there.
+    #[arg(long)]
+    mount_bpffs: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ModeArgument {
+    Native,
+    Skb,
+}
+
+fn hexadecimal(text: &str) -> Result<u64, std::num::ParseIntError> {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16)
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match &arguments.command {
+        Command::Load(options) => run_load(options, arguments.json),
+        Command::Unload(place) => run_unload(place, arguments.json),
+        Command::Status(place) => run_status(place, arguments.json),
+        Command::Probe => run_probe(arguments.json),
+    };
+    let exit = result.unwrap_or_else(|error| {
+        if arguments.json {
+            let exit = error.exit() as u8;
+            println!(
+                "{}",
+                serde_json::json!({"error": error.to_string(), "exit": exit})
+            );
+        } else {
+            eprintln!("xdp-loader: {error}");
+        }
+        error.exit()
+    });
+    ExitCode::from(exit as u8)
+}
+
+fn print_json(value: &impl serde::Serialize) {
+    let text = serde_json::to_string(value).expect("plain data is JSON");
+    println!("{text}");
+}
+
+fn run_load(arguments: &LoadArguments, json: bool) -> Result<Exit, LoaderError> {
+    let mut options = LoadOptions::new(
+        Object::Path(arguments.object.clone()),
+        &arguments.interface,
+        arguments.netns.as_deref(),
+    );
+    if let Some(pin_root) = &arguments.pin_root {
+        options.pin_root.clone_from(pin_root);
+    }
+    options.mode = match arguments.mode {
+        ModeArgument::Native => Mode::Native,
+        ModeArgument::Skb => Mode::Skb,
+    };
+    options.arena_bytes = arguments.arena_bytes;
+    options.record_slots = arguments.record_slots;
+    options.command_slots = arguments.command_slots;
+    options.sessions_max = arguments.sessions_max;
+    options.layout_hash = arguments.layout_hash;
+    if arguments.mount_bpffs {
+        ensure_bpffs()?;
+    }
+    // This command knows no orders: fresh memory stays zero until the daemon fills it.
+    let loaded = load(&options, &mut |_| Ok(()))?;
+    if let Some(peer) = &arguments.peer {
+        let (interface, netns) = match peer.split_once('%') {
+            Some((interface, netns)) => (interface, Some(netns)),
+            None => (peer.as_str(), None),
+        };
+        loaded.pinned.attach_peer_pass(interface, netns)?;
+    }
+    if json {
+        print_json(&loaded.report);
+    } else {
+        let report = &loaded.report;
+        println!(
+            "{} on {}: program {}, {} instructions verified in {:.1} ms, arena {} ({} MiB, {})",
+            if report.replaced {
+                "replaced"
+            } else {
+                "attached"
+            },
+            options.interface,
+            report.program_id,
+            report.verified_instructions,
+            report.load_ns as f64 / 1e6,
+            report.arena_id,
+            options.arena_bytes >> 20,
+            if report.adopted { "adopted" } else { "new" },
+        );
+    }
+    Ok(Exit::Ok)
+}
+
+fn run_unload(place: &Place, json: bool) -> Result<Exit, LoaderError> {
+    let unloaded = unload(&place.pin_root())?;
+    if json {
+        print_json(&unloaded);
+    } else {
+        println!(
+            "detached {} links, removed {} other pins",
+            unloaded.links, unloaded.pins
+        );
+    }
+    Ok(Exit::Ok)
+}
+
+fn run_status(place: &Place, json: bool) -> Result<Exit, LoaderError> {
+    let status = status(&place.pin_root())?;
+    if json {
+        print_json(&status);
+    } else {
+        let netns = status
+            .netns
+            .as_ref()
+            .map(|name| format!(" in {name}"))
+            .unwrap_or_default();
+        let state = if status.attached {
+            "attached"
+        } else {
+            "NOT attached"
+        };
+        println!("{}{netns}: {state}, {} mode", status.interface, status.mode);
+        if let Some(program) = &status.program {
+            println!(
+                "program {} ({}, tag {}): {} instructions, {} verified in {:.1} ms, {} bytes native",
+                program.name,
+                program.id,
+                program.tag,
+                program.instructions,
+                program.verified_instructions,
+                program.load_ns as f64 / 1e6,
+                program.native_bytes,
+            );
+        }
+        for map in &status.maps {
+            println!(
+                "map {:<9} id {:<6} {} x {} bytes",
+                map.name,
+                map.id,
+                map.entries_max,
+                if map.value_bytes == 0 {
+                    4096
+                } else {
+                    map.value_bytes
+                },
+            );
+        }
+        for (name, attached) in &status.peers {
+            println!(
+                "{name}: {}",
+                if *attached {
+                    "attached"
+                } else {
+                    "NOT attached"
+                }
+            );
+        }
+        println!(
+            "layout {:#018x}, pins in {}",
+            status.layout_hash,
+            status.pin_root.display()
+        );
+    }
+    Ok(if status.attached {
+        Exit::Ok
+    } else {
+        Exit::NotAttached
+    })
+}
+
+fn run_probe(json: bool) -> Result<Exit, LoaderError> {
+    let found = probe();
+    if json {
+        print_json(&found);
+    } else {
+        let say = |works: bool| if works { "yes" } else { "NO" };
+        println!("kernel {}", found.kernel);
+        println!("arena {} {}", say(found.arena.works), found.arena.detail);
+        println!(
+            "may_goto {} {}",
+            say(found.may_goto.works),
+            found.may_goto.detail
+        );
+        let missing = found.capabilities.missing();
+        let text = if missing.is_empty() {
+            "yes".to_owned()
+        } else {
+            format!("NO: {}", missing.join(", "))
+        };
+        println!("capabilities {text}");
+        println!("bpffs {}", say(found.bpffs));
+    }
+    match found.require() {
+        Ok(()) => Ok(Exit::Ok),
+        // With JSON the page above has said it; the exit code says it again.
+        Err(error) if json => Ok(error.exit()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,322 @@
+//! Memory shared with the program: one owned mapping per map, unmapped when dropped.
+//!
+//! Invariants: a mapping covers its whole map and lives as long as its owner; the program writes
+//! to it at any time, so no reference to plain bytes is ever given out, only raw pointers and
+//! atomic words. The one exception is [`crate::Fresh`], before anything is attached.
+
+use crate::error::LoaderError;
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Page size of every machine this runs on; the kernel's arena counts in it.
+pub const PAGE_BYTES: u64 = 4096;
+
+/// Bytes of a record slot.
+pub const RECORD_BYTES: usize = 64;
+
+/// Bytes of a cursor: one cache line a word, so that two writers never share one.
+pub const CURSOR_BYTES: usize = 64;
+
+/// Bytes of a command slot.
+pub const COMMAND_BYTES: usize = 128;
+
+#[derive(Debug)]
+struct Mapping {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: an address range of the process, not of a thread; all access goes through raw pointers
+// or atomics.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    fn new(map: impl AsFd, bytes: usize, writable: bool, address: Option<u64>) -> io::Result<Self> {
+        let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
+        let (hint, flags) = match address {
+            Some(address) => (
+                std::ptr::with_exposed_provenance_mut(address as usize),
+                libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE,
+            ),
+            None => (std::ptr::null_mut(), libc::MAP_SHARED),
+        };
+        let fd = map.as_fd().as_raw_fd();
+        // SAFETY: a new range chosen by the kernel, or one where it has found nothing (NOREPLACE).
+        let base = unsafe { libc::mmap(hint, bytes, protection, flags, fd, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base =
+            NonNull::new(base.cast::<u8>()).ok_or_else(|| io::Error::other("mapped at 0"))?;
+        Ok(Self { base, bytes })
+    }
+
+    /// The word at `offset_bytes`.
+    fn word(&self, offset_bytes: usize) -> &AtomicU64 {
+        assert!(
+            offset_bytes.is_multiple_of(8),
+            "words lie at multiples of eight"
+        );
+        assert!(
+            offset_bytes
+                .checked_add(8)
+                .is_some_and(|end| end <= self.bytes),
+            "a word lies inside of its mapping"
+        );
+        // SAFETY: inside of the mapping, as just checked.
+        let address = unsafe { self.base.as_ptr().add(offset_bytes) };
+        // SAFETY: aligned, mapped for as long as `self` lives, and shared through atomics only.
+        unsafe { AtomicU64::from_ptr(address.cast()) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: this range was mapped by `new` and belongs to `self` alone.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
+    }
+}
+
+/// The arena: all state of the matching core, at the one address that every process uses.
+///
+/// Writer: the attached program, at any time. A process may write only while the shard is
+/// `Halted`, or inside of the load's `init`.
+#[derive(Debug)]
+pub struct Arena(Mapping);
+
+impl Arena {
+    pub(crate) fn map(map: impl AsFd, bytes: u64, address: u64) -> Result<Self, LoaderError> {
+        Mapping::new(map, bytes as usize, true, Some(address))
+            .map(Self)
+            .map_err(|source| {
+                if source.raw_os_error() == Some(libc::EEXIST) {
+                    LoaderError::ArenaTaken { address }
+                } else {
+                    LoaderError::Call {
+                        doing: format!("mapping {bytes} bytes of arena at {address:#x}"),
+                        source,
+                        cure: "free some memory, or load with a smaller arena",
+                    }
+                }
+            })
+    }
+
+    /// First byte; the arena's offset 0.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.0.base.as_ptr()
+    }
+
+    /// Length in bytes, a multiple of [`PAGE_BYTES`].
+    pub fn len_bytes(&self) -> usize {
+        self.0.bytes
+    }
+
+    /// The word at `offset_bytes`, a multiple of eight inside of the arena.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn word(&self, offset_bytes: usize) -> &AtomicU64 {
+        self.0.word(offset_bytes)
+    }
+
+    /// Gives every page memory. A page that is not there reads zero in the program and drops what
+    /// it writes, silently.
+    pub(crate) fn touch(&self) {
+        for offset in (0..self.0.bytes).step_by(PAGE_BYTES as usize) {
+            // A write of nothing new; a read would do on 6.18, a write does everywhere.
+            self.0.word(offset).fetch_or(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The record ring, read-only. Writer: the program; it publishes through a cursor.
+#[derive(Debug)]
+pub struct RecordRing(Mapping);
+
+impl RecordRing {
+    pub(crate) fn map(map: impl AsFd, slots: u32) -> io::Result<Self> {
+        Mapping::new(map, whole_pages(slots, RECORD_BYTES), false, None).map(Self)
+    }
+
+    /// First byte of slot 0.
+    pub fn as_ptr(&self) -> *const u8 {
+        self.0.base.as_ptr()
+    }
+
+    /// Length in bytes.
+    pub fn len_bytes(&self) -> usize {
+        self.0.bytes
+    }
+
+    /// The word at `offset_bytes`, loaded with acquire order.
+    ///
+    /// # Panics
+    /// If the offset is not a multiple of eight inside of the ring.
+    pub fn load(&self, offset_bytes: usize) -> u64 {
+        self.0.word(offset_bytes).load(Ordering::Acquire)
+    }
+
+    /// A copy of slot `index`, word by word. Whether the program overwrote it meanwhile, only the
+    /// cursors can tell.
+    ///
+    /// # Panics
+    /// If the ring is shorter.
+    pub fn slot(&self, index: u32) -> [u8; RECORD_BYTES] {
+        let mut bytes = [0; RECORD_BYTES];
+        for (number, chunk) in bytes.chunks_exact_mut(8).enumerate() {
+            let word = self.0.word(index as usize * RECORD_BYTES + number * 8);
+            chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        bytes
+    }
+}
+
+/// The rings' cursors. Each word has one writer, the program or one consumer.
+#[derive(Debug)]
+pub struct Cursors(Mapping);
+
+impl Cursors {
+    pub(crate) fn map(map: impl AsFd, entries: u32) -> io::Result<Self> {
+        Mapping::new(map, whole_pages(entries, CURSOR_BYTES), true, None).map(Self)
+    }
+
+    /// First word of cursor `index`. The program's volatile store is a release on x86-64; pair it
+    /// with an acquire load.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn cursor(&self, index: usize) -> &AtomicU64 {
+        self.0.word(index * CURSOR_BYTES)
+    }
+
+    /// The word at `offset_bytes`, a multiple of eight.
+    ///
+    /// # Panics
+    /// If it lies outside of the map.
+    pub fn word(&self, offset_bytes: usize) -> &AtomicU64 {
+        self.0.word(offset_bytes)
+    }
+
+    /// First byte.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.0.base.as_ptr()
+    }
+
+    /// Length in bytes.
+    pub fn len_bytes(&self) -> usize {
+        self.0.bytes
+    }
+}
+
+/// The command ring. Writer: the daemon alone. Reader: the program.
+#[derive(Debug)]
+pub struct Commands(Mapping);
+
+impl Commands {
+    pub(crate) fn map(map: impl AsFd, slots: u32) -> io::Result<Self> {
+        Mapping::new(map, whole_pages(slots, COMMAND_BYTES), true, None).map(Self)
+    }
+
+    /// Writes slot `index`, its first word last and with release order, so that whoever sees the
+    /// first word sees the rest.
+    ///
+    /// # Panics
+    /// If the ring is shorter.
+    pub fn write(&mut self, index: u32, command: &[u8; COMMAND_BYTES]) {
+        let at = index as usize * COMMAND_BYTES;
+        for (number, chunk) in command.chunks_exact(8).enumerate().rev() {
+            let word = u64::from_ne_bytes(chunk.try_into().expect("chunks of eight"));
+            let order = if number == 0 {
+                Ordering::Release
+            } else {
+                Ordering::Relaxed
+            };
+            self.0.word(at + number * 8).store(word, order);
+        }
+    }
+
+    /// The word at `offset_bytes`, a multiple of eight.
+    ///
+    /// # Panics
+    /// If it lies outside of the ring.
+    pub fn word(&self, offset_bytes: usize) -> &AtomicU64 {
+        self.0.word(offset_bytes)
+    }
+
+    /// First byte of slot 0.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.0.base.as_ptr()
+    }
+
+    /// Length in bytes.
+    pub fn len_bytes(&self) -> usize {
+        self.0.bytes
+    }
+}
+
+/// Memory of a shard that is not attached to anything yet: nobody else writes.
+///
+/// All of it is zero when `init` gets it. What `init` leaves there is what the program finds.
+#[derive(Debug)]
+pub struct Fresh<'a> {
+    /// The whole arena, page 0 included.
+    pub arena: &'a mut [u8],
+    /// The record ring.
+    pub records: &'a mut [u8],
+    /// The cursors, [`CURSOR_BYTES`] each.
+    pub cursors: &'a mut [u8],
+    /// The command ring.
+    pub commands: &'a mut [u8],
+}
+
+/// The mappings behind a [`Fresh`].
+pub(crate) struct FreshMappings {
+    records: Mapping,
+    cursors: Mapping,
+    commands: Mapping,
+}
+
+impl FreshMappings {
+    /// Maps records, cursors and commands for writing; `entries` in this order.
+    pub(crate) fn map(maps: [(&impl AsFd, u32); 3]) -> io::Result<Self> {
+        let [records, cursors, commands] = maps;
+        let map = |(fd, entries): (_, u32), bytes| {
+            Mapping::new(fd, whole_pages(entries, bytes), true, None)
+        };
+        Ok(Self {
+            records: map(records, RECORD_BYTES)?,
+            cursors: map(cursors, CURSOR_BYTES)?,
+            commands: map(commands, COMMAND_BYTES)?,
+        })
+    }
+
+    /// The memory as bytes.
+    ///
+    /// # Safety
+    /// The load lock is held and nothing is attached: no program and no process writes to these
+    /// maps while the result lives.
+    pub(crate) unsafe fn fresh<'a>(&'a mut self, arena: &'a mut Arena) -> Fresh<'a> {
+        fn bytes(mapping: &mut Mapping) -> &mut [u8] {
+            // SAFETY: mapped, initialised (the kernel gives zeros) and, as the caller of `fresh`
+            // promises, written by nobody else.
+            unsafe { std::slice::from_raw_parts_mut(mapping.base.as_ptr(), mapping.bytes) }
+        }
+        Fresh {
+            arena: bytes(&mut arena.0),
+            records: bytes(&mut self.records),
+            cursors: bytes(&mut self.cursors),
+            commands: bytes(&mut self.commands),
+        }
+    }
+}
+
+/// Mappings are whole pages; the kernel zeroes what lies behind the last value.
+fn whole_pages(entries: u32, entry_bytes: usize) -> usize {
+    (entries as usize * entry_bytes).next_multiple_of(PAGE_BYTES as usize)
+}

@@ -1,0 +1,197 @@
+//! The object file: which maps it wants, and its one XDP program with the maps put in.
+
+use crate::{
+    error::LoaderError,
+    sys::{self, MapShape},
+};
+use aya_obj::{EbpfSectionKind, ProgramSection};
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::PathBuf,
+};
+
+/// Where the program comes from.
+#[derive(Clone, Debug)]
+pub enum Object {
+    /// A file.
+    Path(PathBuf),
+    /// The file's bytes, for a binary that carries its program.
+    Bytes(Cow<'static, [u8]>),
+}
+
+impl Object {
+    fn name(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Bytes(_) => "in memory".to_owned(),
+        }
+    }
+
+    fn read(&self) -> Result<Cow<'_, [u8]>, LoaderError> {
+        match self {
+            Self::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
+            Self::Path(path) => std::fs::read(path)
+                .map(Cow::Owned)
+                .map_err(|error| self.error(format!("cannot be read: {error}"))),
+        }
+    }
+
+    fn error(&self, what: impl Into<String>) -> LoaderError {
+        LoaderError::Object {
+            name: self.name(),
+            what: what.into(),
+        }
+    }
+}
+
+/// A parsed object.
+pub(crate) struct Parsed {
+    source: Object,
+    object: aya_obj::Object,
+    program: String,
+}
+
+impl Parsed {
+    /// Reads the object and finds its XDP program.
+    pub(crate) fn read(source: &Object) -> Result<Self, LoaderError> {
+        let bytes = source.read()?;
+        let object = aya_obj::Object::parse(&bytes)
+            .map_err(|error| source.error(format!("is not an eBPF object ({error})")))?;
+        let mut programs = object
+            .programs
+            .iter()
+            .filter(|(_, program)| matches!(program.section, ProgramSection::Xdp { .. }))
+            .map(|(name, _)| name.clone());
+        let program = match (programs.next(), programs.next()) {
+            (Some(one), None) => one,
+            (None, _) => return Err(source.error("has no program in section xdp")),
+            (Some(_), Some(_)) => return Err(source.error("has several XDP programs, wanted one")),
+        };
+        drop(programs);
+        for (name, map) in &object.maps {
+            if matches!(
+                map.section_kind(),
+                EbpfSectionKind::Data | EbpfSectionKind::Bss
+            ) {
+                return Err(source.error(format!(
+                    "has a mutable global ({name}), which no pin would keep; state belongs into the arena"
+                )));
+            }
+        }
+        Ok(Self {
+            source: source.clone(),
+            object,
+            program,
+        })
+    }
+
+    /// Shape of the map called `name`, as the object declares it.
+    pub(crate) fn map(&self, name: &str) -> Result<MapShape, LoaderError> {
+        let map = self
+            .object
+            .maps
+            .get(name)
+            .ok_or_else(|| self.source.error(format!("declares no map {name}")))?;
+        Ok(MapShape {
+            kind: map.map_type(),
+            key_bytes: map.key_size(),
+            value_bytes: map.value_size(),
+            entries_max: map.max_entries(),
+            flags: map.map_flags(),
+            extra: 0,
+        })
+    }
+
+    /// What is wrong with the object.
+    pub(crate) fn error(&self, what: impl Into<String>) -> LoaderError {
+        self.source.error(what)
+    }
+
+    /// Loads the program with `maps` in the places of their declarations. Constant tables become
+    /// frozen maps of their own, which live as long as the program.
+    pub(crate) fn load(&mut self, maps: &[(&str, &OwnedFd)]) -> Result<OwnedFd, LoaderError> {
+        let mut constants = Vec::new();
+        let mut bound = Vec::new();
+        for (name, map) in &self.object.maps {
+            if map.section_kind() == EbpfSectionKind::Rodata {
+                constants.push((name.clone(), constant_map(name, map)?));
+            } else if !maps.iter().any(|(known, _)| known == name) {
+                return Err(self.source.error(format!("declares an unknown map {name}")));
+            }
+        }
+        for (name, map) in &self.object.maps {
+            let own = constants
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, fd)| fd);
+            let given = maps
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, fd)| *fd);
+            if let Some(fd) = own.or(given) {
+                bound.push((name.clone(), fd.as_raw_fd(), map.clone()));
+            }
+        }
+        let text: HashSet<usize> = self
+            .object
+            .functions
+            .keys()
+            .map(|(section, _)| *section)
+            .collect();
+        let linked = self
+            .object
+            .relocate_maps(
+                bound
+                    .iter()
+                    .map(|(name, fd, map)| (name.as_str(), *fd, map)),
+                &text,
+            )
+            .and_then(|()| self.object.relocate_calls(&text));
+        linked.map_err(|error| self.source.error(format!("cannot be linked ({error})")))?;
+        let function = self
+            .object
+            .programs
+            .get(&self.program)
+            .and_then(|program| self.object.functions.get(&program.function_key()))
+            .ok_or_else(|| self.source.error("lost its program while linking"))?;
+        let code: Vec<u8> = function.instructions.iter().flat_map(bytes_of).collect();
+        sys::program_load(&self.program, &code).map_err(|refused| {
+            const TAIL_LINES: usize = 20;
+            let lines: Vec<&str> = refused.log.lines().collect();
+            LoaderError::Verifier {
+                program: self.program.clone(),
+                source: refused.source,
+                log_tail: lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"),
+            }
+        })
+    }
+}
+
+fn constant_map(name: &str, map: &aya_obj::Map) -> Result<OwnedFd, LoaderError> {
+    let cure = "report the object; its constants should fit in memory";
+    let shape = MapShape {
+        kind: map.map_type(),
+        key_bytes: map.key_size(),
+        value_bytes: map.value_size(),
+        entries_max: map.max_entries(),
+        flags: map.map_flags(),
+        extra: 0,
+    };
+    let call = |doing: &str| LoaderError::call(format!("{doing} the constants {name}"), cure);
+    let fd = sys::map_create(name, &shape).map_err(call("making a map for"))?;
+    if map.data().len() == shape.value_bytes as usize {
+        sys::map_update(fd.as_fd(), 0, map.data(), &shape).map_err(call("filling"))?;
+    }
+    sys::map_freeze(fd.as_fd()).map_err(call("freezing"))?;
+    Ok(fd)
+}
+
+/// An instruction as the kernel reads it.
+fn bytes_of(instruction: &aya_obj::generated::bpf_insn) -> [u8; 8] {
+    let [off_low, off_high] = instruction.off.to_le_bytes();
+    let [a, b, c, d] = instruction.imm.to_le_bytes();
+    let registers = instruction.dst_reg() | (instruction.src_reg() << 4);
+    [instruction.code, registers, off_low, off_high, a, b, c, d]
+}

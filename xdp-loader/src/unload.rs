@@ -1,0 +1,67 @@
+//! Unloading: links first, maps last, so that a death in between leaves something loadable.
+
+use crate::{
+    error::LoaderError,
+    load::Step,
+    pins::{Folder, LINK, Lock, MAPS, META, PEER_PREFIX, PROGRAM, PROGRAM_NEXT, on_bpffs},
+    sys::{self, Access},
+};
+use std::{os::fd::AsFd, path::Path};
+
+/// What an unload removed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize)]
+pub struct Unloaded {
+    /// Links detached, the program's and those of its peers.
+    pub links: u32,
+    /// Other pins removed.
+    pub pins: u32,
+}
+
+/// Detaches, removes every pin that a load made at `pin_root`, and the folder. The memory goes
+/// with the last process that has it mapped. Nothing there is fine: `links` and `pins` are zero.
+///
+/// # Errors
+/// A missing privilege, or pins in the folder that are not ours.
+pub fn unload(pin_root: &Path) -> Result<Unloaded, LoaderError> {
+    if !on_bpffs(pin_root) {
+        return Ok(Unloaded::default());
+    }
+    let _lock = Lock::take(pin_root)?;
+    remove_all(&Folder::new(pin_root))
+}
+
+/// As [`unload`], for who holds the lock.
+pub(crate) fn remove_all(folder: &Folder) -> Result<Unloaded, LoaderError> {
+    let unloaded = remove_pins(folder)?;
+    folder.remove_folder()?;
+    Ok(unloaded)
+}
+
+/// Removes the pins, in the order that keeps the promise of `pins.rs`: no finished `META` without
+/// all maps, no link without a finished `META`.
+pub(crate) fn remove_pins(folder: &Folder) -> Result<Unloaded, LoaderError> {
+    let mut unloaded = Unloaded::default();
+    let names = folder.names()?;
+    for name in names
+        .iter()
+        .filter(|name| *name == LINK || name.starts_with(PEER_PREFIX))
+    {
+        if let Some(link) = folder.open(name, Access::ReadWrite)? {
+            // Fails when the interface has gone, and then there is nothing to detach.
+            let _ = sys::link_detach(link.as_fd());
+        }
+        unloaded.links += u32::from(folder.remove(name)?);
+    }
+    Step::UnloadLinks.reached();
+    for name in [PROGRAM_NEXT, PROGRAM] {
+        unloaded.pins += u32::from(folder.remove(name)?);
+    }
+    Step::UnloadProgram.reached();
+    unloaded.pins += u32::from(folder.remove(META)?);
+    Step::UnloadMeta.reached();
+    for name in MAPS {
+        unloaded.pins += u32::from(folder.remove(name)?);
+    }
+    Step::UnloadMaps.reached();
+    Ok(unloaded)
+}
