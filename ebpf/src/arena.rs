@@ -4,6 +4,8 @@
 //! 4 GiB-aligned address, so an offset is an address. Behind the cast no bounds are checked: the
 //! kernel keeps guard pages around the arena, an access to a page that is not there reads zero.
 
+#![allow(dead_code, reason = "each program of this package uses a part")]
+
 use crate::map::ARENA;
 use core::arch::asm;
 

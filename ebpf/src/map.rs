@@ -62,8 +62,7 @@ impl MapDefinition {
 /// All state of the matching core: one flat memory of `max_entries` pages.
 #[unsafe(link_section = "maps")]
 #[unsafe(export_name = "ARENA")]
-pub static ARENA: MapDefinition =
-    MapDefinition::new(BPF_MAP_TYPE_ARENA, 0, 0, 16, BPF_F_MMAPABLE);
+pub static ARENA: MapDefinition = MapDefinition::new(BPF_MAP_TYPE_ARENA, 0, 0, 16, BPF_F_MMAPABLE);
 
 /// Record ring (MQ1): 64-byte slots. Writer: the program. Readers: consumers, by mapping.
 #[unsafe(link_section = "maps")]

@@ -1,14 +1,17 @@
-//! The kept object: `ebpf/prebuilt/ring0.bpf.o` with a page about where it came from.
+//! The kept objects: `ebpf/prebuilt/*.bpf.o` with a page about where they came from, `ring0.bpf.toml`.
 //!
-//! Who has no eBPF compiler runs the kept object. It carries a hash of every source that went into
+//! Who has no eBPF compiler runs the kept objects. The page carries a hash of every source that went into
 //! it and the versions of compiler and linker (RULES 32): same versions, same instructions.
 
 use crate::{
     compiler::Versions,
     object_rules,
-    program::{BuildError, Built, read},
+    program::{BuildError, Built, Object, PROGRAMS, read},
 };
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// Everything that decides the instructions, besides the tools.
 const SOURCES: [&str; 7] = [
@@ -26,10 +29,9 @@ const SOURCES: [&str; 7] = [
 struct Origin {
     /// BLAKE3 over the names and contents of [`SOURCES`].
     source_hash: String,
-    /// BLAKE3 of the object file.
-    object_hash: String,
-    #[serde(flatten)]
     versions: Versions,
+    /// BLAKE3 of each object file.
+    objects: BTreeMap<String, String>,
 }
 
 /// Result of a comparison with a new build.
@@ -42,8 +44,8 @@ pub(crate) enum Comparison {
     },
 }
 
-pub(crate) fn object_path(root: &Path) -> PathBuf {
-    root.join("ebpf/prebuilt/ring0.bpf.o")
+pub(crate) fn object_path(root: &Path, name: &str) -> PathBuf {
+    root.join(format!("ebpf/prebuilt/{name}.bpf.o"))
 }
 
 fn origin_path(root: &Path) -> PathBuf {
@@ -52,14 +54,17 @@ fn origin_path(root: &Path) -> PathBuf {
 
 /// Why the kept object does not belong to the sources, `None` if it does.
 pub(crate) fn staleness(root: &Path) -> Result<Option<String>, BuildError> {
-    if !object_path(root).is_file() || !origin_path(root).is_file() {
+    let paths = PROGRAMS.map(|name| (name, object_path(root, name)));
+    if !origin_path(root).is_file() || paths.iter().any(|(_, path)| !path.is_file()) {
         return Ok(Some("there is no kept object".to_owned()));
     }
     let origin = origin(root)?;
-    if origin.object_hash != hash(&read(&object_path(root))?) {
-        return Ok(Some(
-            "the kept object is not the one its page describes".to_owned(),
-        ));
+    for (name, path) in &paths {
+        if origin.objects.get(*name) != Some(&hash(&read(path)?)) {
+            return Ok(Some(format!(
+                "the kept {name} is not the one its page describes"
+            )));
+        }
     }
     if origin.source_hash != source_hash(root)? {
         return Ok(Some(
@@ -71,14 +76,17 @@ pub(crate) fn staleness(root: &Path) -> Result<Option<String>, BuildError> {
 
 /// Puts a new build in place of the kept object.
 pub(crate) fn replace(root: &Path, built: &Built) -> Result<(), BuildError> {
+    let hashed = |object: &Object| (object.name.to_owned(), hash(&object.bytes));
     let origin = Origin {
         source_hash: source_hash(root)?,
-        object_hash: hash(&built.bytes),
+        objects: built.objects.iter().map(hashed).collect(),
         versions: built.versions.clone(),
     };
-    let text = toml::to_string(&origin).expect("a struct of strings is a table");
+    let text = toml::to_string(&origin).expect("strings and tables of strings");
     let text = format!("# Written by `cargo xtask ebpf --keep`.\n{text}");
-    write(&object_path(root), &built.bytes)?;
+    for object in &built.objects {
+        write(&object_path(root, object.name), &object.bytes)?;
+    }
     write(&origin_path(root), text.as_bytes())
 }
 
@@ -91,16 +99,25 @@ pub(crate) fn compare(root: &Path, built: &Built) -> Result<Comparison, BuildErr
             here: Box::new(built.versions.clone()),
         });
     }
-    let path = object_path(root);
+    for object in &built.objects {
+        if let Some(what) = difference(&object_path(root, object.name), object)? {
+            return Ok(Comparison::Differs(format!("{}: {what}", object.name)));
+        }
+    }
+    Ok(Comparison::Equal)
+}
+
+/// The first difference between the instructions of a kept object and a new one.
+fn difference(path: &Path, built: &Object) -> Result<Option<String>, BuildError> {
     let parse = |bytes: &[u8]| {
         object_rules::instructions(bytes).map_err(|source| BuildError::Elf {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         })
     };
-    let (kept, new) = (parse(&read(&path)?)?, parse(&built.bytes)?);
+    let (kept, new) = (parse(&read(path)?)?, parse(&built.bytes)?);
     if kept.len() != new.len() {
-        return Ok(Comparison::Differs(format!(
+        return Ok(Some(format!(
             "{} executable sections kept, {} built",
             kept.len(),
             new.len()
@@ -108,16 +125,14 @@ pub(crate) fn compare(root: &Path, built: &Built) -> Result<Comparison, BuildErr
     }
     for ((name, old), (new_name, fresh)) in kept.iter().zip(&new) {
         if name != new_name {
-            return Ok(Comparison::Differs(format!(
-                "section {name} became {new_name}"
-            )));
+            return Ok(Some(format!("section {name} became {new_name}")));
         }
         let first = old
             .chunks(8)
             .zip(fresh.chunks(8))
             .position(|(one, other)| one != other);
         if first.is_some() || old.len() != fresh.len() {
-            return Ok(Comparison::Differs(format!(
+            return Ok(Some(format!(
                 "{name}: {} instructions kept, {} built, first difference at {}",
                 old.len() / 8,
                 fresh.len() / 8,
@@ -125,7 +140,7 @@ pub(crate) fn compare(root: &Path, built: &Built) -> Result<Comparison, BuildErr
             )));
         }
     }
-    Ok(Comparison::Equal)
+    Ok(None)
 }
 
 fn origin(root: &Path) -> Result<Origin, BuildError> {

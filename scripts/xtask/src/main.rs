@@ -62,7 +62,7 @@ fn ebpf(root: &Path, arguments: &EbpfArguments) -> Result<ExitCode, program::Bui
     if arguments.current {
         return Ok(match kept::staleness(root)? {
             None => {
-                println!("ebpf/prebuilt/ring0.bpf.o is current");
+                println!("the kept objects in ebpf/prebuilt are current");
                 ExitCode::SUCCESS
             }
             Some(reason) => {
@@ -72,13 +72,19 @@ fn ebpf(root: &Path, arguments: &EbpfArguments) -> Result<ExitCode, program::Bui
         });
     }
     if arguments.path && kept::staleness(root)?.is_none() {
-        println!("{}", kept::object_path(root).display());
+        println!(
+            "{}",
+            kept::object_path(root, program::PROGRAMS[0]).display()
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let built = program::build(root)?;
     if arguments.keep {
         kept::replace(root, &built)?;
-        println!("{}", kept::object_path(root).display());
+        println!(
+            "{}",
+            kept::object_path(root, program::PROGRAMS[0]).display()
+        );
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.check {
@@ -103,6 +109,8 @@ fn ebpf(root: &Path, arguments: &EbpfArguments) -> Result<ExitCode, program::Bui
             }
         });
     }
-    println!("{}", built.object.display());
+    for object in &built.objects {
+        println!("{}", object.path.display());
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -14,12 +14,11 @@ use std::{
 ///
 /// Version 3 has 32-bit arithmetic and atomics and is the newest that all arena kernels take.
 /// Without the misaligned accesses `read_unaligned::<u64>` is fifteen instructions, with them one;
-/// the verifier takes them for packets, maps and the arena (x86-64), never for the stack.
-const FLAGS: [&str; 4] = [
+/// the verifier takes them for packets, maps and the arena (x86-64), never for the stack. (rustc
+/// warns that the feature is unstable; so is all of this target.)
+const FLAGS: [&str; 3] = [
     "-Ctarget-cpu=v3",
     "-Ctarget-feature=+allows-misaligned-mem-access",
-    // rustc calls the feature unstable at every build; so is all of this target.
-    "-Awarnings",
     "-Cdebuginfo=0",
 ];
 
@@ -63,33 +62,47 @@ fn list(violations: &[Violation]) -> String {
     text
 }
 
+/// The programs of `ebpf/`: the matcher, and what the loader's tests load.
+pub(crate) const PROGRAMS: [&str; 2] = ["ring0", "proof"];
+
 /// A finished object.
-pub(crate) struct Built {
-    pub(crate) object: PathBuf,
+pub(crate) struct Object {
+    /// One of [`PROGRAMS`].
+    pub(crate) name: &'static str,
+    pub(crate) path: PathBuf,
     pub(crate) bytes: Vec<u8>,
+}
+
+/// A finished build, with the objects in the order of [`PROGRAMS`].
+pub(crate) struct Built {
+    pub(crate) objects: [Object; PROGRAMS.len()],
     pub(crate) versions: Versions,
 }
 
-/// Compiles, links and checks the program.
+/// Compiles, links and checks the programs.
 pub(crate) fn build(root: &Path) -> Result<Built, BuildError> {
-    let (object, versions) = compile(root, &root.join("ebpf"))?;
-    let bytes = read(&object)?;
+    let (folder, versions) = compile(root, &root.join("ebpf"))?;
+    let [ring0, proof] = PROGRAMS.map(|name| checked(name, folder.join(name)));
+    Ok(Built {
+        objects: [ring0?, proof?],
+        versions,
+    })
+}
+
+fn checked(name: &'static str, path: PathBuf) -> Result<Object, BuildError> {
+    let bytes = read(&path)?;
     let violations = object_rules::violations(&bytes).map_err(|source| BuildError::Elf {
-        path: object.clone(),
+        path: path.clone(),
         source,
     })?;
     if violations.is_empty() {
-        Ok(Built {
-            object,
-            bytes,
-            versions,
-        })
+        Ok(Object { name, path, bytes })
     } else {
         Err(BuildError::Rules(violations))
     }
 }
 
-/// Compiles the package in `folder` (its binary must be called `ring0`) without judging it.
+/// Compiles the package in `folder` without judging it; gives the folder of the objects.
 fn compile(root: &Path, folder: &Path) -> Result<(PathBuf, Versions), BuildError> {
     let compiler = compiler::find(root)?;
     let mut flags = FLAGS.map(str::to_owned).to_vec();
@@ -121,8 +134,10 @@ fn compile(root: &Path, folder: &Path) -> Result<(PathBuf, Versions), BuildError
     if !status.success() {
         return Err(BuildError::Compile);
     }
-    let object = folder.join("target/bpfel-unknown-none/release/ring0");
-    Ok((object, compiler.versions))
+    Ok((
+        folder.join("target/bpfel-unknown-none/release"),
+        compiler.versions,
+    ))
 }
 
 /// A file's bytes, with its name in the error.
