@@ -1,0 +1,274 @@
+//! The generator's books: exact price-time priority, one ladder per symbol.
+//!
+//! What is always true: orders of a level are linked oldest first; a bit of a ladder is set exactly
+//! when its level holds an order; `live` holds every resting order once. No bid of a symbol is at
+//! or above an ask of it.
+//! Cost: each operation is O(1) per order touched; finding the best price reads two words.
+
+use crate::Side;
+
+use super::Checksum;
+use super::generator::{LADDER_TICKS, TICK_BASE};
+
+/// Words of a side's bitmap; their summary is one word.
+const WORDS: usize = LADDER_TICKS as usize / 64;
+const _: () = assert!(WORDS == 64 && LADDER_TICKS.is_multiple_of(64));
+
+/// An order number that no order has.
+const NONE: u32 = 0;
+
+/// An order, at the place of its number. One with `qty` 0 does not rest.
+#[derive(Clone, Copy)]
+pub(super) struct Order {
+    pub(super) price_ticks: u32,
+    pub(super) qty: u32,
+    pub(super) symbol: u16,
+    pub(super) side: Side,
+    /// Neighbours in the level, or [`NONE`].
+    older: u32,
+    newer: u32,
+    /// Place in `live`.
+    place: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Level {
+    oldest: u32,
+    newest: u32,
+}
+
+/// One side of one symbol.
+struct Ladder {
+    levels: Vec<Level>,
+    words: [u64; WORDS],
+    summary: u64,
+}
+
+impl Ladder {
+    fn new() -> Self {
+        let empty = Level {
+            oldest: NONE,
+            newest: NONE,
+        };
+        Self {
+            levels: vec![empty; LADDER_TICKS as usize],
+            words: [0; WORDS],
+            summary: 0,
+        }
+    }
+
+    fn highest(&self) -> Option<u32> {
+        let word = 63u32.checked_sub(self.summary.leading_zeros())?;
+        Some(TICK_BASE + word * 64 + 63 - self.words[word as usize].leading_zeros())
+    }
+
+    fn lowest(&self) -> Option<u32> {
+        if self.summary == 0 {
+            return None;
+        }
+        let word = self.summary.trailing_zeros();
+        Some(TICK_BASE + word * 64 + self.words[word as usize].trailing_zeros())
+    }
+
+    fn set(&mut self, step: usize) {
+        self.words[step / 64] |= 1 << (step % 64);
+        self.summary |= 1 << (step / 64);
+    }
+
+    fn clear(&mut self, step: usize) {
+        self.words[step / 64] &= !(1 << (step % 64));
+        if self.words[step / 64] == 0 {
+            self.summary &= !(1 << (step / 64));
+        }
+    }
+}
+
+/// The books of all symbols.
+pub(super) struct Books {
+    /// By symbol, then by side.
+    ladders: Vec<[Ladder; 2]>,
+    /// By number; place 0 is no order.
+    orders: Vec<Order>,
+    live: Vec<u32>,
+    peak_live: usize,
+    checksum: Checksum,
+}
+
+impl Books {
+    pub(super) fn new(symbols: u32) -> Self {
+        let none = Order {
+            price_ticks: 0,
+            qty: 0,
+            symbol: 0,
+            side: Side::Buy,
+            older: NONE,
+            newer: NONE,
+            place: 0,
+        };
+        Self {
+            ladders: (0..symbols)
+                .map(|_| [Ladder::new(), Ladder::new()])
+                .collect(),
+            orders: vec![none],
+            live: Vec::new(),
+            peak_live: 0,
+            checksum: Checksum::new(),
+        }
+    }
+
+    /// Best price of a side.
+    pub(super) fn best(&self, symbol: u16, side: Side) -> Option<u32> {
+        let ladder = &self.ladders[usize::from(symbol)][side.index()];
+        match side {
+            Side::Buy => ladder.highest(),
+            Side::Sell => ladder.lowest(),
+        }
+    }
+
+    /// Number of the last order that entered.
+    pub(super) fn last_id(&self) -> u32 {
+        u32::try_from(self.orders.len() - 1).expect("an order per record, and RECORDS_MAX of them")
+    }
+
+    pub(super) fn order(&self, id: u32) -> &Order {
+        &self.orders[id as usize]
+    }
+
+    /// Numbers of the orders that rest, in no order that means anything.
+    pub(super) fn live(&self) -> &[u32] {
+        &self.live
+    }
+
+    /// Most orders that rested after a record.
+    pub(super) fn peak_live(&self) -> usize {
+        self.peak_live
+    }
+
+    pub(super) fn checksum(&self) -> Checksum {
+        self.checksum
+    }
+
+    /// Enters an order under the next number: it trades while it crosses, then the rest rests.
+    pub(super) fn enter(&mut self, symbol: u16, side: Side, price_ticks: u32, qty: u32) -> u32 {
+        assert!(qty > 0, "an order of nothing would print trades of nothing");
+        let place = 0;
+        let order = Order {
+            price_ticks,
+            qty,
+            symbol,
+            side,
+            older: NONE,
+            newer: NONE,
+            place,
+        };
+        self.orders.push(order);
+        let id = self.last_id();
+        self.sweep(id);
+        if self.orders[id as usize].qty > 0 {
+            self.rest(id);
+        }
+        self.peak_live = self.peak_live.max(self.live.len());
+        id
+    }
+
+    pub(super) fn cancel(&mut self, id: u32) {
+        assert!(self.order(id).qty > 0, "a cancel names a live order");
+        self.remove(id);
+    }
+
+    fn sweep(&mut self, taker: u32) {
+        let Order {
+            price_ticks: limit,
+            mut qty,
+            symbol,
+            side,
+            ..
+        } = self.orders[taker as usize];
+        let opposite = side.opposite();
+        while qty > 0 {
+            let Some(price) = self.best(symbol, opposite) else {
+                break;
+            };
+            let crosses = match side {
+                Side::Buy => price <= limit,
+                Side::Sell => price >= limit,
+            };
+            if !crosses {
+                break;
+            }
+            let ladder = &self.ladders[usize::from(symbol)][opposite.index()];
+            let maker = ladder.levels[(price - TICK_BASE) as usize].oldest;
+            let open = self.orders[maker as usize].qty;
+            let fill = qty.min(open);
+            self.checksum.trade(maker.into(), taker.into(), price, fill);
+            qty -= fill;
+            if fill == open {
+                self.remove(maker);
+            } else {
+                self.orders[maker as usize].qty -= fill;
+            }
+        }
+        self.orders[taker as usize].qty = qty;
+    }
+
+    /// Puts an order at the end of its level.
+    fn rest(&mut self, id: u32) {
+        let Order {
+            price_ticks,
+            symbol,
+            side,
+            ..
+        } = self.orders[id as usize];
+        let step = (price_ticks - TICK_BASE) as usize;
+        let ladder = &mut self.ladders[usize::from(symbol)][side.index()];
+        let older = ladder.levels[step].newest;
+        ladder.levels[step].newest = id;
+        if older == NONE {
+            ladder.levels[step].oldest = id;
+            ladder.set(step);
+        } else {
+            self.orders[older as usize].newer = id;
+        }
+        let order = &mut self.orders[id as usize];
+        order.older = older;
+        order.place = u32::try_from(self.live.len()).expect("fewer rest than entered");
+        self.live.push(id);
+    }
+
+    /// Takes an order that rests out of its level and out of `live`.
+    fn remove(&mut self, id: u32) {
+        let Order {
+            price_ticks,
+            symbol,
+            side,
+            older,
+            newer,
+            place,
+            ..
+        } = self.orders[id as usize];
+        let step = (price_ticks - TICK_BASE) as usize;
+        let ladder = &mut self.ladders[usize::from(symbol)][side.index()];
+        if older == NONE {
+            ladder.levels[step].oldest = newer;
+        } else {
+            self.orders[older as usize].newer = newer;
+        }
+        if newer == NONE {
+            ladder.levels[step].newest = older;
+        } else {
+            self.orders[newer as usize].older = older;
+        }
+        if ladder.levels[step].oldest == NONE {
+            ladder.clear(step);
+        }
+        self.orders[id as usize].qty = 0;
+        assert_eq!(
+            self.live.swap_remove(place as usize),
+            id,
+            "a resting order knows its place"
+        );
+        if let Some(&moved) = self.live.get(place as usize) {
+            self.orders[moved as usize].place = place;
+        }
+    }
+}
