@@ -2,7 +2,7 @@
 //!
 //! The input is one domain byte, which is not sent, then the header and every block before the tag
 //! block. The domain differs between request and answer, so no request can be reflected as an
-//! answer. Why an own implementation: `docs/decisions/2026-11-wire-tag.md`.
+//! answer. Why an own implementation: `docs/decisions/0014-wire-tag.md`.
 //! Cost: one aligned load and two SipHash rounds for eight bytes; the buffer is not shifted in
 //! memory for the domain byte, the words are shifted by one byte as they are read.
 
@@ -198,5 +198,165 @@ impl State {
         self.v2 = self.v2.wrapping_add(self.v1);
         self.v1 = self.v1.rotate_left(17) ^ self.v2;
         self.v2 = self.v2.rotate_left(32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loops::Native;
+    use core::hash::Hasher;
+    use proptest::prelude::*;
+    use siphasher::sip128::{Hasher128, SipHasher24};
+
+    /// The reference implementation's `vectors_sip128`: key 00 … 0f, message 00 01 … of the index's
+    /// length, 1 to 7 and 15; the empty message cannot occur behind a domain byte.
+    const PUBLISHED: [(usize, [u8; 16]); 8] = [
+        (1, hex("da87c1d86b99af44347659119b22fc45")),
+        (2, hex("8177228da4a45dc7fca38bdef60affe4")),
+        (3, hex("9c70b60c5267a94e5f33b6b02985ed51")),
+        (4, hex("f88164c12d9c8faf7d0f6e7c7bcd5579")),
+        (5, hex("1368875980776f8854527a07690e9627")),
+        (6, hex("14eeca338b208613485ea0308fd7a15e")),
+        (7, hex("a1f1ebbed8dbc153c0b84aa61ff08239")),
+        (15, hex("5493e99933b0a8117e08ec0f97cfc3d9")),
+    ];
+
+    const fn hex(text: &str) -> [u8; 16] {
+        let text = text.as_bytes();
+        let mut out = [0; 16];
+        let mut from = 0;
+        while from < text.len() {
+            let digit = match text[from] {
+                b'0'..=b'9' => text[from] - b'0',
+                digit => digit - b'a' + 10,
+            };
+            out[from / 2] = out[from / 2] << 4 | digit;
+            from += 1;
+        }
+        out
+    }
+
+    fn bytes_of((low, high): (u64, u64)) -> [u8; 16] {
+        (u128::from(high) << 64 | u128::from(low)).to_le_bytes()
+    }
+
+    fn oracle(key: &[u8; 16], first: u8, message: &[u8]) -> [u8; 16] {
+        let mut hasher = SipHasher24::new_with_key(key);
+        hasher.write(&[first]);
+        hasher.write(message);
+        let hash = hasher.finish128();
+        bytes_of((hash.h1, hash.h2))
+    }
+
+    fn check(key: &[u8; 16], first: u8, message: &[u8]) {
+        let buf = Buffer::new();
+        // What lies behind the message must not matter.
+        buf.copy_in(&[0xA5; BUFFER]);
+        buf.copy_in(message);
+        let got = hash::<Native>(&buf, message.len(), &Key::from_bytes(key), first).unwrap();
+        assert_eq!(
+            bytes_of(got),
+            oracle(key, first, message),
+            "{} bytes",
+            message.len()
+        );
+    }
+
+    #[test]
+    fn published_vectors() {
+        let key: [u8; 16] = core::array::from_fn(|i| i as u8);
+        let buf = Buffer::new();
+        let message: Vec<u8> = (1..64).collect();
+        buf.copy_in(&message);
+        for (len, want) in PUBLISHED {
+            let got = hash::<Native>(&buf, len - 1, &Key::from_bytes(&key), 0).unwrap();
+            assert_eq!(bytes_of(got), want, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn every_length_agrees_with_another_implementation() {
+        let message: Vec<u8> = (0..2047_u32).map(|i| (i * 31 % 251) as u8).collect();
+        for len in 0..=2047 {
+            let mut key = [0; 16];
+            key.iter_mut()
+                .enumerate()
+                .for_each(|(i, byte)| *byte = (len * 7 + i * 13) as u8);
+            check(&key, (len % 3) as u8, &message[..len]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_messages_agree_with_another_implementation(
+            key: [u8; 16],
+            domain in 1..=2_u8,
+            message in prop::collection::vec(any::<u8>(), 0..1500),
+        ) {
+            check(&key, domain, &message);
+        }
+    }
+
+    #[test]
+    fn a_changed_bit_a_wrong_key_and_the_other_domain_are_forged() {
+        let key = Key::new(1, 2);
+        let buf = Buffer::new();
+        let signed = 41;
+        (0..signed).for_each(|at| buf.put_u8(at, at as u8));
+        put_tag(
+            &buf,
+            signed,
+            tag::<Native>(&buf, signed, &key, Domain::Request).unwrap(),
+        );
+        let verify = |key: &Key, domain| verify::<Native>(&buf, signed, key, domain);
+        assert_eq!(verify(&key, Domain::Request), Check::Genuine);
+        assert_eq!(verify(&key, Domain::Answer), Check::Forged);
+        assert_eq!(verify(&Key::new(1, 3), Domain::Request), Check::Forged);
+        let tag_from = signed + BLOCK_LENGTH + 1;
+        for at in (0..signed).chain(tag_from..tag_from + 16) {
+            for bit in 0..8 {
+                let byte = buf.u8(at);
+                buf.put_u8(at, byte ^ 1 << bit);
+                assert_eq!(
+                    verify(&key, Domain::Request),
+                    Check::Forged,
+                    "byte {at} bit {bit}"
+                );
+                buf.put_u8(at, byte);
+            }
+        }
+        assert!(!is_blank(&buf, signed));
+        put_tag(&buf, signed, (0, 0));
+        assert!(is_blank(&buf, signed));
+        assert_eq!(verify(&key, Domain::Request), Check::Forged);
+    }
+
+    /// A guard that stops at once: never a tag, never a pass.
+    #[test]
+    fn an_interrupted_loop_has_no_result() {
+        struct Stopped;
+        impl Loops for Stopped {
+            fn zero() -> u32 {
+                0
+            }
+            fn go() -> bool {
+                false
+            }
+        }
+        let (buf, key) = (Buffer::new(), Key::new(0, 0));
+        assert_eq!(
+            tag::<Stopped>(&buf, 20, &key, Domain::Answer),
+            Err(Interrupted)
+        );
+        assert_eq!(
+            verify::<Stopped>(&buf, 20, &key, Domain::Request),
+            Check::Interrupted
+        );
+    }
+
+    #[test]
+    fn a_key_is_not_shown() {
+        assert_eq!(format!("{:?}", Key::new(0xDEAD, 0xBEEF)), "Key(secret)");
     }
 }
