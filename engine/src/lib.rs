@@ -2,12 +2,35 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![doc = include_str!("../README.md")]
 
+mod book;
+mod cancel;
 pub mod canon;
 mod capacity;
 pub mod control;
+mod enter;
+mod ingress;
+#[cfg(feature = "std")]
+mod inspect;
+mod ladder;
+pub mod layout;
 pub mod limits;
+mod money;
+#[cfg(feature = "std")]
+pub mod native;
+mod operate;
+mod outbox;
+mod pending;
 mod reason;
 pub mod record;
+#[cfg(feature = "std")]
+pub mod reference;
+pub mod region;
+pub mod shard;
 
 pub use capacity::Capacity;
+pub use ingress::Taken;
+#[cfg(feature = "std")]
+pub use inspect::Depth;
+pub use outbox::{Recorder, copy_outbox};
 pub use reason::Reason;
+pub use shard::{Fault, Shard};

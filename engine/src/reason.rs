@@ -41,6 +41,21 @@ macro_rules! reasons {
     };
 }
 
+impl Reason {
+    /// The reason for a field that the wire crate refused.
+    #[inline(always)]
+    #[must_use]
+    pub const fn number_of_field(error: ring0_wire::FieldError) -> u8 {
+        95 + error as u8
+    }
+
+    /// As [`Reason::number_of_field`], by name.
+    #[must_use]
+    pub fn of_field(error: ring0_wire::FieldError) -> Reason {
+        Reason::from_number(Reason::number_of_field(error)).unwrap_or(Reason::FieldLetter)
+    }
+}
+
 reasons! {
     /// Nothing went wrong.
     None = 0,
@@ -121,33 +136,55 @@ reasons! {
     /// No live order of the session has this reference.
     UnknownOrder = 80,
 
-    // Fields that cannot be read; `docs/wire.md` says which values are legal.
-    /// Tracking has bits that are not defined.
-    BadFlags = 96,
-    /// Two instructions of the tracking field exclude each other.
-    FlagsConflict = 97,
+    // Fields that cannot be read: 95 + the number of the wire crate's `FieldError`.
+    /// The letter is none of ours.
+    FieldLetter = 96,
+    /// Tracking is not zero in a message that has no flags.
+    TrackingNotZero = 97,
     /// The timestamp is not zero.
     TimestampNotZero = 98,
-    /// Tracking is not zero where it must be.
-    TrackingNotZero = 99,
-    /// The side is neither `B` nor `S` (nor, in `M`, a space).
-    BadSide = 100,
+    /// The high half of a client reference is not zero.
+    ReferenceTooLarge = 99,
+    /// A client reference is zero.
+    ReferenceZero = 100,
+    /// The side is not one of the message's letters.
+    SideUnknown = 101,
     /// The shares are zero.
-    SharesZero = 101,
-    /// The price is zero.
-    PriceZero = 102,
-    /// The client reference is zero or wider than 32 bits.
-    BadReference = 103,
+    SharesZero = 102,
+    /// Tracking has a bit that is not defined.
+    FlagUnknown = 103,
+    /// The time in force is not one of ours.
+    TimeInForceUnknown = 104,
+    /// The self-trade rule is not one of ours.
+    SelfTradeUnknown = 105,
+    /// Post-only both as reject and as slide.
+    PostOnlyTwice = 106,
+    /// Post-only and immediate-or-cancel or fill-or-kill exclude each other.
+    PostOnlyImmediate = 107,
+    /// Post-only and market exclude each other.
+    PostOnlyMarket = 108,
+    /// Good till time without an expiry; use `O`.
+    ExpiryMissing = 109,
+    /// An expiry without good till time.
+    ExpiryUnasked = 110,
+    /// The expiry is not a second of the day.
+    ExpiryTooLate = 111,
+    /// The minimum quantity is above the quantity.
+    MinimumAboveShares = 112,
+    /// The displayed quantity is above the quantity.
+    DisplayAboveShares = 113,
+    /// A hidden order has no displayed quantity.
+    DisplayOfHidden = 114,
+    /// The peg kind is not 0, `P` or `M`.
+    PegUnknown = 115,
+    /// A peg offset without a peg.
+    PegOffsetUnasked = 116,
     /// The scope is neither `S` nor `A`.
-    BadScope = 104,
+    ScopeUnknown = 117,
     /// The kill byte is neither 0 nor 1.
-    BadKill = 105,
+    KillUnknown = 118,
     /// A reserved byte is not zero.
-    ReservedNotZero = 106,
-    /// The peg kind is not 0, `P` or `M`, or an offset stands without a peg.
-    BadPeg = 107,
-    /// A field of `O` is outside its range.
-    BadField = 108,
+    ReservedNotZero = 119,
 
     // Control commands.
     /// The index is outside the capacity that the shard was made with.
@@ -189,5 +226,16 @@ mod tests {
             assert!(!reason.help().is_empty());
         }
         assert_eq!(Reason::from_number(255), None);
+    }
+
+    #[test]
+    fn every_field_error_has_its_reason() {
+        for error in ring0_wire::FieldError::ALL {
+            let name = match error {
+                ring0_wire::FieldError::LetterUnknown => "FieldLetter".into(),
+                other => format!("{other:?}"),
+            };
+            assert_eq!(Reason::of_field(error).name(), name);
+        }
     }
 }

@@ -1,0 +1,303 @@
+//! From a well-formed, genuine packet to its answer: sequence, stored answers, rate, then message by message.
+//! Rule: `docs/matching.md#packet-taken-or-not`; RULES 9 to 14, 17.
+
+use crate::Reason;
+use crate::limits::PACKET_SLOTS_MAX;
+use crate::outbox::{Done, Recorder};
+use crate::record::Outcome;
+use crate::region::{Bounded, can_loop, zero};
+use crate::shard::{Fault, Session, Shard};
+use ring0_wire::shape::TAG_LETTER;
+use ring0_wire::{Ack, HEADER, Shape, inbound, mold, outbound};
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Taken {
+    /// Carried out, each message for itself.
+    Taken = 0,
+    /// Answered again from the store.
+    Duplicate = 1,
+    /// Not taken: [`Reason::Hole`].
+    Hole = 2,
+    /// Not taken: [`Reason::Straddle`].
+    Straddle = 3,
+    /// Not taken: [`Reason::RingFull`].
+    RingFull = 4,
+    /// Not taken: [`Reason::RateLimited`].
+    RateLimited = 5,
+    /// Not taken: [`Reason::Halted`].
+    Halted = 6,
+}
+
+impl<'a> Shard<'a> {
+    /// Whether the session that a well-formed packet names is granted: its index, its whole id.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_granted(self, shape: &Shape) -> bool {
+        let header = self.header();
+        if shape.session >= header.sessions_max.get() {
+            return false;
+        }
+        let session = self.session(shape.session);
+        let (head, tail) = mold::session_words(&self.scratch().request);
+        session.status.get() != 0 && session.id_head.get() == head && session.id_tail.get() == u32::from(tail)
+    }
+
+    /// Venue time if a command came now: it never goes back (RULES 8).
+    #[inline(always)]
+    pub(crate) fn now(self, boot_ns: u64) -> u64 {
+        let header = self.header();
+        let clock = header.day_base_ns.get().wrapping_add(boot_ns);
+        let time = header.time_ns.get();
+        if clock > time { clock } else { time }
+    }
+
+    /// Takes the packet in the scratch request, or does not, and writes the answer but for its tag. The caller has checked
+    /// shape, session and tag, and has taken this run's continuation steps.
+    ///
+    /// `boot_ns` is the boot-time clock.
+    #[inline(always)]
+    pub fn packet<R: Recorder>(self, shape: &Shape, boot_ns: u64, recorder: &R) -> Taken {
+        let header = self.header();
+        let scratch = self.scratch();
+        outbound::copy_header(&scratch.request, &scratch.answer);
+        header.session.set(shape.session);
+        header.packet_work.set(0);
+        let session = self.session(shape.session);
+        let expected = session.expected.get();
+        let taken = self.admit(shape, session, boot_ns, recorder);
+        match taken {
+            Taken::Taken => self.carry_out(shape, recorder),
+            Taken::Duplicate => self.answer_again(shape, session),
+            Taken::Hole => self.refuse(shape, Reason::Hole as u8, expected),
+            Taken::Straddle => self.refuse(shape, Reason::Straddle as u8, expected),
+            Taken::RingFull => self.refuse(shape, Reason::RingFull as u8, 0),
+            Taken::RateLimited => self.refuse(shape, Reason::RateLimited as u8, 0),
+            Taken::Halted => self.refuse(shape, Reason::Halted as u8, 0),
+        }
+        if shape.messages == 0 {
+            scratch.answer.put_u64_be(mold::SEQUENCE, session.expected.get());
+        }
+        taken
+    }
+
+    /// Decides, and on taking moves time, rate and expected sequence.
+    #[inline(never)]
+    fn admit<R: Recorder>(self, shape: &Shape, session: &Session, boot_ns: u64, recorder: &R) -> Taken {
+        let header = self.header();
+        let expected = session.expected.get();
+        let count = u64::from(shape.count());
+        if header.broken.get() != 0 {
+            return Taken::Halted;
+        }
+        if shape.sequence > expected {
+            return Taken::Hole;
+        }
+        let end = shape.sequence.wrapping_add(count);
+        if end <= expected {
+            return Taken::Duplicate;
+        }
+        if shape.sequence < expected {
+            return Taken::Straddle;
+        }
+        if header.halted.get() != 0 {
+            return Taken::Halted;
+        }
+        let free = recorder.free();
+        if free < PACKET_SLOTS_MAX
+            || (free < PACKET_SLOTS_MAX.wrapping_add(recorder.reserve()) && !self.only_reduces_risk(shape))
+        {
+            return Taken::RingFull;
+        }
+        let now = self.now(boot_ns);
+        let interval = session.interval_ns.get();
+        if interval != 0 {
+            let state = session.rate_state.get();
+            let from = if state > now { state } else { now };
+            let to = from.wrapping_add(count.wrapping_mul(interval));
+            let burst = u64::from(session.burst.get()).wrapping_mul(interval);
+            if to > now.wrapping_add(burst) {
+                return Taken::RateLimited;
+            }
+            session.rate_state.set(to);
+        }
+        header.time_ns.set(now);
+        session.expected.set(end);
+        Taken::Taken
+    }
+
+    /// Whether every message of the packet is a reduce, a cancel or a mass cancel.
+    #[inline(never)]
+    fn only_reduces_risk(self, shape: &Shape) -> bool {
+        let request = &self.scratch().request;
+        let mut at = HEADER as u32;
+        let mut index = zero();
+        while index < u32::from(shape.messages) && index < u32::from(ring0_wire::MESSAGES_MAX) {
+            if !can_loop() {
+                self.fault(Fault::LoopBudget);
+                return false;
+            }
+            let block = ring0_wire::block(request, at as usize);
+            if !matches!(block.letter, b'D' | b'X' | b'M') {
+                return false;
+            }
+            at = block.next as u32;
+            index = index.wrapping_add(1);
+        }
+        true
+    }
+
+    /// Carries out every message of a taken packet, the tag block last.
+    #[inline(always)]
+    fn carry_out<R: Recorder>(self, shape: &Shape, recorder: &R) {
+        let header = self.header();
+        let count = shape.count();
+        let mut at = HEADER as u32;
+        let mut index = zero();
+        while index < u32::from(count) && index < u32::from(ring0_wire::COUNT_MAX) {
+            if !can_loop() {
+                self.fault(Fault::LoopBudget);
+                return;
+            }
+            at = self.message(at, index as u16, count, shape.sequence);
+            self.publish(recorder);
+            if header.broken.get() != 0 {
+                // The fault's own command and what follows it are answered `Halted` and nothing more is matched.
+                self.refuse(shape, Reason::Halted as u8, 0);
+                return;
+            }
+            index = index.wrapping_add(1);
+        }
+    }
+
+    /// One message: recorded, carried out, answered, stored. Gives where the next block begins.
+    #[inline(never)]
+    fn message(self, at: u32, index: u16, count: u16, first: u64) -> u32 {
+        let header = self.header();
+        let scratch = self.scratch();
+        let block = ring0_wire::block(&scratch.request, at as usize);
+        let client_sequence = first.wrapping_add(u64::from(index));
+        self.record_message(index, count, client_sequence, block.start, block.letter);
+        let reference = reference_of(self, block.letter, block.start);
+        let done = if block.letter == TAG_LETTER {
+            Done::accepted(0)
+        } else {
+            self.execute(block.start as u32, block.letter)
+        };
+        self.record_result(done);
+        let session = self.session(header.session.get());
+        let sequence = header.command.get();
+        let stored = self.stored_answer(session, client_sequence);
+        stored.sequence.set(sequence);
+        stored.reference_quantity.set(u64::from(reference) | u64::from(done.quantity()) << 32);
+        stored.result_reason.set(u64::from(done.outcome_reason()));
+        if block.letter != TAG_LETTER {
+            let answer = &scratch.answer;
+            outbound::put_ack(answer, index, &ack(done.outcome_reason(), reference, done.quantity(), sequence));
+        }
+        block.next as u32
+    }
+
+    /// Reads the message at `start` and carries it out.
+    #[inline(always)]
+    fn execute(self, start: u32, letter: u8) -> Done {
+        let scratch = self.scratch();
+        if let Err(error) = ring0_wire::parse(&scratch.request, start as usize, letter, &scratch.message) {
+            return Done::rejected(Reason::number_of_field(error));
+        }
+        match letter {
+            b'A' | b'F' | b'O' => self.enter(),
+            b'U' => self.replace(),
+            b'M' => self.mass_cancel(),
+            _ => self.reduce(),
+        }
+    }
+
+    /// Answers every message as not taken.
+    #[inline(never)]
+    fn refuse(self, shape: &Shape, reason: u8, sequence: u64) {
+        let result = Outcome::NotTaken as u32 | u32::from(reason) << 8;
+        let mut at = HEADER as u32;
+        let mut index = zero();
+        while index < u32::from(shape.messages) && index < u32::from(ring0_wire::MESSAGES_MAX) {
+            if !can_loop() {
+                self.fault(Fault::LoopBudget);
+                return;
+            }
+            let scratch = self.scratch();
+            let block = ring0_wire::block(&scratch.request, at as usize);
+            let reference = reference_of(self, block.letter, block.start);
+            outbound::put_ack(&scratch.answer, index as u16, &ack(result, reference, 0, sequence));
+            at = block.next as u32;
+            index = index.wrapping_add(1);
+        }
+    }
+
+    /// Answers every message of a duplicate from the store.
+    #[inline(never)]
+    fn answer_again(self, shape: &Shape, session: &Session) {
+        let expected = session.expected.get();
+        let window = 1_u64 << (session.answers_log2.get() & 31);
+        let oldest = if expected > window { expected.wrapping_sub(window) } else { 1 };
+        let too_old = Outcome::Answered as u32 | (Reason::Answered as u32) << 8;
+        let mut at = HEADER as u32;
+        let mut index = zero();
+        while index < u32::from(shape.messages) && index < u32::from(ring0_wire::MESSAGES_MAX) {
+            if !can_loop() {
+                self.fault(Fault::LoopBudget);
+                return;
+            }
+            let scratch = self.scratch();
+            let block = ring0_wire::block(&scratch.request, at as usize);
+            let sequence = shape.sequence.wrapping_add(u64::from(index));
+            if sequence >= oldest {
+                let stored = self.stored_answer(session, sequence);
+                let both = stored.reference_quantity.get();
+                let result = stored.result_reason.get() as u32;
+                let again = ack(result, both as u32, (both >> 32) as u32, stored.sequence.get());
+                outbound::put_ack(&scratch.answer, index as u16, &again);
+            } else {
+                let reference = reference_of(self, block.letter, block.start);
+                outbound::put_ack(&scratch.answer, index as u16, &ack(too_old, reference, 0, 0));
+            }
+            at = block.next as u32;
+            index = index.wrapping_add(1);
+        }
+    }
+
+    /// Ends the answer with its tag block and gives its length in bytes; 0 after a fault.
+    #[inline(always)]
+    pub fn finish_answer(self, shape: &Shape, key: Option<&ring0_wire::Key>) -> u32 {
+        match outbound::finish::<Bounded>(&self.scratch().answer, shape.messages, key) {
+            Ok(bytes) => bytes as u32,
+            Err(_) => {
+                self.fault(Fault::LoopBudget);
+                0
+            }
+        }
+    }
+}
+
+/// The reference that an ack echoes: the low half of the message's own, in `U` of the new one; 0 of a tag block.
+#[inline(always)]
+fn reference_of(shard: Shard<'_>, letter: u8, start: usize) -> u32 {
+    let at = match letter {
+        TAG_LETTER => return 0,
+        b'U' => inbound::at::NEW_REFERENCE,
+        _ => inbound::at::REFERENCE,
+    };
+    shard.scratch().request.u32_be(start.wrapping_add(at).wrapping_add(4))
+}
+
+#[inline(always)]
+fn ack(result_reason: u32, reference: u32, quantity: u32, sequence: u64) -> Ack {
+    Ack {
+        sequence,
+        reference,
+        quantity,
+        result: result_reason as u8,
+        reason: (result_reason >> 8) as u8,
+    }
+}
+

@@ -1,0 +1,219 @@
+//! Price levels of one side of one instrument: an array by rank, and bitmaps that find the best.
+//!
+//! The rank of a price is its distance from the best price possible: for asks `price − ladder_base`, for bids `top − price`.
+//! So both sides look for the lowest set bit, and an order crosses while the other side's best rank is at most the rank of
+//! its limit there.
+//!
+//! Invariants, checked by [`Shard::check`](crate::Shard::check): a rank's bit is set exactly where its level exists; a bit of a higher bitmap is set
+//! exactly where its word below is not zero; `best` is the lowest rank set, or [`NO_RANK`].
+//! Cost: add, remove and best touch at most four words, nearly always one.
+
+use crate::shard::{BUY, Fault, Instrument, NO_RANK, Shard, Side};
+use core::cell::Cell;
+
+impl Instrument {
+    /// The side's book.
+    #[inline(always)]
+    pub(crate) fn side(&self, side: u32) -> &Side {
+        if side == BUY { &self.sides[0] } else { &self.sides[1] }
+    }
+
+    /// Rank on `side` of a price on the ladder.
+    #[inline(always)]
+    pub(crate) fn rank(&self, side: u32, price: u32) -> u32 {
+        let up = price.wrapping_sub(self.ladder_base.get());
+        if side == BUY { self.ladder_len.get().wrapping_sub(1).wrapping_sub(up) } else { up }
+    }
+
+    /// Highest price of the ladder.
+    #[inline(always)]
+    pub(crate) fn top(&self) -> u32 {
+        self.ladder_base.get().wrapping_add(self.ladder_len.get()).wrapping_sub(1)
+    }
+}
+
+/// 64-bit de Bruijn number: the product with a single bit has that bit's own number in its top six bits.
+const DE_BRUIJN: u64 = 0x03F7_9D71_B4CB_0A89;
+
+/// The table that goes with it, which a region's header carries for the kernel.
+pub(crate) const LOWEST_BIT: [u8; 64] = {
+    let mut table = [0; 64];
+    let mut bit = 0;
+    while bit < 64 {
+        table[((1_u64 << bit).wrapping_mul(DE_BRUIJN) >> 58) as usize] = bit as u8;
+        bit += 1;
+    }
+    table
+};
+
+impl<'a> Shard<'a> {
+    /// Number of the lowest set bit of a word that is not zero. BPF has no such instruction.
+    #[cfg(target_arch = "bpf")]
+    #[inline(always)]
+    fn lowest_bit(self, word: u64) -> u32 {
+        let product = (word & word.wrapping_neg()).wrapping_mul(DE_BRUIJN);
+        let table = &self.header().lowest_bit;
+        u32::from(table[(product >> 58) as usize & 63].get())
+    }
+
+    /// Number of the lowest set bit of a word that is not zero.
+    #[cfg(not(target_arch = "bpf"))]
+    #[inline(always)]
+    fn lowest_bit(self, word: u64) -> u32 {
+        word.trailing_zeros()
+    }
+
+    /// Level slot at a rank, 0 where there is none.
+    #[inline(always)]
+    pub(crate) fn ladder(self, side: &Side, rank: u32) -> &'a Cell<u32> {
+        self.memory.at(side.ladder.get().wrapping_add(rank.wrapping_mul(4)))
+    }
+
+    #[inline(always)]
+    fn bits(self, side: &Side, height: usize, word: u32) -> &'a Cell<u64> {
+        self.memory.at(side.bits[height].get().wrapping_add(word.wrapping_mul(8)))
+    }
+
+    /// A word of a bitmap, for checks.
+    #[cfg(feature = "std")]
+    pub(crate) fn bits_word(self, side: &Side, height: usize, word: u32) -> u64 {
+        self.bits(side, height, word).get()
+    }
+
+    /// Marks a rank as having a level.
+    #[inline(always)]
+    pub(crate) fn mark(self, side: &Side, rank: u32) {
+        let mut place = rank;
+        let word = self.bits(side, 0, place >> 6);
+        let before = word.get();
+        word.set(before | 1 << (place & 63));
+        if before != 0 {
+            return;
+        }
+        place >>= 6;
+        let word = self.bits(side, 1, place >> 6);
+        let before = word.get();
+        word.set(before | 1 << (place & 63));
+        if before != 0 {
+            return;
+        }
+        place >>= 6;
+        let word = self.bits(side, 2, place >> 6);
+        let before = word.get();
+        word.set(before | 1 << (place & 63));
+        if before != 0 {
+            return;
+        }
+        place >>= 6;
+        let word = self.bits(side, 3, place >> 6);
+        word.set(word.get() | 1 << (place & 63));
+    }
+
+    /// Takes a rank's mark away.
+    #[inline(always)]
+    pub(crate) fn unmark(self, side: &Side, rank: u32) {
+        let mut place = rank;
+        let word = self.bits(side, 0, place >> 6);
+        let after = word.get() & !(1 << (place & 63));
+        word.set(after);
+        if after != 0 {
+            return;
+        }
+        place >>= 6;
+        let word = self.bits(side, 1, place >> 6);
+        let after = word.get() & !(1 << (place & 63));
+        word.set(after);
+        if after != 0 {
+            return;
+        }
+        place >>= 6;
+        let word = self.bits(side, 2, place >> 6);
+        let after = word.get() & !(1 << (place & 63));
+        word.set(after);
+        if after != 0 {
+            return;
+        }
+        place >>= 6;
+        let word = self.bits(side, 3, place >> 6);
+        word.set(word.get() & !(1 << (place & 63)));
+    }
+
+    /// Lowest marked rank that is not below `from`, or [`NO_RANK`]. A rank at or past the ladder's end gives none.
+    #[inline(always)]
+    pub(crate) fn next_marked(self, side: &Side, from: u32, ladder_len: u32) -> u32 {
+        if from >= ladder_len {
+            return NO_RANK;
+        }
+        let word = self.bits(side, 0, from >> 6).get() & (u64::MAX << (from & 63));
+        if word != 0 {
+            return (from & !63) | self.lowest_bit(word);
+        }
+        self.next_marked_above(side, from, ladder_len)
+    }
+
+    /// As [`Shard::next_marked`], where the word of `from` has nothing.
+    #[inline(never)]
+    fn next_marked_above(self, side: &Side, from: u32, ladder_len: u32) -> u32 {
+        let words = ladder_len.wrapping_add(63) >> 6;
+        let place = (from >> 6).wrapping_add(1); // the first word of height 0 not looked at
+        if place >= words {
+            return NO_RANK;
+        }
+        let word = self.bits(side, 1, place >> 6).get() & (u64::MAX << (place & 63));
+        if word != 0 {
+            return self.descend1(side, (place & !63) | self.lowest_bit(word));
+        }
+        let words = words.wrapping_add(63) >> 6;
+        let place = (place >> 6).wrapping_add(1);
+        if place >= words {
+            return NO_RANK;
+        }
+        let word = self.bits(side, 2, place >> 6).get() & (u64::MAX << (place & 63));
+        if word != 0 {
+            return self.descend2(side, (place & !63) | self.lowest_bit(word));
+        }
+        let words = words.wrapping_add(63) >> 6;
+        let place = (place >> 6).wrapping_add(1);
+        if place >= words {
+            return NO_RANK;
+        }
+        let word = self.bits(side, 3, place >> 6).get() & (u64::MAX << (place & 63));
+        if word == 0 {
+            return NO_RANK;
+        }
+        let place = (place & !63) | self.lowest_bit(word);
+        let word = self.bits(side, 2, place).get();
+        self.ensure(word != 0, Fault::EmptyLevel);
+        self.descend2(side, place << 6 | self.lowest_bit(word))
+    }
+
+    #[inline(always)]
+    fn descend2(self, side: &Side, place: u32) -> u32 {
+        let word = self.bits(side, 1, place).get();
+        self.ensure(word != 0, Fault::EmptyLevel);
+        self.descend1(side, place << 6 | self.lowest_bit(word))
+    }
+
+    #[inline(always)]
+    fn descend1(self, side: &Side, place: u32) -> u32 {
+        let word = self.bits(side, 0, place).get();
+        self.ensure(word != 0, Fault::EmptyLevel);
+        place << 6 | self.lowest_bit(word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_finds_the_lowest_bit() {
+        for bit in 0..64 {
+            for above in [0, 1, u64::MAX] {
+                let word = (1_u64 << bit) | above.checked_shl(bit + 1).unwrap_or(0);
+                let product = (word & word.wrapping_neg()).wrapping_mul(DE_BRUIJN);
+                assert_eq!(u32::from(LOWEST_BIT[(product >> 58) as usize]), bit);
+            }
+        }
+    }
+}

@@ -1,0 +1,561 @@
+//! A shard's region: its header, its tables, and how to reach each entry.
+//!
+//! Slots are stored plus one, so that 0 means none: a fresh region is all zeros but for its header.
+//! Sizes per entry: order 64 bytes, level 32, balance 32, session 144, stored answer 24, instrument 160, ladder place 8
+//! (two sides) and its bitmaps 1/4, reference window place 4, overflow bucket 64. `ring0 capacity` adds them up.
+
+use crate::limits::{BUCKET_LEN, COMMAND_SLOTS_MAX};
+use crate::region::{Cells, Memory, cells};
+use core::cell::Cell;
+use ring0_wire::{Buffer, MessageCells};
+
+/// Written into a region's header last, when the region is complete.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"RING0SH1");
+
+/// Rank of "no price".
+pub(crate) const NO_RANK: u32 = u32::MAX;
+
+/// Index of a side in an instrument.
+pub(crate) const BUY: u32 = 0;
+/// See [`BUY`].
+pub(crate) const SELL: u32 = 1;
+
+/// An order does not take liquidity at entry.
+pub(crate) const FLAG_POST_ONLY: u8 = 1;
+/// An order sweeps: it is in no level.
+pub(crate) const FLAG_SWEEPS: u8 = 2;
+/// What is left of an order after matching is cancelled.
+pub(crate) const FLAG_IMMEDIATE: u8 = 4;
+/// The order's reference stands in the overflow table.
+pub(crate) const FLAG_OVERFLOWED: u8 = 8;
+/// Flags that the state hash sees.
+pub(crate) const FLAGS_LISTED: u8 = FLAG_POST_ONLY;
+
+/// Session status: granted, trading.
+pub(crate) const OPEN: u32 = 1;
+/// Session status: granted, takes no orders.
+pub(crate) const KILLED: u32 = 2;
+
+/// Why the engine stopped (RULES 1): an invariant that did not hold. Numbers are stable.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u32)]
+pub enum Fault {
+    /// A loop was left through the verifier's guard.
+    LoopBudget = 1,
+    /// A level's sum of lots is below an order of it.
+    LevelLots = 2,
+    /// A price level is marked in the bitmap and has no order.
+    EmptyLevel = 3,
+    /// A balance holds less than its orders.
+    Held = 4,
+    /// A fill costs more than its hold.
+    FillCost = 5,
+    /// A side's best price has no level.
+    BestLevel = 6,
+    /// A pool handed out nothing after it had been checked.
+    Pool = 7,
+    /// The outbox is full.
+    Outbox = 8,
+    /// A reference had no place after it had been checked.
+    Reference = 9,
+}
+
+impl Fault {
+    /// The fault of a number in the header's broken word.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Fault> {
+        [
+            Fault::LoopBudget,
+            Fault::LevelLots,
+            Fault::EmptyLevel,
+            Fault::Held,
+            Fault::FillCost,
+            Fault::BestLevel,
+            Fault::Pool,
+            Fault::Outbox,
+            Fault::Reference,
+        ]
+        .into_iter()
+        .find(|fault| *fault as u32 == number)
+    }
+}
+
+cells! {
+    /// The first bytes of the region.
+    pub struct Header: 512 {
+        /// [`MAGIC`] once the region is complete.
+        pub magic: Cell<u64>,
+        /// Layout version and capacity, hashed: what an adopter compares.
+        pub layout: Cell<u64>,
+        /// Bytes of the whole region.
+        pub bytes: Cell<u64>,
+        /// Fault that stopped the shard, or 0.
+        pub broken: Cell<u32>,
+        /// Shard lock: taken and given back by the kernel program alone.
+        pub lock: Cell<u32>,
+        /// Command during which the fault was found.
+        pub broken_sequence: Cell<u64>,
+        /// Venue time, nanoseconds.
+        pub time_ns: Cell<u64>,
+        /// Added to the boot-time clock.
+        pub day_base_ns: Cell<u64>,
+        /// Sequence number of the next record.
+        pub next_sequence: Cell<u64>,
+        /// Control commands taken from the command ring.
+        pub controls_taken: Cell<u64>,
+        /// 1 while the operator has halted the shard.
+        pub halted: Cell<u32>,
+        /// Place of the first pending continuation in the ring of them.
+        pub pending_first: Cell<u32>,
+        /// Pending continuations.
+        pub pending_count: Cell<u32>,
+        /// Fills and mass-cancelled orders of the packet so far.
+        pub packet_work: Cell<u32>,
+        /// Slots of the outbox in use.
+        pub outbox_len: Cell<u32>,
+        /// Session of the command being carried out.
+        pub session: Cell<u32>,
+        /// Sequence of the command being carried out.
+        pub command: Cell<u64>,
+        /// First free order slot, and the first never used.
+        pub orders_free: Cell<u32>,
+        /// See `orders_free`.
+        pub orders_fresh: Cell<u32>,
+        /// Orders in use.
+        pub orders_live: Cell<u32>,
+        /// First free level slot.
+        pub levels_free: Cell<u32>,
+        /// First level slot never used.
+        pub levels_fresh: Cell<u32>,
+        /// Levels in use.
+        pub levels_live: Cell<u32>,
+        /// Ladder places given to instruments.
+        pub ladder_used: Cell<u32>,
+        /// Bitmap words given to instruments.
+        pub bitmap_used: Cell<u32>,
+        /// Stored answers given to sessions.
+        pub answers_used: Cell<u32>,
+        /// Reference places given to sessions.
+        pub references_used: Cell<u32>,
+        /// Instruments with a sweep pending.
+        pub frozen: Cell<u32>,
+        /// Bytes of the last answer written.
+        pub answer_len: Cell<u32>,
+        /// Capacity, as in [`Capacity`](crate::Capacity).
+        pub accounts_max: Cell<u32>,
+        /// See `accounts_max`.
+        pub assets_max: Cell<u32>,
+        /// See `accounts_max`.
+        pub instruments_max: Cell<u32>,
+        /// See `accounts_max`.
+        pub sessions_max: Cell<u32>,
+        /// See `accounts_max`.
+        pub orders_max: Cell<u32>,
+        /// See `accounts_max`.
+        pub levels_max: Cell<u32>,
+        /// See `accounts_max`.
+        pub ladder_max: Cell<u32>,
+        /// See `accounts_max`.
+        pub answers_max: Cell<u32>,
+        /// See `accounts_max`.
+        pub references_max: Cell<u32>,
+        /// See `accounts_max`.
+        pub buckets: Cell<u32>,
+        /// Offset of the table in the region.
+        pub accounts_at: Cell<u32>,
+        /// See `accounts_at`.
+        pub balances_at: Cell<u32>,
+        /// See `accounts_at`.
+        pub assets_at: Cell<u32>,
+        /// See `accounts_at`.
+        pub instruments_at: Cell<u32>,
+        /// See `accounts_at`.
+        pub sessions_at: Cell<u32>,
+        /// See `accounts_at`.
+        pub orders_at: Cell<u32>,
+        /// See `accounts_at`.
+        pub levels_at: Cell<u32>,
+        /// See `accounts_at`.
+        pub ladder_at: Cell<u32>,
+        /// See `accounts_at`.
+        pub bitmap_at: Cell<u32>,
+        /// See `accounts_at`.
+        pub answers_at: Cell<u32>,
+        /// See `accounts_at`.
+        pub references_at: Cell<u32>,
+        /// See `accounts_at`.
+        pub buckets_at: Cell<u32>,
+        /// See `accounts_at`.
+        pub pending_at: Cell<u32>,
+        /// Zero.
+        pub reserved: Cell<u32>,
+        /// Table of the lowest-bit search (see `ladder.rs`), where the target has no such instruction.
+        pub lowest_bit: [Cell<u8>; 64],
+        /// Zero.
+        pub reserved2: [Cell<u64>; 25],
+    }
+
+    /// What one run needs besides the state: the packet, its answer, the records of one command.
+    pub struct Scratch: 20_992 {
+        /// The packet's payload, as it came.
+        pub request: Buffer,
+        /// The answer's payload.
+        pub answer: Buffer,
+        /// The message being carried out.
+        pub message: MessageCells,
+        /// Zero.
+        pub reserved: [Cell<u64>; 7],
+        /// Records of one command and its events.
+        pub outbox: [SlotWords; COMMAND_SLOTS_MAX as usize],
+    }
+
+    /// One 64-byte slot of records.
+    pub struct SlotWords: 64 {
+        /// Its words, little-endian.
+        pub word: [Cell<u64>; 8],
+    }
+
+    /// One order, resting or sweeping.
+    pub struct Order: 64 {
+        /// Id: the sequence of the command that entered it.
+        pub id: Cell<u64>,
+        /// Amount held for one lot, in the asset that its side holds.
+        pub hold_per_lot: Cell<u64>,
+        /// Lots open.
+        pub open: Cell<u32>,
+        /// Price in ticks.
+        pub price: Cell<u32>,
+        /// Next in the level, towards the newer; of a free slot: the next free one.
+        pub next: Cell<u32>,
+        /// Previous in the level, towards the older.
+        pub prev: Cell<u32>,
+        /// Session index.
+        pub session: Cell<u32>,
+        /// Account index.
+        pub account: Cell<u32>,
+        /// Client reference.
+        pub reference: Cell<u32>,
+        /// Instrument index.
+        pub instrument: Cell<u32>,
+        /// Next of the session, towards the newer.
+        pub session_next: Cell<u32>,
+        /// Previous of the session.
+        pub session_prev: Cell<u32>,
+        /// [`BUY`] or [`SELL`].
+        pub side: Cell<u8>,
+        /// `FLAG_…`.
+        pub flags: Cell<u8>,
+        /// Zero.
+        pub reserved: [Cell<u8>; 2],
+        /// Lots that it had filled when it became a sweep, and since.
+        pub swept: Cell<u32>,
+    }
+
+    /// One price level of one side, its orders oldest first.
+    pub struct Level: 32 {
+        /// Sum of the open lots of its orders.
+        pub lots: Cell<u64>,
+        /// Oldest order.
+        pub head: Cell<u32>,
+        /// Newest order; of a free slot: the next free one.
+        pub tail: Cell<u32>,
+        /// Orders.
+        pub orders: Cell<u32>,
+        /// Price in ticks.
+        pub price: Cell<u32>,
+        /// Zero.
+        pub reserved: Cell<u64>,
+    }
+
+    /// One side of an instrument's book.
+    pub struct Side: 24 {
+        /// Rank of the best price: its distance from the best possible, see `ladder.rs`.
+        pub best: Cell<u32>,
+        /// Offset of the ladder: a level slot for each rank.
+        pub ladder: Cell<u32>,
+        /// Offsets of the bitmaps: one bit a rank, one bit a word of the one before, and so on.
+        pub bits: [Cell<u32>; 4],
+    }
+
+    /// One instrument.
+    pub struct Instrument: 160 {
+        /// Symbol, as the wire's stock field reads as a big-endian number.
+        pub symbol: Cell<u64>,
+        /// Base engine units of a lot.
+        pub lot_value: Cell<u64>,
+        /// Largest notional of an order, or 0.
+        pub notional_max: Cell<u64>,
+        /// 1 when listed.
+        pub listed: Cell<u32>,
+        /// 1 while halted.
+        pub halted: Cell<u32>,
+        /// Order slot of the pending sweep, or 0.
+        pub sweep: Cell<u32>,
+        /// See [`List`](crate::control::List).
+        pub base_asset: Cell<u32>,
+        /// See [`List`](crate::control::List).
+        pub quote_asset: Cell<u32>,
+        /// See [`List`](crate::control::List).
+        pub tick_size: Cell<u32>,
+        /// See [`List`](crate::control::List).
+        pub lot_size: Cell<u32>,
+        /// See [`List`](crate::control::List).
+        pub tick_value: Cell<u32>,
+        /// See [`List`](crate::control::List).
+        pub ladder_base: Cell<u32>,
+        /// See [`List`](crate::control::List).
+        pub ladder_len: Cell<u32>,
+        /// See [`List`](crate::control::List).
+        pub lots_max: Cell<u32>,
+        /// See [`List`](crate::control::List).
+        pub band_low: Cell<u32>,
+        /// See [`List`](crate::control::List).
+        pub band_high: Cell<u32>,
+        /// Maker fee, two's complement.
+        pub maker_ppm: Cell<u32>,
+        /// Taker fee.
+        pub taker_ppm: Cell<u32>,
+        /// Zero.
+        pub reserved: [Cell<u32>; 7],
+        /// Bids and asks.
+        pub sides: [Side; 2],
+    }
+
+    /// One account.
+    pub struct Account: 8 {
+        /// 1 when open.
+        pub open: Cell<u32>,
+        /// Zero.
+        pub reserved: Cell<u32>,
+    }
+
+    /// An account's balance in one asset, in engine units.
+    pub struct Balance: 32 {
+        /// May be spent or withdrawn.
+        pub available: Cell<u64>,
+        /// Held by live orders.
+        pub held: Cell<u64>,
+        /// Net outflow not yet covered by a co-signed batch, two's complement.
+        pub outflow: Cell<u64>,
+        /// Limit of outflow and what orders could add to it.
+        pub limit: Cell<u64>,
+    }
+
+    /// One asset, in engine units.
+    pub struct Asset: 16 {
+        /// Deposited less withdrawn.
+        pub total: Cell<u64>,
+        /// Fees taken less rebates given.
+        pub fees: Cell<u64>,
+    }
+
+    /// One session.
+    pub struct Session: 144 {
+        /// The id's first eight letters, big-endian.
+        pub id_head: Cell<u64>,
+        /// Client sequence expected next.
+        pub expected: Cell<u64>,
+        /// GCRA's theoretical arrival time, venue nanoseconds.
+        pub rate_state: Cell<u64>,
+        /// Cost of a message in nanoseconds, or 0.
+        pub interval_ns: Cell<u64>,
+        /// End of the grant in venue time.
+        pub expires_ns: Cell<u64>,
+        /// The id's last two letters, big-endian.
+        pub id_tail: Cell<u32>,
+        /// 0 not granted, [`OPEN`], [`KILLED`].
+        pub status: Cell<u32>,
+        /// Account index.
+        pub account: Cell<u32>,
+        /// Messages that may come at once.
+        pub burst: Cell<u32>,
+        /// Last client reference.
+        pub last_reference: Cell<u32>,
+        /// log2 of the stored answers.
+        pub answers_log2: Cell<u32>,
+        /// log2 of the reference window.
+        pub references_log2: Cell<u32>,
+        /// log2 of the stored answers that the index owns, 0 before its first grant.
+        pub answers_owned: Cell<u32>,
+        /// log2 of the reference places that the index owns.
+        pub references_owned: Cell<u32>,
+        /// First of its stored answers.
+        pub answers_first: Cell<u32>,
+        /// First of its reference places.
+        pub references_first: Cell<u32>,
+        /// Oldest live order.
+        pub orders_head: Cell<u32>,
+        /// Newest live order.
+        pub orders_tail: Cell<u32>,
+        /// Live orders.
+        pub orders_live: Cell<u32>,
+        /// 1 while a mass cancel is pending.
+        pub cancelling: Cell<u32>,
+        /// Order slot that it visits next.
+        pub cancel_next: Cell<u32>,
+        /// Its locate, 0 for all.
+        pub cancel_locate: Cell<u32>,
+        /// Its side byte.
+        pub cancel_side: Cell<u32>,
+        /// Its removal byte.
+        pub cancel_removal: Cell<u32>,
+        /// Zero.
+        pub reserved: [Cell<u32>; 7],
+    }
+
+    /// The stored answer of one client sequence.
+    pub struct StoredAnswer: 24 {
+        /// Venue sequence.
+        pub sequence: Cell<u64>,
+        /// Reference, and quantity in the high half.
+        pub reference_quantity: Cell<u64>,
+        /// Result, and reason in the next byte.
+        pub result_reason: Cell<u64>,
+    }
+
+    /// A bucket of the overflow table: order slots.
+    pub struct Bucket: 64 {
+        /// Order slots, 0 where free.
+        pub slots: [Cell<u32>; BUCKET_LEN as usize],
+    }
+}
+
+/// Offset of the scratch area in the region.
+pub(crate) const SCRATCH_AT: u32 = size_of::<Header>() as u32;
+
+/// A shard: the engine over one region. Everything the engine does is a method of it.
+#[derive(Clone, Copy)]
+pub struct Shard<'a> {
+    pub(crate) memory: Memory<'a>,
+}
+
+impl<'a> Shard<'a> {
+    /// The shard in this region, which [`layout`](crate::layout) has made.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(memory: Memory<'a>) -> Self {
+        Shard { memory }
+    }
+
+    /// The header.
+    #[inline(always)]
+    #[must_use]
+    pub fn header(self) -> &'a Header {
+        self.memory.at(0)
+    }
+
+    /// The working area of a run.
+    #[inline(always)]
+    #[must_use]
+    pub fn scratch(self) -> &'a Scratch {
+        self.memory.at(SCRATCH_AT)
+    }
+
+    #[inline(always)]
+    fn entry<T: Cells>(self, table: u32, index: u32) -> &'a T {
+        self.memory.at(table.wrapping_add(index.wrapping_mul(size_of::<T>() as u32)))
+    }
+
+    /// Order in a slot, which is not 0.
+    #[inline(always)]
+    pub(crate) fn order(self, slot: u32) -> &'a Order {
+        self.entry(self.header().orders_at.get(), slot.wrapping_sub(1))
+    }
+
+    /// Level in a slot, which is not 0.
+    #[inline(always)]
+    pub(crate) fn level(self, slot: u32) -> &'a Level {
+        self.entry(self.header().levels_at.get(), slot.wrapping_sub(1))
+    }
+
+    #[inline(always)]
+    pub(crate) fn instrument(self, index: u32) -> &'a Instrument {
+        self.entry(self.header().instruments_at.get(), index)
+    }
+
+    #[inline(always)]
+    pub(crate) fn session(self, index: u32) -> &'a Session {
+        self.entry(self.header().sessions_at.get(), index)
+    }
+
+    #[inline(always)]
+    pub(crate) fn account(self, index: u32) -> &'a Account {
+        self.entry(self.header().accounts_at.get(), index)
+    }
+
+    #[inline(always)]
+    pub(crate) fn asset(self, index: u32) -> &'a Asset {
+        self.entry(self.header().assets_at.get(), index)
+    }
+
+    #[inline(always)]
+    pub(crate) fn balance(self, account: u32, asset: u32) -> &'a Balance {
+        let header = self.header();
+        let index = account.wrapping_mul(header.assets_max.get()).wrapping_add(asset);
+        self.entry(header.balances_at.get(), index)
+    }
+
+    /// Stored answer of a client sequence of a session.
+    #[inline(always)]
+    pub(crate) fn stored_answer(self, session: &Session, sequence: u64) -> &'a StoredAnswer {
+        let mask = (1_u32 << (session.answers_log2.get() & 31)).wrapping_sub(1);
+        let index = session.answers_first.get().wrapping_add(sequence as u32 & mask);
+        self.entry(self.header().answers_at.get(), index)
+    }
+
+    /// Place of a client reference in its session's window.
+    #[inline(always)]
+    pub(crate) fn reference_place(self, session: &Session, reference: u32) -> &'a Cell<u32> {
+        let mask = (1_u32 << (session.references_log2.get() & 31)).wrapping_sub(1);
+        let index = session.references_first.get().wrapping_add(reference & mask);
+        self.entry(self.header().references_at.get(), index)
+    }
+
+    /// Bucket where an older live order of this reference would stand.
+    #[inline(always)]
+    pub(crate) fn bucket(self, session: u32, reference: u32) -> &'a Bucket {
+        let header = self.header();
+        let hash = session
+            .wrapping_mul(0x9E37_79B1)
+            .wrapping_add(reference.wrapping_mul(0x85EB_CA77));
+        self.entry(header.buckets_at.get(), (hash >> 7) & header.buckets.get().wrapping_sub(1))
+    }
+
+    /// Place in the ring of pending continuations.
+    #[inline(always)]
+    pub(crate) fn pending_place(self, number: u32) -> &'a Cell<u32> {
+        let header = self.header();
+        let len = header.instruments_max.get().wrapping_add(header.sessions_max.get());
+        let place = if number >= len { number.wrapping_sub(len) } else { number };
+        self.entry(header.pending_at.get(), place)
+    }
+
+    /// Checks an invariant. Natively a violation panics; in the kernel it stops the shard and is reported (RULES 1).
+    #[inline(always)]
+    pub(crate) fn ensure(self, holds: bool, fault: Fault) {
+        if !holds {
+            self.fault(fault);
+        }
+    }
+
+    #[cfg(not(target_arch = "bpf"))]
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn fault(self, fault: Fault) {
+        panic!(
+            "engine fault {fault:?} at command {}: the state is wrong, a wrong book is worse than a stopped one",
+            self.header().command.get()
+        );
+    }
+
+    #[cfg(target_arch = "bpf")]
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn fault(self, fault: Fault) {
+        let header = self.header();
+        if header.broken.get() == 0 {
+            header.broken_sequence.set(header.command.get());
+            header.broken.set(fault as u32);
+        }
+    }
+}
