@@ -75,7 +75,8 @@ pub struct LoadOptions {
     pub pin_root: PathBuf,
     /// Size of the arena: a multiple of [`PAGE_BYTES`] up to [`ARENA_BYTES_MAX`].
     pub arena_bytes: u64,
-    /// Address of the arena in every process: a multiple of 4 GiB.
+    /// Address of the arena in every process: a multiple of 4 GiB. A process that maps several
+    /// needs them 8 GiB apart.
     pub arena_address: u64,
     /// Slots of the record ring, a power of two.
     pub record_slots: u32,

@@ -57,6 +57,23 @@ impl Mapping {
         Ok(Self { base, bytes })
     }
 
+    /// Address space that nothing else can take and nobody can use.
+    fn reserve(address: u64, bytes: usize) -> io::Result<Self> {
+        let hint = std::ptr::with_exposed_provenance_mut(address as usize);
+        let flags = libc::MAP_PRIVATE
+            | libc::MAP_ANONYMOUS
+            | libc::MAP_NORESERVE
+            | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: a range where the kernel has found nothing (NOREPLACE), without access.
+        let base = unsafe { libc::mmap(hint, bytes, libc::PROT_NONE, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base =
+            NonNull::new(base.cast::<u8>()).ok_or_else(|| io::Error::other("mapped at 0"))?;
+        Ok(Self { base, bytes })
+    }
+
     /// The word at `offset_bytes`.
     fn word(&self, offset_bytes: usize) -> &AtomicU64 {
         assert!(
@@ -85,36 +102,50 @@ impl Drop for Mapping {
 
 /// The arena: all state of the matching core, at the one address that every process uses.
 ///
+/// The rest of the program's 4 GiB and one page behind them are reserved without access: base plus
+/// any 32-bit offset is memory or a fault, never somebody else's.
+///
 /// Writer: the attached program, at any time. A process may write only while the shard is
 /// `Halted`, or inside of the load's `init`.
 #[derive(Debug)]
-pub struct Arena(Mapping);
+pub struct Arena {
+    memory: Mapping,
+    _reserved: Mapping,
+}
+
+/// What a program can reach, and a page for the word that begins at its last byte.
+const REACH_BYTES: u64 = (1 << 32) + PAGE_BYTES;
 
 impl Arena {
     pub(crate) fn map(map: impl AsFd, bytes: u64, address: u64) -> Result<Self, LoaderError> {
-        Mapping::new(map, bytes as usize, true, Some(address))
-            .map(Self)
-            .map_err(|source| {
-                if source.raw_os_error() == Some(libc::EEXIST) {
-                    LoaderError::ArenaTaken { address }
-                } else {
-                    LoaderError::Call {
-                        doing: format!("mapping {bytes} bytes of arena at {address:#x}"),
-                        source,
-                        cure: "free some memory, or load with a smaller arena",
-                    }
+        let error = |source: io::Error| {
+            if source.raw_os_error() == Some(libc::EEXIST) {
+                LoaderError::ArenaTaken { address }
+            } else {
+                LoaderError::Call {
+                    doing: format!("mapping {bytes} bytes of arena at {address:#x}"),
+                    source,
+                    cure: "free some memory, or load with a smaller arena",
                 }
-            })
+            }
+        };
+        let memory = Mapping::new(map, bytes as usize, true, Some(address)).map_err(error)?;
+        let rest = (REACH_BYTES - bytes) as usize;
+        let reserved = Mapping::reserve(address + bytes, rest).map_err(error)?;
+        Ok(Self {
+            memory,
+            _reserved: reserved,
+        })
     }
 
     /// First byte; the arena's offset 0.
     pub fn as_ptr(&self) -> *mut u8 {
-        self.0.base.as_ptr()
+        self.memory.base.as_ptr()
     }
 
     /// Length in bytes, a multiple of [`PAGE_BYTES`].
     pub fn len_bytes(&self) -> usize {
-        self.0.bytes
+        self.memory.bytes
     }
 
     /// The word at `offset_bytes`, a multiple of eight inside of the arena.
@@ -122,15 +153,15 @@ impl Arena {
     /// # Panics
     /// If it is not.
     pub fn word(&self, offset_bytes: usize) -> &AtomicU64 {
-        self.0.word(offset_bytes)
+        self.memory.word(offset_bytes)
     }
 
     /// Gives every page memory. A page that is not there reads zero in the program and drops what
     /// it writes, silently.
     pub(crate) fn touch(&self) {
-        for offset in (0..self.0.bytes).step_by(PAGE_BYTES as usize) {
+        for offset in (0..self.memory.bytes).step_by(PAGE_BYTES as usize) {
             // A write of nothing new; a read would do on 6.18, a write does everywhere.
-            self.0.word(offset).fetch_or(0, Ordering::Relaxed);
+            self.memory.word(offset).fetch_or(0, Ordering::Relaxed);
         }
     }
 }
@@ -308,7 +339,7 @@ impl FreshMappings {
             unsafe { std::slice::from_raw_parts_mut(mapping.base.as_ptr(), mapping.bytes) }
         }
         Fresh {
-            arena: bytes(&mut arena.0),
+            arena: bytes(&mut arena.memory),
             records: bytes(&mut self.records),
             cursors: bytes(&mut self.cursors),
             commands: bytes(&mut self.commands),
