@@ -14,7 +14,7 @@ use crate::{
     pinned::{Pinned, program_name},
     pins::{self, Folder, LINK, Lock, MAPS, META, Meta, NAME_BYTES_MAX, PROGRAM, PROGRAM_NEXT},
     probe,
-    sys::{self, Access, MapShape},
+    sys::{self, MapShape},
     unload,
 };
 use std::{
@@ -338,7 +338,7 @@ pub fn load(
     folder.make()?;
     Step::Folder.reached();
 
-    let finished = match folder.open(META, Access::ReadWrite)? {
+    let finished = match folder.open(META)? {
         Some(map) => Meta::read(&map)?
             .filter(|meta| meta.finished)
             .map(|meta| (map, meta)),
@@ -396,7 +396,7 @@ fn interface_is_ours(options: &LoadOptions, folder: &Folder) -> Result<u32, Load
     let Some(attached) = attached else {
         return Ok(ifindex);
     };
-    let ours = match folder.open(LINK, Access::ReadWrite)? {
+    let ours = match folder.open(LINK)? {
         Some(link) => sys::link_facts(link.as_fd())
             .is_ok_and(|link| link.ifindex == ifindex && link.program_id == attached.program_id),
         None => false,
@@ -448,12 +448,10 @@ fn adopt(
     same("mode", meta.mode.to_string(), options.mode.to_string())?;
     let mut maps = Vec::new();
     for (name, id) in MAPS.into_iter().zip(meta.map_ids) {
-        let map = folder
-            .open(name, Access::ReadWrite)?
-            .ok_or_else(|| LoaderError::PinMissing {
-                name: name.to_owned(),
-                pin_root: folder.path().to_owned(),
-            })?;
+        let map = folder.open(name)?.ok_or_else(|| LoaderError::PinMissing {
+            name: name.to_owned(),
+            pin_root: folder.path().to_owned(),
+        })?;
         let facts = map_facts(name, &map)?;
         let (found, wanted) = (facts.shape, options.shape(name, object)?);
         same(
@@ -611,7 +609,7 @@ fn link(
     ifindex: u32,
     program: &OwnedFd,
 ) -> Result<bool, LoaderError> {
-    if let Some(link) = folder.open(LINK, Access::ReadWrite)? {
+    if let Some(link) = folder.open(LINK)? {
         // A link whose interface has gone says 0 and never comes back.
         if sys::link_facts(link.as_fd()).is_ok_and(|facts| facts.ifindex == ifindex) {
             sys::link_update(link.as_fd(), program.as_fd()).map_err(LoaderError::call(

@@ -7,7 +7,7 @@ use crate::{
     netns,
     pins::{Folder, LINK, Lock, MAPS, META, Meta, PEER_PREFIX, PROGRAM, place_name},
     probe::PASS,
-    sys::{self, Access, LinkFacts, MapFacts, TestRun},
+    sys::{self, LinkFacts, MapFacts, TestRun},
 };
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -37,9 +37,7 @@ impl Pinned {
         let not_loaded = || LoaderError::NotLoaded {
             pin_root: pin_root.to_owned(),
         };
-        let map = folder
-            .open(META, Access::ReadWrite)?
-            .ok_or_else(not_loaded)?;
+        let map = folder.open(META)?.ok_or_else(not_loaded)?;
         let meta = Meta::read(&map)?
             .filter(|meta| meta.finished)
             .ok_or_else(not_loaded)?;
@@ -49,7 +47,7 @@ impl Pinned {
                 name: name.to_owned(),
                 pin_root: pin_root.to_owned(),
             };
-            let map = folder.open(name, Access::ReadWrite)?.ok_or_else(missing)?;
+            let map = folder.open(name)?.ok_or_else(missing)?;
             let found = sys::map_facts(map.as_fd()).map_err(LoaderError::call(
                 format!("looking at map {name}"),
                 "run as root",
@@ -138,16 +136,12 @@ impl Pinned {
         )
     }
 
-    /// Maps the record ring for reading, through a read-only descriptor.
+    /// Maps the record ring for reading; the kernel then refuses to make the mapping writable later.
+    ///
+    /// A read-only descriptor cannot be mapped at all: Linux takes `VM_SHARED` from a shared
+    /// mapping of one (`mm/mmap.c`), and bpf maps want it (`kernel/bpf/syscall.c`, 6.18).
     pub fn map_records(&self) -> Result<RecordRing, LoaderError> {
-        let map = self
-            .folder
-            .open("RECORDS", Access::ReadOnly)?
-            .ok_or_else(|| LoaderError::PinMissing {
-                name: "RECORDS".to_owned(),
-                pin_root: self.pin_root().to_owned(),
-            })?;
-        RecordRing::map(map, self.record_slots()).map_err(LoaderError::call(
+        RecordRing::map(self.map("RECORDS").0, self.record_slots()).map_err(LoaderError::call(
             "mapping the record ring",
             "free some memory",
         ))
@@ -200,7 +194,7 @@ impl Pinned {
         }
         let fd = self
             .folder
-            .open(PROGRAM, Access::ReadWrite)?
+            .open(PROGRAM)?
             .ok_or_else(|| LoaderError::PinMissing {
                 name: PROGRAM.to_owned(),
                 pin_root: self.pin_root().to_owned(),
@@ -286,7 +280,7 @@ pub enum PeerPass {
 }
 
 pub(crate) fn link_at(folder: &Folder, name: &str) -> Result<Option<LinkFacts>, LoaderError> {
-    let Some(link) = folder.open(name, Access::ReadWrite)? else {
+    let Some(link) = folder.open(name)? else {
         return Ok(None);
     };
     sys::link_facts(link.as_fd())

@@ -18,7 +18,7 @@
 use crate::{
     error::LoaderError,
     load::Mode,
-    sys::{self, Access, MapShape},
+    sys::{self, MapShape},
 };
 use std::{
     fs::{self, DirBuilder, File},
@@ -151,8 +151,8 @@ impl Folder {
     }
 
     /// Opens a pin, `None` when there is none of this name.
-    pub(crate) fn open(&self, name: &str, access: Access) -> Result<Option<OwnedFd>, LoaderError> {
-        match sys::open_pin(&self.at(name), access) {
+    pub(crate) fn open(&self, name: &str) -> Result<Option<OwnedFd>, LoaderError> {
+        match sys::open_pin(&self.at(name)) {
             Ok(fd) => Ok(Some(fd)),
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             Err(source) => Err(self.call("opening", name, source)),

@@ -249,23 +249,12 @@ pub(crate) fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     bpf(command::OBJ_PIN, &mut attribute).map(drop)
 }
 
-/// How a pinned map may be used through the descriptor.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Access {
-    ReadWrite,
-    ReadOnly,
-}
-
-pub(crate) fn open_pin(path: &Path, access: Access) -> io::Result<OwnedFd> {
+pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let path = path_text(path)?;
-    let flags = match access {
-        Access::ReadWrite => 0,
-        Access::ReadOnly => 1 << 3, // BPF_F_RDONLY
-    };
     let mut attribute = PinnedObject {
         path: path.as_ptr().expose_provenance() as u64,
         fd: 0,
-        flags,
+        flags: 0,
     };
     bpf_fd(command::OBJ_GET, &mut attribute)
 }

@@ -4,7 +4,7 @@ use crate::{
     error::LoaderError,
     load::Step,
     pins::{Folder, LINK, Lock, MAPS, META, PEER_PREFIX, PROGRAM, PROGRAM_NEXT, on_bpffs},
-    sys::{self, Access},
+    sys,
 };
 use std::{os::fd::AsFd, path::Path};
 
@@ -46,7 +46,7 @@ pub(crate) fn remove_pins(folder: &Folder) -> Result<Unloaded, LoaderError> {
         .iter()
         .filter(|name| *name == LINK || name.starts_with(PEER_PREFIX))
     {
-        if let Some(link) = folder.open(name, Access::ReadWrite)? {
+        if let Some(link) = folder.open(name)? {
             // Fails when the interface has gone, and then there is nothing to detach.
             let _ = sys::link_detach(link.as_fd());
         }
