@@ -31,6 +31,9 @@ use zerocopy::{Immutable, IntoBytes};
 /// The sub-account field of an `F` that names none, beside zero.
 const SUB_ACCOUNT_SPACES: u32 = u32::from_be_bytes(*b"    ");
 
+/// The page's bound of a burst in nanoseconds, and of one lot at the top price.
+const PRODUCT_MAX: u128 = (1 << 62) - 1;
+
 /// A shard as the page describes it.
 pub struct Reference {
     capacity: Capacity,
@@ -1219,6 +1222,9 @@ impl Reference {
                 if !self.session(index).orders.is_empty() {
                     return Err(Reason::OrdersLive);
                 }
+                if self.cancels.contains_key(&index) {
+                    return Err(Reason::Continuing);
+                }
                 self.sessions[index as usize] = None;
             }
             ControlKind::KillSession => {
@@ -1336,6 +1342,7 @@ impl Reference {
         if !ANSWERS_LOG2.contains(&grant.answers_log2)
             || !REFERENCES_LOG2.contains(&grant.references_log2)
             || (grant.interval_ns != 0 && grant.burst == 0)
+            || u128::from(grant.burst) * u128::from(grant.interval_ns) > PRODUCT_MAX
             || SessionId(grant.id).index() != Some(grant.session)
         {
             return Err(Reason::BadGrant);
@@ -1928,6 +1935,7 @@ fn is_good_listing(list: &List) -> bool {
         && list.band_low <= list.band_high
         && list.taker_ppm <= FEE_PPM_MAX
         && (-taker_ppm..=taker_ppm).contains(&i64::from(list.maker_ppm))
+        && notional(list, top as u32, 1) <= PRODUCT_MAX
         && lots_max * hold_per_lot(list, top as u32) <= u128::from(AMOUNT_MAX)
         && lots_max * u128::from(list.lot_value) <= u128::from(AMOUNT_MAX)
 }
@@ -2425,6 +2433,23 @@ mod tests {
     }
 
     #[test]
+    fn a_session_with_a_pending_cancel_is_not_closed() {
+        let mut desk = Desk::new();
+        wall(&mut desk, 65);
+        desk.order(target(ControlKind::HaltShard, 0), Ok(Outcome::Accepted));
+        let kill = target(ControlKind::KillSession, 0);
+        desk.order(kill, Ok(Outcome::Continues));
+        // As if it had been filled meanwhile.
+        let last = *desk.book.orders.values().next().unwrap();
+        desk.book.remove(&last, Removal::User);
+        desk.book.events.clear();
+        let close = target(ControlKind::CloseSession, 0);
+        desk.order(close, Err(Reason::Continuing));
+        desk.order(target(ControlKind::ResumeShard, 0), Ok(Outcome::Accepted));
+        desk.order(close, Ok(Outcome::Accepted)); // the empty step comes first
+    }
+
+    #[test]
     fn a_packet_does_so_much_work() {
         let mut desk = Desk::new();
         wall(&mut desk, 800);
@@ -2686,6 +2711,30 @@ mod tests {
         desk.order(second(1), Err(Reason::LadderFull));
         desk.order(second(0), Err(Reason::AlreadyListed));
         desk.order(second(4), Err(Reason::IndexOutOfRange));
+        let odd = List {
+            instrument: 1,
+            ladder_base: 1 << 31,
+            ladder_len: 1,
+            tick_size: 1,
+            tick_value: 1 << 31,
+            lots_max: 1,
+            taker_ppm: 0,
+            maker_ppm: 0,
+            ..LIST
+        };
+        desk.order(
+            Control::new(ControlKind::List, &odd),
+            Err(Reason::BadListing),
+        );
+        let endless = Grant {
+            session: 2,
+            id: SessionId::new(2, 0).unwrap().0,
+            burst: 4,
+            interval_ns: 1 << 60,
+            ..grant(0)
+        };
+        let endless = Control::new(ControlKind::GrantSession, &endless);
+        desk.order(endless, Err(Reason::BadGrant));
     }
 
     /// Few references, prices and instruments, so that ties, crosses and unknown orders are common.
