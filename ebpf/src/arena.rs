@@ -33,6 +33,13 @@ pub fn at<T>(offset: u32) -> *mut T {
     address as *mut T
 }
 
+/// A word of the device page (`ring0_abi::device`).
+#[inline(always)]
+pub fn device_word(offset: u32) -> u32 {
+    // SAFETY: arena memory; the daemon wrote it before the link was made.
+    unsafe { at::<u32>(offset).read_volatile() }
+}
+
 /// Condition of every loop, beside the loop's own bound: false when the kernel's patience ends,
 /// which is a fault and never an end (RULES 2).
 #[inline(always)]

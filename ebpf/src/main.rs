@@ -1,26 +1,205 @@
-//! The XDP program: so far it counts packets in its arena and passes them.
+//! The XDP program: a trader's packet is authenticated, sequenced, matched and answered before it becomes a socket buffer.
+//!
+//! It knows packets, the arena and verdicts; what an order means is the engine's business (`../engine`, compiled in).
+//! Always true: what is not ours passes untouched; every frame ends under exactly one counter; the shard's memory is
+//! touched only under its lock, which is given back on every way out.
 
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 
 mod arena;
+mod frame;
 mod map;
+mod ring;
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_action, helpers, macros::xdp, programs::XdpContext};
+use frame::{Frame, Kind};
+use ring::KernelRing;
+use ring0_abi::{Counter, command, device, key, malformed};
+use ring0_engine::region::{Bounded, Memory, SHARD_BASE, can_loop, zero};
+use ring0_engine::{Shard, Taken};
+use ring0_wire::{Check, Domain, Key};
 
-/// Offset of the packet count, in the arena's first page, which belongs to no shard.
-const PACKETS: u32 = 128;
+/// Looks at the lock that another processor may have, at the most. A full packet takes some 10 µs, this is some 50.
+const SPINS_MAX: u32 = 16_384;
 
-/// Counts and passes.
+/// What to do with the frame, and under which number it counts.
+struct Verdict {
+    action: u32,
+    counter: u32,
+}
+
+const fn pass(counter: Counter) -> Verdict {
+    Verdict { action: xdp_action::XDP_PASS, counter: counter as u32 }
+}
+
+const fn dropped(counter: u32) -> Verdict {
+    Verdict { action: xdp_action::XDP_DROP, counter }
+}
+
+/// One frame.
 #[xdp]
-pub fn ring0(_ctx: XdpContext) -> u32 {
+pub fn ring0(ctx: XdpContext) -> u32 {
     arena::mention();
-    map::count(0);
-    let packets = arena::at::<u64>(PACKETS);
-    // SAFETY: arena memory; the loader has touched every page.
-    unsafe { *packets += 1 };
-    xdp_action::XDP_PASS
+    let verdict = match frame::classify(&ctx) {
+        Kind::NotOurs(counter) => pass(counter),
+        Kind::BadLength => dropped(Counter::DropLength as u32),
+        Kind::Doorbell => doorbell(),
+        Kind::Order(frame) => order(&ctx, frame),
+    };
+    map::count(verdict.counter);
+    verdict.action
+}
+
+/// The shard's lock, held until [`release`]. False: another processor did not give it back in time.
+#[inline(always)]
+fn acquire(shard: Shard<'_>) -> bool {
+    let lock = &shard.header().lock;
+    let mut spins = zero();
+    while spins < SPINS_MAX {
+        if !can_loop() {
+            return false;
+        }
+        // SAFETY: arena memory. Volatile: another processor writes it.
+        let seen = unsafe { lock.as_ptr().read_volatile() };
+        // SAFETY: a word of the arena, at an offset divisible by four.
+        if seen == 0 && unsafe { arena::exchange_u32(lock.as_ptr(), 1) } == 0 {
+            return true;
+        }
+        spins = spins.wrapping_add(1);
+    }
+    false
+}
+
+/// Gives the lock back. x86 keeps stores in order: what was written under the lock is seen before it is free.
+#[inline(always)]
+fn release(shard: Shard<'_>) {
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Release);
+    // SAFETY: arena memory.
+    unsafe { shard.header().lock.as_ptr().write_volatile(0) };
+}
+
+#[inline(always)]
+fn shard() -> Shard<'static> {
+    // SAFETY: the loader has touched every page; every use is between `acquire` and `release`.
+    Shard::new(unsafe { Memory::new(SHARD_BASE) })
+}
+
+#[inline(always)]
+fn boot_ns() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { helpers::bpf_ktime_get_boot_ns() }
+}
+
+/// A frame to the shard's port: matched and answered.
+#[inline(always)]
+fn order(ctx: &XdpContext, frame: Frame) -> Verdict {
+    let shard = shard();
+    if !acquire(shard) {
+        return dropped(Counter::DropBusy as u32);
+    }
+    let verdict = order_locked(ctx, frame, shard);
+    release(shard);
+    verdict
+}
+
+#[inline(always)]
+fn order_locked(ctx: &XdpContext, frame: Frame, shard: Shard<'static>) -> Verdict {
+    let request = &shard.scratch().request;
+    if !frame.copy_payload(ctx, request) {
+        return dropped(Counter::DropLength as u32);
+    }
+    let shape = match ring0_wire::shape::<Bounded>(request, frame.payload as usize) {
+        Ok(shape) => shape,
+        Err(cause) => return dropped(malformed(cause)),
+    };
+    if !shard.is_granted(&shape) {
+        return dropped(Counter::DropUnknownSession as u32);
+    }
+    let Some(entry) = map::KEYS.get::<[u64; 4]>(shape.session) else {
+        return dropped(Counter::DropNoKey as u32);
+    };
+    // SAFETY: an entry of 32 bytes; a key that is changed meanwhile makes a bad tag at worst.
+    let [k0, k1, mode, _] = unsafe { entry.as_ptr().read_volatile() };
+    let key = Key::new(k0, k1);
+    let checked = mode as u32 == key::CHECKED;
+    if checked {
+        if ring0_wire::mac::verify::<Bounded>(request, shape.signed as usize, &key, Domain::Request) != Check::Genuine {
+            return dropped(Counter::DropBadTag as u32);
+        }
+    } else if mode as u32 != key::OFF {
+        return dropped(Counter::DropNoKey as u32);
+    } else if !ring0_wire::mac::is_blank(request, shape.signed as usize) {
+        return dropped(Counter::DropBadTag as u32);
+    }
+    let ring = KernelRing::new();
+    shard.steps(&ring);
+    let counter = match shard.packet(&shape, boot_ns(), &ring) {
+        Taken::Taken => Counter::Taken,
+        Taken::Duplicate => Counter::Duplicate,
+        Taken::Hole => Counter::Hole,
+        Taken::Straddle => Counter::Straddle,
+        Taken::RingFull => Counter::RingFull,
+        Taken::RateLimited => Counter::RateLimited,
+        Taken::Halted => Counter::Halted,
+    };
+    let bytes = shard.finish_answer(&shape, if checked { Some(&key) } else { None });
+    if bytes == 0 || !frame.answer(ctx, &shard.scratch().answer, bytes) {
+        return dropped(Counter::DropAnswer as u32);
+    }
+    Verdict { action: xdp_action::XDP_TX, counter: counter as u32 }
+}
+
+/// The daemon rang: continuation steps, then what stands in the command ring.
+#[inline(always)]
+fn doorbell() -> Verdict {
+    let shard = shard();
+    if !acquire(shard) {
+        return dropped(Counter::DropBusy as u32);
+    }
+    let ring = KernelRing::new();
+    shard.steps(&ring);
+    drain(shard, &ring);
+    release(shard);
+    dropped(Counter::Doorbell as u32)
+}
+
+#[inline(never)]
+fn drain(shard: Shard<'static>, ring: &KernelRing) {
+    let mask = arena::device_word(device::COMMAND_MASK);
+    let header = shard.header();
+    let mut drained = zero();
+    while drained < command::DRAIN_MAX {
+        if !can_loop() {
+            return;
+        }
+        let Some(head) = map::COMMANDS.get::<u64>(0) else { return };
+        // SAFETY: the first word of entry 0. Volatile: the daemon writes it.
+        let written = unsafe { head.as_ptr().read_volatile() };
+        let taken = header.controls_taken.get();
+        if taken >= written || ring0_engine::Recorder::free(ring) < ring0_engine::limits::STEP_SLOTS_MAX {
+            return;
+        }
+        let index = (taken as u32 & mask).wrapping_add(1);
+        let Some(entry) = map::COMMANDS.get::<[u64; 16]>(index) else { return };
+        let words = entry.as_ptr().cast::<u64>();
+        // SAFETY: entries are 128 bytes.
+        let number = unsafe { words.read_volatile() };
+        if number != taken.wrapping_add(1) {
+            return; // overwritten or not yet written: the daemon finds its count not moved
+        }
+        // SAFETY: as above.
+        let kind = unsafe { words.wrapping_add(1).read_volatile() } as u32;
+        let body = words.wrapping_add(4);
+        // SAFETY: body words 0 to 11 are words 4 to 15 of the entry.
+        let word = |at: u32| unsafe { body.wrapping_add(at as usize & 15).read_volatile() };
+        if !shard.control(kind, boot_ns(), ring, word) {
+            return;
+        }
+        header.controls_taken.set(taken.wrapping_add(1));
+        drained = drained.wrapping_add(1);
+    }
 }
 
 /// Never linked: the build refuses an object with a panic path (RULES 1).

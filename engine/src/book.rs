@@ -428,6 +428,11 @@ impl<'a> Shard<'a> {
             self.drop_order(slot, crate::record::Removal::Ioc as u8, listed);
             return false;
         }
+        if listed && self.lacks_level(instrument, side, order.price.get(), 0) {
+            // Its level was free when it entered; other instruments have taken the last ones while it swept.
+            self.drop_order(slot, crate::record::Removal::Ioc as u8, true);
+            return false;
+        }
         order.flags.set(order.flags.get() & !FLAG_SWEEPS);
         self.add_to_level(slot);
         if !listed {

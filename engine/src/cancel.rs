@@ -1,6 +1,7 @@
 //! Reduce, cancel, mass cancel and kill. Rule: `docs/matching.md#reduce-x-cancel-d`, `#mass-cancel-m`.
 
 use crate::Reason;
+use crate::enter::whole;
 use crate::limits::{CANCELS_MAX, FILLS_MAX, PACKET_WORK_MAX};
 use crate::outbox::{Done, side_letter};
 use crate::pending::MASS;
@@ -33,10 +34,9 @@ impl Shard<'_> {
         let open = order.open.get();
         if message.letter.get() == b'X' {
             let shares = message.shares.get();
-            let lots = shares / lot_size;
-            if lots.wrapping_mul(lot_size) != shares {
+            let Some(lots) = whole(shares, lot_size) else {
                 return Done::rejected(Reason::NotALot as u8);
-            }
+            };
             if lots < open {
                 self.shrink(order, lots);
                 self.record_reduced(order, lots);

@@ -65,14 +65,12 @@ impl Shard<'_> {
         let tick_size = instrument.tick_size.get();
         let lot_size = instrument.lot_size.get();
         let (wire_price, shares) = (message.price.get(), message.shares.get());
-        let mut price = wire_price / tick_size;
-        let lots = shares / lot_size;
-        if price.wrapping_mul(tick_size) != wire_price {
+        let Some(mut price) = whole(wire_price, tick_size) else {
             return Done::rejected(Reason::NotATick as u8);
-        }
-        if lots.wrapping_mul(lot_size) != shares {
+        };
+        let Some(lots) = whole(shares, lot_size) else {
             return Done::rejected(Reason::NotALot as u8);
-        }
+        };
         if lots > instrument.lots_max.get() {
             return Done::rejected(Reason::OrderTooLarge as u8);
         }
@@ -244,14 +242,12 @@ impl Shard<'_> {
         }
         let tick_size = instrument.tick_size.get();
         let lot_size = instrument.lot_size.get();
-        let price = message.price.get() / tick_size;
-        let lots = message.shares.get() / lot_size;
-        if price.wrapping_mul(tick_size) != message.price.get() {
+        let Some(price) = whole(message.price.get(), tick_size) else {
             return Done::rejected(Reason::NotATick as u8);
-        }
-        if lots.wrapping_mul(lot_size) != message.shares.get() {
+        };
+        let Some(lots) = whole(message.shares.get(), lot_size) else {
             return Done::rejected(Reason::NotALot as u8);
-        }
+        };
         if lots > instrument.lots_max.get() {
             return Done::rejected(Reason::OrderTooLarge as u8);
         }
@@ -368,6 +364,12 @@ impl Instrument {
         }
         NONE
     }
+}
+
+/// How many units make up `amount`, or `None` where there is a remainder. A unit of zero, which no listing has, makes none.
+#[inline(always)]
+pub(crate) const fn whole(amount: u32, unit: u32) -> Option<u32> {
+    if unit == 0 || !amount.is_multiple_of(unit) { None } else { Some(amount / unit) }
 }
 
 /// Whether this version carries out the message's instructions.

@@ -29,6 +29,7 @@ pub(crate) const FLAG_IMMEDIATE: u8 = 4;
 /// The order's reference stands in the overflow table.
 pub(crate) const FLAG_OVERFLOWED: u8 = 8;
 /// Flags that the state hash sees.
+#[cfg(feature = "std")]
 pub(crate) const FLAGS_LISTED: u8 = FLAG_POST_ONLY;
 
 /// Session status: granted, trading.
@@ -549,8 +550,7 @@ impl<'a> Shard<'a> {
     }
 
     #[cfg(target_arch = "bpf")]
-    #[cold]
-    #[inline(never)]
+    #[inline(never)] // and not `cold`, which would make a section of its own
     pub(crate) fn fault(self, fault: Fault) {
         let header = self.header();
         if header.broken.get() == 0 {

@@ -1,0 +1,157 @@
+//! What the XDP program and the processes around it agree on: counters, cursors, the device page, the doorbell.
+//!
+//! Knows places and numbers; no orders, no system calls. Built into the eBPF object and into every host program that
+//! maps its memory.
+#![no_std]
+
+/// The arena's page 0, which belongs to no shard: 32-bit words by offset. Writer: the daemon, before the link is made.
+pub mod device {
+    /// Always zero: where loop counters start (the engine's `region::ZERO_WORD`).
+    pub const ZERO: u32 = 64;
+    /// UDP destination port of the shard.
+    pub const PORT: u32 = 72;
+    /// IPv4 address of the shard as its four bytes lie in the packet (little-endian load); 0: any.
+    pub const ADDRESS: u32 = 76;
+    /// Slots of the record ring less one.
+    pub const RECORD_MASK: u32 = 80;
+    /// Slots of the command ring less one.
+    pub const COMMAND_MASK: u32 = 84;
+    /// 1 once the daemon has written the words above.
+    pub const READY: u32 = 88;
+}
+
+/// The map of cursors: entries of 64 bytes.
+pub mod cursor {
+    /// Entry whose first word is the tail: slots published so far. Writer: the program.
+    pub const TAIL: u32 = 0;
+    /// First consumer entry; [`CONSUMERS`] follow each other. Word 0: slots consumed so far. Word 1: 1 if the consumer is
+    /// required (the program never overruns it), 0 if not. Words 2 and 3: its name. Writer: the consumer.
+    pub const FIRST_CONSUMER: u32 = 1;
+    /// Consumers at the most.
+    pub const CONSUMERS: u32 = 4;
+    /// Byte offset of a consumer's second word in its entry.
+    pub const REQUIRED: usize = 8;
+    /// Byte offset of a consumer's name in its entry, 16 bytes.
+    pub const NAME: usize = 16;
+}
+
+/// The map of commands: entries of 128 bytes. Writer: the daemon.
+pub mod command {
+    /// Entry 0, word 0: commands written so far. Command *n* (from 0) stands in entry `1 + (n & mask)`.
+    pub const HEAD: usize = 0;
+    /// Entry 0, word 1: the arming word. A doorbell frame counts only while it carries this number and it is not 0.
+    pub const ARMED: usize = 8;
+    /// Commands that one doorbell carries out at the most.
+    pub const DRAIN_MAX: u32 = 64;
+}
+
+/// The map of keys: entries of 32 bytes by session index.
+pub mod key {
+    /// Byte 16: 1 the key is set and tags are checked; 2 the tag is switched off by the shard's config; 0 nobody may send.
+    pub const MODE: usize = 16;
+    /// See [`MODE`].
+    pub const CHECKED: u32 = 1;
+    /// See [`MODE`].
+    pub const OFF: u32 = 2;
+}
+
+/// The doorbell: a frame that the daemon runs through the program by test-run.
+pub mod doorbell {
+    /// EtherType of the frame (local experimental, IEEE 802).
+    pub const ETHERTYPE: u16 = 0x88B5;
+    /// Bytes of the frame: Ethernet header, the arming word (little-endian), zeros.
+    pub const FRAME: usize = 64;
+    /// Offset of the arming word in the frame.
+    pub const NONCE: usize = 14;
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
+        /// What the program counts, per CPU: every frame ends under exactly one name.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[repr(u32)]
+        pub enum Counter {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Counter {
+            /// All but the malformed ones, which follow ([`malformed`]).
+            pub const ALL: &'static [Counter] = &[$(Counter::$name,)+];
+
+            /// Its name in tools and metrics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Counter::$name => $text,)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Taken and answered.
+    Taken = "taken",
+    /// Answered again from the store.
+    Duplicate = "duplicate",
+    /// Answered, not taken: a client sequence is missing.
+    Hole = "not_taken_hole",
+    /// Answered, not taken: begins below and ends above the expected client sequence.
+    Straddle = "not_taken_straddle",
+    /// Answered, not taken: the record ring is full.
+    RingFull = "not_taken_ring_full",
+    /// Answered, not taken: over the session's rate.
+    RateLimited = "not_taken_rate_limited",
+    /// Answered, not taken: the shard is halted or broken.
+    Halted = "not_taken_halted",
+    /// A doorbell of the daemon.
+    Doorbell = "doorbell",
+    /// Passed on: shorter than an Ethernet header, or none of our frames by its EtherType (VLAN, IPv6, ARP).
+    PassEtherType = "pass_ethertype",
+    /// Passed on: IPv4, but not UDP.
+    PassProtocol = "pass_protocol",
+    /// Passed on: not the shard's port or address.
+    PassPort = "pass_port",
+    /// Passed on: an IPv4 fragment, whose port cannot be known; none of ours is ever one.
+    PassFragment = "pass_fragment",
+    /// Passed on: IPv4 with options; none of ours has any.
+    PassOptions = "pass_ip_options",
+    /// Passed on: the frame ends inside its IPv4 or UDP header.
+    PassTruncated = "pass_truncated",
+    /// Passed on: the daemon has not made the shard ready.
+    PassNotReady = "pass_not_ready",
+    /// Dropped: ours by its port, but IPv4 and UDP lengths disagree with each other or the frame.
+    DropLength = "drop_length",
+    /// Dropped: the session is not granted.
+    DropUnknownSession = "drop_unknown_session",
+    /// Dropped: the session has no key in the kernel's table.
+    DropNoKey = "drop_no_key",
+    /// Dropped: the tag is not the session's.
+    DropBadTag = "drop_bad_tag",
+    /// Dropped: another processor held the shard for too long; the client sends again.
+    DropBusy = "drop_busy",
+    /// Dropped: the answer could not be built; a fault of ours.
+    DropAnswer = "drop_answer",
+}
+
+/// Number of the counter of a malformed payload: dropped.
+#[must_use]
+#[inline(always)]
+pub const fn malformed(cause: ring0_wire::Malformed) -> u32 {
+    Counter::DropAnswer as u32 + 1 + cause as u32
+}
+
+/// Counters in use.
+pub const COUNTERS: u32 = Counter::DropAnswer as u32 + 1 + ring0_wire::Malformed::ALL.len() as u32;
+
+/// Name of a counter by its number: for malformed payloads `drop_` and the cause.
+#[must_use]
+pub fn counter_name(number: u32) -> Option<(&'static str, &'static str)> {
+    let number = number as usize;
+    if let Some(counter) = Counter::ALL.get(number) {
+        return Some(("", counter.name()));
+    }
+    let cause = ring0_wire::Malformed::ALL.get(number - Counter::ALL.len())?;
+    Some(("drop_", cause.name()))
+}
+
+const _: () = assert!(Counter::ALL.len() == Counter::DropAnswer as usize + 1);
+const _: () = assert!(COUNTERS <= 128, "the counters map has 128 entries");

@@ -1,0 +1,242 @@
+//! The frame around the payload: Ethernet, IPv4 without options, UDP.
+
+use crate::{arena, map};
+use aya_ebpf::{bindings::xdp_md, helpers, programs::XdpContext};
+use core::arch::asm;
+use ring0_abi::{Counter, command, device, doorbell};
+use ring0_engine::region::{can_loop, zero};
+use ring0_wire::{Buffer, WORDS};
+
+/// Bytes before the payload: Ethernet 14, IPv4 20, UDP 8.
+pub const HEADERS: usize = 42;
+
+const IPV4: u16 = 0x0800;
+const UDP: u8 = 17;
+/// Every bit of the fragment word but "don't fragment".
+const FRAGMENT: u16 = 0xBFFF;
+
+/// A frame to the shard.
+#[derive(Clone, Copy)]
+pub struct Frame {
+    /// Bytes of the UDP payload, which lie inside the frame; at most 2,047.
+    pub payload: u32,
+}
+
+/// What a frame is.
+pub enum Kind {
+    /// It passes, untouched.
+    NotOurs(Counter),
+    /// Ours, and its lengths disagree.
+    BadLength,
+    /// The daemon's, armed.
+    Doorbell,
+    /// A packet for the shard.
+    Order(Frame),
+}
+
+/// Hides a number from the compiler, so that it compares as written: LLVM turns `p + 8 > end` into `end - 8`, which the
+/// verifier refuses.
+#[inline(always)]
+fn opaque(mut number: usize) -> usize {
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
+    number
+}
+
+/// The `len` bytes at `at` of the frame, or null when it ends before them. The one place where packets are checked.
+#[inline(always)]
+fn bytes(ctx: &XdpContext, at: usize, len: usize) -> *mut u8 {
+    let start = opaque(ctx.data()).wrapping_add(at);
+    if opaque(start.wrapping_add(len)) > opaque(ctx.data_end()) {
+        return core::ptr::null_mut();
+    }
+    start as *mut u8
+}
+
+#[inline(always)]
+fn load<T: Copy>(start: *const u8, at: usize) -> T {
+    // SAFETY: the caller has checked the bytes with `bytes`; the target allows any alignment in packets.
+    unsafe { start.wrapping_add(at).cast::<T>().read_unaligned() }
+}
+
+#[inline(always)]
+fn store<T: Copy>(start: *mut u8, at: usize, value: T) {
+    // SAFETY: as in `load`.
+    unsafe { start.wrapping_add(at).cast::<T>().write_unaligned(value) };
+}
+
+/// Whose frame this is.
+#[inline(always)]
+pub fn classify(ctx: &XdpContext) -> Kind {
+    let headers = bytes(ctx, 0, HEADERS);
+    if headers.is_null() {
+        return short(ctx);
+    }
+    let ethertype = u16::from_be(load(headers, 12));
+    if ethertype != IPV4 {
+        return if ethertype == doorbell::ETHERTYPE && is_armed(load(headers, doorbell::NONCE)) {
+            Kind::Doorbell
+        } else {
+            Kind::NotOurs(Counter::PassEtherType)
+        };
+    }
+    let version: u8 = load(headers, 14);
+    if load::<u8>(headers, 23) != UDP {
+        return Kind::NotOurs(Counter::PassProtocol);
+    }
+    if version != 0x45 {
+        return Kind::NotOurs(Counter::PassOptions);
+    }
+    if u16::from_be(load(headers, 20)) & FRAGMENT != 0 {
+        return Kind::NotOurs(Counter::PassFragment);
+    }
+    let port = u32::from(u16::from_be(load(headers, 36)));
+    let address: u32 = load(headers, 30);
+    let ours = arena::device_word(device::ADDRESS);
+    if port != arena::device_word(device::PORT) || (ours != 0 && address != ours) {
+        return Kind::NotOurs(Counter::PassPort);
+    }
+    if arena::device_word(device::READY) != 1 {
+        return Kind::NotOurs(Counter::PassNotReady);
+    }
+    let total = u32::from(u16::from_be(load(headers, 16)));
+    let udp = u32::from(u16::from_be(load(headers, 38)));
+    if udp < 8 || total != udp.wrapping_add(20) || u64::from(total).wrapping_add(14) > frame_len(ctx) {
+        return Kind::BadLength;
+    }
+    Kind::Order(Frame { payload: udp.wrapping_sub(8) })
+}
+
+#[inline(always)]
+fn frame_len(ctx: &XdpContext) -> u64 {
+    ctx.data_end().wrapping_sub(ctx.data()) as u64
+}
+
+/// A frame shorter than our headers is never ours; which header it ends in is worth a name.
+#[inline(always)]
+fn short(ctx: &XdpContext) -> Kind {
+    let ethernet = bytes(ctx, 0, 14);
+    if ethernet.is_null() || u16::from_be(load(ethernet, 12)) != IPV4 {
+        return Kind::NotOurs(Counter::PassEtherType);
+    }
+    Kind::NotOurs(Counter::PassTruncated)
+}
+
+#[inline(always)]
+fn is_armed(nonce: u64) -> bool {
+    let Some(entry) = map::COMMANDS.get::<[u64; 2]>(0) else {
+        return false;
+    };
+    // SAFETY: the second word of entry 0. Volatile: the daemon writes it.
+    let armed = unsafe { entry.as_ptr().cast::<u64>().wrapping_add(command::ARMED / 8).read_volatile() };
+    armed != 0 && armed == nonce
+}
+
+impl Frame {
+    /// Copies the payload's words into `request`, zeros after its last byte. A payload longer than a packet may be is copied as far
+    /// as the buffer goes; its length gives it away.
+    #[inline(always)]
+    pub fn copy_payload(self, ctx: &XdpContext, request: &Buffer) -> bool {
+        let words = (self.payload >> 3) as usize;
+        let mut index = zero() as usize;
+        while index < words && index < WORDS - 1 {
+            if !can_loop() {
+                return false;
+            }
+            let at = (index & (WORDS - 1)).wrapping_mul(8).wrapping_add(HEADERS);
+            let word = bytes(ctx, at, 8);
+            if word.is_null() {
+                return false;
+            }
+            request.set_word(index, load(word, 0));
+            index = index.wrapping_add(1);
+        }
+        let left = self.payload & 7;
+        if left == 0 || index >= WORDS - 1 {
+            request.set_word(index, 0);
+            return true;
+        }
+        // The last word is read so that it ends with the payload; the headers before it make room.
+        let at = (self.payload as usize & 2047).wrapping_add(HEADERS - 8);
+        let word = bytes(ctx, at, 8);
+        if word.is_null() {
+            return false;
+        }
+        request.set_word(index, load::<u64>(word, 0) >> (64 - 8 * left));
+        true
+    }
+
+    /// Turns the frame round and puts `bytes` bytes of `answer` into it as its payload.
+    #[inline(always)]
+    pub fn answer(self, ctx: &XdpContext, answer: &Buffer, len: u32) -> bool {
+        let change = i64::from(len).wrapping_add(HEADERS as i64).wrapping_sub(frame_len(ctx) as i64);
+        // SAFETY: a helper on this frame; every pointer into it is made anew below.
+        if change > 0 || unsafe { helpers::bpf_xdp_adjust_tail(ctx.ctx.cast::<xdp_md>(), change as i32) } != 0 {
+            return false;
+        }
+        let headers = bytes(ctx, 0, HEADERS);
+        if headers.is_null() {
+            return false;
+        }
+        turn_round(headers, len);
+        let words = (len >> 3) as usize;
+        let mut index = zero() as usize;
+        while index < words && index < WORDS - 1 {
+            if !can_loop() {
+                return false;
+            }
+            let at = (index & (WORDS - 1)).wrapping_mul(8).wrapping_add(HEADERS);
+            let word = bytes(ctx, at, 8);
+            if word.is_null() {
+                return false;
+            }
+            store(word, 0, answer.word(index));
+            index = index.wrapping_add(1);
+        }
+        // An answer is never shorter than a word, so its last one may overlap the one before.
+        let last = (len as usize & 2047).wrapping_sub(8) & 2047;
+        let word = bytes(ctx, last.wrapping_add(HEADERS), 8);
+        if word.is_null() {
+            return false;
+        }
+        store(word, 0, answer.u64_le(last));
+        true
+    }
+}
+
+/// Swaps the addresses and ports and writes the lengths and the IPv4 checksum; the UDP checksum is 0, "none" in IPv4.
+#[inline(always)]
+fn turn_round(headers: *mut u8, payload: u32) {
+    let (to_a, to_b): (u32, u16) = (load(headers, 0), load(headers, 4));
+    let (from_a, from_b): (u32, u16) = (load(headers, 6), load(headers, 10));
+    store(headers, 0, from_a);
+    store(headers, 4, from_b);
+    store(headers, 6, to_a);
+    store(headers, 10, to_b);
+    let (source, destination): (u32, u32) = (load(headers, 26), load(headers, 30));
+    let total = payload.wrapping_add(28);
+    store(headers, 14, 0x0045_u16); // version 4, five words of header, no service class
+    store(headers, 16, (total as u16).to_be());
+    store(headers, 18, 0_u16);
+    store(headers, 20, 0x0040_u16); // don't fragment
+    store(headers, 22, 64_u8);
+    store(headers, 23, UDP);
+    store(headers, 26, destination);
+    store(headers, 30, source);
+    // One's complement sum over the words as they lie in memory; it comes out in the same byte order.
+    let mut sum = u64::from(source)
+        .wrapping_add(u64::from(destination))
+        .wrapping_add(0x0045)
+        .wrapping_add(u64::from((total as u16).to_be()))
+        .wrapping_add(0x0040)
+        .wrapping_add(u64::from(u16::from_le_bytes([64, UDP])));
+    sum = (sum & 0xFFFF).wrapping_add(sum >> 16 & 0xFFFF).wrapping_add(sum >> 32);
+    sum = (sum & 0xFFFF).wrapping_add(sum >> 16);
+    sum = (sum & 0xFFFF).wrapping_add(sum >> 16);
+    store(headers, 24, !(sum as u16));
+    let (from_port, to_port): (u16, u16) = (load(headers, 34), load(headers, 36));
+    store(headers, 34, to_port);
+    store(headers, 36, from_port);
+    store(headers, 38, (payload.wrapping_add(8) as u16).to_be());
+    store(headers, 40, 0_u16);
+}
