@@ -156,12 +156,15 @@ impl Arena {
         self.memory.word(offset_bytes)
     }
 
-    /// Gives every page memory. A page that is not there reads zero in the program and drops what
-    /// it writes, silently.
-    pub(crate) fn touch(&self) {
+    /// Gives every page of a fresh arena memory. A page that is not there reads zero in the
+    /// program and drops what it writes, silently.
+    pub(crate) fn touch(&mut self) {
         for offset in (0..self.memory.bytes).step_by(PAGE_BYTES as usize) {
-            // A write of nothing new; a read would do on 6.18, a write does everywhere.
-            self.memory.word(offset).fetch_or(0, Ordering::Relaxed);
+            // SAFETY: inside of the mapping.
+            let page = unsafe { self.memory.base.as_ptr().add(offset) };
+            // Volatile: the compiler removes an idempotent atomic write, and then nothing happens.
+            // SAFETY: mapped for writing, and zero already.
+            unsafe { page.write_volatile(0) };
         }
     }
 }
@@ -350,4 +353,45 @@ impl FreshMappings {
 /// Mappings are whole pages; the kernel zeroes what lies behind the last value.
 fn whole_pages(entries: u32, entry_bytes: usize) -> usize {
     (entries as usize * entry_bytes).next_multiple_of(PAGE_BYTES as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{load::ARENA_ADDRESS, probe, sys};
+
+    #[test]
+    fn touched_pages_have_memory() {
+        if let Err(error) = probe::probe().require() {
+            eprintln!("skipped: {error}");
+            return;
+        }
+        const PAGES: u32 = 512;
+        let shape = sys::MapShape {
+            kind: sys::MAP_TYPE_ARENA,
+            key_bytes: 0,
+            value_bytes: 0,
+            entries_max: PAGES,
+            flags: sys::MAP_MMAPABLE,
+            extra: ARENA_ADDRESS,
+        };
+        let map = sys::map_create("touch", &shape).expect("an arena");
+        let bytes = u64::from(PAGES) * PAGE_BYTES;
+        let mut arena = Arena::map(&map, bytes, ARENA_ADDRESS).expect("maps");
+        let resident = |arena: &Arena| {
+            let mut pages = [0_u8; PAGES as usize];
+            let start = arena.as_ptr().cast();
+            // SAFETY: the arena's range, and one byte for each of its pages.
+            let result = unsafe { libc::mincore(start, arena.len_bytes(), pages.as_mut_ptr()) };
+            assert_eq!(result, 0, "{}", io::Error::last_os_error());
+            pages.iter().filter(|page| **page & 1 == 1).count()
+        };
+        assert_eq!(resident(&arena), 0);
+        arena.touch();
+        assert_eq!(resident(&arena), PAGES as usize);
+        assert!(matches!(
+            Arena::map(&map, bytes, ARENA_ADDRESS),
+            Err(LoaderError::ArenaTaken { .. })
+        ));
+    }
 }

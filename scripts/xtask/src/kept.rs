@@ -13,16 +13,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Everything that decides the instructions, besides the tools.
-const SOURCES: [&str; 7] = [
-    "ebpf/Cargo.toml",
-    "ebpf/Cargo.lock",
-    "ebpf/src",
+/// Everything that decides the instructions, besides the tools. Folders count whole, but for
+/// [`PRODUCTS`].
+const SOURCES: [&str; 5] = [
+    "ebpf",
     "engine/Cargo.toml",
     "engine/src",
     "engine/wire/Cargo.toml",
     "engine/wire/src",
 ];
+
+/// Folders in [`SOURCES`] that a build writes.
+const PRODUCTS: [&str; 2] = ["ebpf/target", "ebpf/prebuilt"];
 
 /// `ring0.bpf.toml`.
 #[derive(Debug, serde::Deserialize, serde::Serialize)]
@@ -153,7 +155,7 @@ fn source_hash(root: &Path) -> Result<String, BuildError> {
     let mut hasher = blake3::Hasher::new();
     for source in SOURCES {
         let mut files = Vec::new();
-        collect(&root.join(source), &mut files)?;
+        collect(root, &root.join(source), &mut files)?;
         files.sort();
         for file in files {
             let name = file
@@ -172,8 +174,11 @@ fn source_hash(root: &Path) -> Result<String, BuildError> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// All files at or below `path`.
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), BuildError> {
+/// All files at or below `path`, without the products.
+fn collect(root: &Path, path: &Path, files: &mut Vec<PathBuf>) -> Result<(), BuildError> {
+    if PRODUCTS.iter().any(|product| root.join(product) == path) {
+        return Ok(());
+    }
     if !path.is_dir() {
         files.push(path.to_owned());
         return Ok(());
@@ -183,7 +188,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), BuildError> {
         source,
     };
     for entry in std::fs::read_dir(path).map_err(error)? {
-        collect(&entry.map_err(error)?.path(), files)?;
+        collect(root, &entry.map_err(error)?.path(), files)?;
     }
     Ok(())
 }

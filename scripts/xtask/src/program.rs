@@ -178,9 +178,9 @@ mod tests {
         ] {
             std::fs::write(folder.path().join(name), text).expect("a new file");
         }
-        let (object, _) = compile(&root, folder.path()).expect("it compiles: that is the trap");
-        let violations =
-            object_rules::violations(&read(&object).expect("an object")).expect("an object file");
+        let (objects, _) = compile(&root, folder.path()).expect("it compiles: that is the trap");
+        let object = read(&objects.join("ring0")).expect("an object");
+        let violations = object_rules::violations(&object).expect("an object file");
         assert!(
             violations
                 .iter()
