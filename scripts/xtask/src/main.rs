@@ -109,7 +109,8 @@ fn ebpf(root: &Path, arguments: &EbpfArguments) -> Result<ExitCode, program::Bui
             }
         });
     }
-    for object in &built.objects {
+    let printed = if arguments.path { 1 } else { built.objects.len() };
+    for object in &built.objects[..printed] {
         println!("{}", object.path.display());
     }
     Ok(ExitCode::SUCCESS)
