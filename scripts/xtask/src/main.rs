@@ -109,7 +109,11 @@ fn ebpf(root: &Path, arguments: &EbpfArguments) -> Result<ExitCode, program::Bui
             }
         });
     }
-    let printed = if arguments.path { 1 } else { built.objects.len() };
+    let printed = if arguments.path {
+        1
+    } else {
+        built.objects.len()
+    };
     for object in &built.objects[..printed] {
         println!("{}", object.path.display());
     }
