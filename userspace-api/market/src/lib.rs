@@ -1,1 +1,16 @@
-//! A market in one TOML file: assets, instruments, accounts, sessions and their keys.
+//! A market in one TOML file: shard, assets, instruments, accounts, sessions and their keys.
+//!
+//! Knows what the file may say (`docs/market.md`) and which control commands make an empty shard
+//! that market; knows no engine state and no socket. What it loads, the engine accepts: every rule of
+//! `docs/matching.md#control-commands` is checked here first, where the error can name file and key.
+#![deny(unsafe_code)]
+
+mod amount;
+mod controls;
+mod file;
+mod keys;
+mod plan;
+
+pub use keys::{KeyMade, keygen};
+pub use plan::{Account, Asset, Instrument, Market, MarketError, Plan, SessionPlan, Shard};
+pub use ring0_trader::Existing;

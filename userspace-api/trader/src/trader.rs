@@ -283,6 +283,12 @@ impl<T: Transport> Trader<T> {
         &self.transport
     }
 
+    /// The transport alone: the end of this trader. What is unanswered is not sent again.
+    #[must_use]
+    pub fn into_transport(self) -> T {
+        self.transport
+    }
+
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -1,0 +1,122 @@
+//! The TOML file as it is written: names and types, no judgement. `docs/market.md` has each key.
+
+use crate::amount::Amount;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MarketFile {
+    pub(crate) shard: ShardFile,
+    pub(crate) asset: Vec<AssetFile>,
+    pub(crate) instrument: Vec<InstrumentFile>,
+    #[serde(default)]
+    pub(crate) account: Vec<AccountFile>,
+    #[serde(default)]
+    pub(crate) session: Vec<SessionFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShardFile {
+    pub(crate) name: String,
+    pub(crate) port: u16,
+    pub(crate) ring_slots: u64,
+    #[serde(default = "on")]
+    pub(crate) tag: bool,
+    #[serde(default)]
+    pub(crate) capacity: CapacityFile,
+}
+
+fn on() -> bool {
+    true
+}
+
+/// What is not given follows from what is listed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CapacityFile {
+    pub(crate) accounts: Option<u32>,
+    pub(crate) assets: Option<u32>,
+    pub(crate) instruments: Option<u32>,
+    pub(crate) sessions: Option<u32>,
+    pub(crate) orders: Option<u32>,
+    pub(crate) levels: Option<u32>,
+    pub(crate) ladder: Option<u32>,
+    pub(crate) answers: Option<u32>,
+    pub(crate) references: Option<u32>,
+    pub(crate) buckets: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AssetFile {
+    pub(crate) name: String,
+    pub(crate) decimals: u32,
+    #[serde(default)]
+    pub(crate) unit_exponent: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InstrumentFile {
+    pub(crate) symbol: String,
+    pub(crate) count: Option<u32>,
+    pub(crate) base: String,
+    pub(crate) quote: String,
+    pub(crate) tick_size: u32,
+    pub(crate) lot_size: u32,
+    pub(crate) tick_value: u32,
+    pub(crate) lot_value: u64,
+    pub(crate) ladder_base: u32,
+    pub(crate) ladder_len: u32,
+    pub(crate) lots_max: u32,
+    pub(crate) band: Option<[u32; 2]>,
+    pub(crate) notional_max: Option<Amount>,
+    #[serde(default)]
+    pub(crate) maker_ppm: i32,
+    #[serde(default)]
+    pub(crate) taker_ppm: u32,
+    #[serde(default)]
+    pub(crate) halted: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AccountFile {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) balances: BTreeMap<String, Amount>,
+    #[serde(default)]
+    pub(crate) limits: BTreeMap<String, Amount>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SessionFile {
+    pub(crate) name: String,
+    pub(crate) account: String,
+    pub(crate) key_file: PathBuf,
+    #[serde(default = "answers")]
+    pub(crate) answers: u32,
+    #[serde(default = "references")]
+    pub(crate) references: u32,
+    pub(crate) rate: Option<RateFile>,
+    pub(crate) expires: Option<String>,
+}
+
+fn answers() -> u32 {
+    256
+}
+
+fn references() -> u32 {
+    1024
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RateFile {
+    pub(crate) per_second: u32,
+    pub(crate) burst: u32,
+}
