@@ -111,17 +111,23 @@ impl<'a> Shard<'a> {
             return Taken::RingFull;
         }
         let now = self.now(boot_ns);
+        let state = session.rate_state.get();
+        let from = if state > now { state } else { now };
         let interval = session.interval_ns.get();
+        let mut cost = 0;
         if interval != 0 {
-            let state = session.rate_state.get();
-            let from = if state > now { state } else { now };
-            let to = from.wrapping_add(count.wrapping_mul(interval));
-            let burst = u64::from(session.burst.get()).wrapping_mul(interval);
-            if to > now.wrapping_add(burst) {
+            // A grant keeps burst · interval below 2^62; differences are compared, because sums could wrap.
+            let burst = u64::from(session.burst.get());
+            if count > burst {
                 return Taken::RateLimited;
             }
-            session.rate_state.set(to);
+            cost = count.wrapping_mul(interval);
+            if from.wrapping_sub(now) > burst.wrapping_mul(interval).wrapping_sub(cost) {
+                return Taken::RateLimited;
+            }
         }
+        let to = from.wrapping_add(cost);
+        session.rate_state.set(if to < from { u64::MAX } else { to });
         header.time_ns.set(now);
         session.expected.set(end);
         Taken::Taken

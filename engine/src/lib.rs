@@ -8,6 +8,8 @@ pub mod canon;
 mod capacity;
 pub mod control;
 mod enter;
+#[cfg(feature = "std")]
+pub mod flow;
 mod ingress;
 #[cfg(feature = "std")]
 mod inspect;

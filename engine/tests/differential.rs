@@ -1,0 +1,255 @@
+//! Engine against reference: the same random flow through both, equal in every byte of answers and records and in state.
+//!
+//! A failure prints seed and number of the input: `RING0_SEED=… cargo test --release -p ring0-engine --features std --test differential`
+//! has it again, and the inputs up to that number are all that is needed. `RING0_COMMANDS` sets the length of the run.
+#![cfg(feature = "std")]
+
+mod tape;
+
+use ring0_engine::canon::Text;
+use ring0_engine::flow::{Flow, Input, Options, Profile};
+use ring0_engine::native::{Dropped, Native};
+use ring0_engine::reference::Reference;
+use ring0_engine::record::Outcome;
+use ring0_engine::Reason;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use tape::{Record, records};
+
+/// Inputs between two comparisons of the whole state.
+const CHECK_EVERY: u64 = 500;
+
+/// Reasons that no packet or control command of a native run can meet, and why.
+const UNREACHABLE: [(Reason, &str); 4] = [
+    (Reason::None, "it is no reason"),
+    (Reason::Busy, "the kernel program's answer when another processor holds the shard"),
+    (Reason::RingFull, "the tape has no end"),
+    (Reason::FieldLetter, "a packet with such a letter is malformed"),
+];
+
+struct Pair {
+    seed: u64,
+    input: u64,
+    commands: u64,
+    native: Native,
+    reference: Reference,
+    reasons: BTreeSet<u8>,
+    events: BTreeSet<String>,
+}
+
+impl Pair {
+    fn new(seed: u64) -> Pair {
+        let capacity = Flow::capacity();
+        Pair {
+            seed,
+            input: 0,
+            commands: 0,
+            native: Native::new(&capacity).expect("memory for a small shard"),
+            reference: Reference::new(capacity),
+            reasons: BTreeSet::new(),
+            events: BTreeSet::new(),
+        }
+    }
+
+    fn setup(&mut self, flow: &mut Flow) {
+        let controls = flow.setup();
+        let boot_ns = flow.boot_ns();
+        self.feed(&Input::Control(controls), boot_ns);
+    }
+
+    /// One input through both; the answer, if it was a packet that is answered.
+    fn feed(&mut self, input: &Input, boot_ns: u64) -> Option<Vec<u8>> {
+        self.input += 1;
+        let answer = match input {
+            Input::Packet(payload) => match self.native.packet(payload, boot_ns, None) {
+                Ok((_, answer)) => {
+                    let expected = self.reference.packet(payload, boot_ns);
+                    self.same_answers(&answer, &expected);
+                    Some(answer)
+                }
+                Err(Dropped::UnknownSession) => None,
+                Err(cause) => panic!("the flow's packets are well-formed: {cause:?}"),
+            },
+            Input::Control(controls) => {
+                let native = self.native.control(controls, boot_ns);
+                let reference = self.reference.control(controls, boot_ns);
+                self.expect(native == reference, || {
+                    format!("control results\nnative    {native:?}\nreference {reference:?}")
+                });
+                None
+            }
+            Input::Steps => {
+                self.native.steps();
+                self.reference.steps();
+                None
+            }
+        };
+        self.same_records();
+        if self.input.is_multiple_of(CHECK_EVERY) {
+            self.same_states();
+        }
+        answer
+    }
+
+    fn expect(&self, holds: bool, text: impl FnOnce() -> String) {
+        if !holds {
+            let (mut native, mut reference) = (Text::default(), Text::default());
+            self.native.shard().list(&mut native);
+            self.reference.list(&mut reference);
+            panic!(
+                "RING0_SEED={} input {}: {}\nstates\n{}",
+                self.seed,
+                self.input,
+                text(),
+                differing_lines(&native.0, &reference.0)
+            );
+        }
+    }
+
+    fn same_answers(&mut self, native: &[u8], reference: &[u8]) {
+        for ack in native[20..native.len() - 19].chunks_exact(21) {
+            self.reasons.insert(ack[4]);
+        }
+        let read = |bytes: &[u8]| format!("{:#?}", ring0_wire::host::Answer::read(bytes, None));
+        self.expect(native == reference, || {
+            format!("answers\n{}", differing_lines(&read(native), &read(reference)))
+        });
+    }
+
+    fn same_records(&mut self) {
+        let (native, reference) = (self.native.take_records(), self.reference.take_records());
+        self.expect(native == reference, || {
+            let text = |bytes: &[u8]| {
+                records(bytes).fold(String::new(), |mut text, record| {
+                    let _ = writeln!(text, "{record:?}");
+                    text
+                })
+            };
+            format!("records\n{}", differing_lines(&text(&native), &text(&reference)))
+        });
+        for record in records(&native) {
+            let name = match record {
+                Record::Message(message) => {
+                    self.commands += 1;
+                    let letter = message.message[0] as char;
+                    format!("message {letter} {}", message.outcome as char)
+                }
+                Record::Step(step) => {
+                    self.commands += 1;
+                    let what = if step.order == 0 { "mass" } else { "sweep" };
+                    format!("step {what} {}", step.outcome as char)
+                }
+                Record::Control(control) => {
+                    self.commands += 1;
+                    self.reasons.insert(control.reason);
+                    if control.outcome == Outcome::Continues as u8 {
+                        "control C".into()
+                    } else {
+                        format!("control {}", control.kind)
+                    }
+                }
+                Record::Rested(_) => "rested".into(),
+                Record::Filled(filled) => {
+                    format!("filled {}", filled.maker_fee.signum())
+                }
+                Record::Removed(removed) => {
+                    format!("removed {} {}", removed.removal as char, removed.rested)
+                }
+                Record::Reduced(_) => "reduced".into(),
+                Record::Replaced(replaced) => format!("replaced {}", replaced.kept),
+            };
+            self.events.insert(name);
+        }
+    }
+
+    fn same_states(&self) {
+        let (native, reference) =
+            (self.native.shard().state_hash(), self.reference.state_hash());
+        self.expect(native == reference, || "state hashes".into());
+        self.native.shard().check();
+        self.reference.check();
+    }
+}
+
+/// Lines that stand at the same place and differ, the first forty.
+fn differing_lines(native: &str, reference: &str) -> String {
+    let mut text = String::new();
+    let mut differ = 0;
+    let count = native.lines().count().max(reference.lines().count());
+    let (mut left, mut right) = (native.lines(), reference.lines());
+    for number in 0..count {
+        let (left, right) = (left.next().unwrap_or("-"), right.next().unwrap_or("-"));
+        if left != right && differ < 40 {
+            differ += 1;
+            let _ = writeln!(text, "{number}\n native    {left}\n reference {right}");
+        }
+    }
+    text
+}
+
+fn commands_wanted() -> u64 {
+    match std::env::var("RING0_COMMANDS") {
+        Ok(text) => text.parse().expect("RING0_COMMANDS is a number"),
+        Err(_) => 400_000,
+    }
+}
+
+#[test]
+fn engine_and_reference_agree() {
+    let seed = tape::seed();
+    let mut flow = Flow::new(seed, Options::default());
+    let mut pair = Pair::new(seed);
+    pair.setup(&mut flow);
+    let wanted = commands_wanted();
+    while pair.commands < wanted {
+        let input = flow.next_input();
+        let is_packet = matches!(input, Input::Packet(_));
+        let answer = pair.feed(&input, flow.boot_ns());
+        if is_packet {
+            flow.observe(answer.as_deref());
+        }
+    }
+    pair.same_states();
+    println!(
+        "{} inputs, {} commands, state {}",
+        pair.input,
+        pair.commands,
+        pair.native.shard().state_hash()
+    );
+
+    let unseen: Vec<_> = Reason::ALL
+        .iter()
+        .filter(|&&reason| !pair.reasons.contains(&(reason as u8)))
+        .filter(|&reason| !UNREACHABLE.iter().any(|(known, _)| known == reason))
+        .map(|reason| reason.name())
+        .collect();
+    assert!(unseen.is_empty(), "RING0_SEED={seed}: reasons never seen: {unseen:?}");
+    let events = [
+        "message A A", "message A R", "message A C", "message F A", "message O A", "message U A",
+        "message U C", "message X A", "message D A", "message M A", "message M C", "message z A",
+        "step sweep A", "step sweep C", "step mass A", "step mass C", "control C", "rested",
+        "filled -1", "filled 0", "filled 1", "removed U 1", "removed I 0", "removed M 1",
+        "removed K 1", "removed K 0", "removed H 0", "reduced", "replaced 0", "replaced 1",
+    ];
+    let unseen: Vec<_> = events.iter().filter(|&&event| !pair.events.contains(event)).collect();
+    assert!(unseen.is_empty(), "RING0_SEED={seed}: events never seen: {unseen:?}");
+}
+
+#[test]
+fn every_profile_agrees() {
+    let seed = tape::seed();
+    for profile in [Profile::Calm, Profile::Deep, Profile::Hostile] {
+        let mut flow = Flow::new(seed, Options { profile });
+        let mut pair = Pair::new(seed);
+        pair.setup(&mut flow);
+        for _ in 0..3_000 {
+            let input = flow.next_input();
+            let is_packet = matches!(input, Input::Packet(_));
+            let answer = pair.feed(&input, flow.boot_ns());
+            if is_packet {
+                flow.observe(answer.as_deref());
+            }
+        }
+        pair.same_states();
+    }
+}
