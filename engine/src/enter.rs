@@ -158,7 +158,8 @@ impl Shard<'_> {
         if session.status.get() == KILLED {
             return Reason::SessionKilled as u8;
         }
-        if self.header().time_ns.get() >= session.expires_ns.get() {
+        let expires = session.expires_ns.get();
+        if self.header().time_ns.get() >= expires && expires != u64::MAX {
             return Reason::SessionExpired as u8;
         }
         if session.cancelling.get() != 0 {

@@ -101,7 +101,12 @@ impl Balance {
     #[inline(always)]
     fn pay(&self, amount: u64) {
         self.available.set(self.available.get().wrapping_sub(amount));
-        self.outflow.set(self.outflow.get().wrapping_add(amount));
+        let before = self.outflow.get();
+        let after = before.wrapping_add(amount);
+        // Signed overflow: both terms differ in sign from the sum. −2^63 is beyond the end too.
+        let over = ((before ^ after) & (amount ^ after)) >> 63 != 0 || after == 1 << 63;
+        let end = if amount >> 63 == 0 { AMOUNT_MAX } else { AMOUNT_MAX.wrapping_neg() };
+        self.outflow.set(if over { end } else { after });
     }
 }
 

@@ -1316,7 +1316,7 @@ impl Reference {
             return Err(Reason::BadListing);
         }
         let ladder = u64::from(list.ladder_len).next_multiple_of(64);
-        if self.ladder_count + ladder > u64::from(self.capacity.ladder) {
+        if self.ladder_count + ladder > u64::from(self.capacity.ladder).next_multiple_of(64) {
             return Err(Reason::LadderFull);
         }
         self.ladder_count += ladder;
@@ -1843,7 +1843,8 @@ impl Balance {
         self.available = amount(i128::from(self.available) + available);
         self.held = amount(i128::from(self.held) + held);
         let outflow = i128::from(self.outflow) + outflow;
-        self.outflow = i64::try_from(outflow).expect("an outflow below 2^63");
+        let end = i128::from(AMOUNT_MAX);
+        self.outflow = outflow.clamp(-end, end) as i64;
     }
 }
 
