@@ -4,7 +4,6 @@ use crate::Reason;
 use crate::enter::whole;
 use crate::limits::{CANCELS_MAX, FILLS_MAX, PACKET_WORK_MAX};
 use crate::outbox::{Done, side_letter};
-use crate::pending::MASS;
 use crate::record::Removal;
 use crate::region::{can_loop, zero};
 use crate::shard::{Fault, FLAG_SWEEPS, KILLED, Session, Shard};
@@ -96,12 +95,15 @@ impl Shard<'_> {
         let queued = session.cancelling.get() != 0;
         let cancelled = self.mass_cancel_step(session);
         if session.cancel_next.get() == 0 {
-            // A mass cancel that was pending and is now finished stays queued; its next step finds nothing to visit.
-            return if queued { Done::continues(cancelled) } else { Done::accepted(cancelled) };
+            if queued {
+                session.cancelling.set(0);
+                self.remove_mass(self.header().session.get());
+            }
+            return Done::accepted(cancelled);
         }
         if !queued {
             session.cancelling.set(1);
-            self.push_pending(MASS | self.header().session.get());
+            self.push_mass(self.header().session.get());
         }
         Done::continues(cancelled)
     }

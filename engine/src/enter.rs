@@ -146,7 +146,7 @@ impl Shard<'_> {
             let header = self.header();
             instrument.sweep.set(slot);
             header.frozen.set(header.frozen.get().wrapping_add(1));
-            self.push_pending(instrument_index);
+            self.push_sweep(instrument_index);
             return Done::continues(shares);
         }
         Done::accepted(shares)

@@ -1036,6 +1036,11 @@ impl Flow {
         } else {
             bytes[at] = value;
         }
+        // A reference that rises must not rise to the end of its range: the session could never enter again.
+        let rising = if bytes[0] == b'U' { 23..27 } else { 15..19 };
+        if bytes[rising.clone()] > message.as_bytes()[rising.clone()] {
+            bytes[rising.clone()].copy_from_slice(&message.as_bytes()[rising]);
+        }
         Inbound::read(&bytes).expect("letter and length are as they were")
     }
 

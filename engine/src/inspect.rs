@@ -2,7 +2,6 @@
 
 use crate::canon::{Hasher, Listing, StateHash, Tag};
 use crate::limits::AMOUNT_MAX;
-use crate::pending::MASS;
 use crate::shard::{BUY, FLAG_SWEEPS, FLAGS_LISTED, Fault, NO_RANK, Order, SELL, Shard, Side};
 use crate::outbox::side_letter;
 use std::collections::HashMap;
@@ -150,10 +149,11 @@ impl<'a> Shard<'a> {
         for index in 0..header.sessions_max.get() {
             self.list_session(index, listing);
         }
-        for number in 0..header.pending_count.get() {
-            let what = self.pending_place(header.pending_first.get() + number).get();
-            let kind = if what & MASS == 0 { 1 } else { 2 };
-            listing.item(Tag::Pending, &[kind, (what & !MASS).into()]);
+        let mut number = header.pending_first.get();
+        while number != 0 {
+            let (index, of_session) = self.pending_what(number);
+            listing.item(Tag::Pending, &[if of_session { 2 } else { 1 }, index.into()]);
+            number = self.pending(number).next.get();
         }
     }
 
@@ -328,6 +328,7 @@ impl<'a> Shard<'a> {
         assert_eq!(header.orders_live.get(), live, "orders in use are those in books and sweeps");
         assert_eq!(header.levels_live.get(), levels, "levels in use are those in ladders");
         assert_eq!(header.frozen.get(), frozen, "frozen instruments are those with a sweep");
+        self.check_pending(frozen);
 
         let mut listed = 0;
         for index in 0..header.sessions_max.get() {
@@ -366,6 +367,28 @@ impl<'a> Shard<'a> {
             }
             assert_eq!(sum, u128::from(asset.total.get()), "asset {index} is conserved");
         }
+    }
+
+    fn check_pending(self, frozen: u32) {
+        let header = self.header();
+        let (mut number, mut before, mut sweeps, mut cancels) = (header.pending_first.get(), 0, 0, 0);
+        while number != 0 {
+            let (index, of_session) = self.pending_what(number);
+            let pends = if of_session {
+                cancels += 1;
+                self.session(index).cancelling.get()
+            } else {
+                sweeps += 1;
+                self.instrument(index).sweep.get()
+            };
+            assert_ne!(pends, 0, "what is queued pends");
+            assert_eq!(self.pending(number).prev.get(), before, "links agree");
+            before = number;
+            number = self.pending(number).next.get();
+        }
+        assert_eq!((header.pending_last.get(), header.pending_count.get()), (before, sweeps + cancels));
+        let pending = (0..header.sessions_max.get()).filter(|&index| self.session(index).cancelling.get() != 0);
+        assert_eq!((sweeps, cancels as usize), (frozen, pending.count()), "what pends is queued");
     }
 
     fn check_bitmaps(self, side: &Side, ladder_len: u32) {

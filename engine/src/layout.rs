@@ -7,7 +7,7 @@ use crate::Capacity;
 use crate::ladder::LOWEST_BIT;
 use crate::limits::SLOT_LEN;
 use crate::shard::{
-    Account, Asset, Balance, Bucket, Header, Instrument, Level, MAGIC, Order, SCRATCH_AT, Scratch, Session, Shard,
+    Account, Asset, Balance, Bucket, Header, Instrument, Level, MAGIC, Order, Pending, SCRATCH_AT, Scratch, Session, Shard,
     StoredAnswer,
 };
 
@@ -138,7 +138,7 @@ impl Layout {
             table("answers", wide(c.answers), size_of::<StoredAnswer>()),
             table("references", wide(c.references), 4),
             table("buckets", wide(c.buckets), size_of::<Bucket>()),
-            table("pending", wide(c.instruments) + wide(c.sessions), 4),
+            table("pending", wide(c.instruments) + wide(c.sessions), size_of::<Pending>()),
         ];
         let mut at = 0;
         for part in &mut parts {

@@ -1,7 +1,7 @@
 //! Continuations: commands that do a bounded part at a time (RULES 4, 21). Rule: `docs/matching.md#continuations`.
 //!
-//! Pending ones stand in a ring of instrument indices (a sweep) and of session indices marked with [`MASS`]. An instrument has at most one
-//! sweep and a session at most one mass cancel, so the ring, as long as both tables, is never full.
+//! Pending ones stand in a list through a table with an entry for each instrument (its sweep) and each session (its mass cancel): each
+//! has at most one, so there is always room, and a mass cancel that a kill finishes leaves from wherever it stands.
 
 use crate::limits::{STEP_SLOTS_MAX, STEPS_MAX};
 use crate::outbox::{Done, Recorder};
@@ -9,25 +9,76 @@ use crate::record::Removal;
 use crate::region::{can_loop, zero};
 use crate::shard::{Fault, KILLED, Shard};
 
-/// Marks a session index among the pending continuations.
-pub(crate) const MASS: u32 = 1 << 31;
+/// Number of the sweep of an instrument among the pending continuations.
+#[inline(always)]
+const fn sweep_number(instrument: u32) -> u32 {
+    instrument.wrapping_add(1)
+}
 
 impl Shard<'_> {
-    /// Queues a continuation.
+    /// Number of the mass cancel of a session among the pending continuations.
     #[inline(always)]
-    pub(crate) fn push_pending(self, what: u32) {
-        let header = self.header();
-        let count = header.pending_count.get();
-        self.pending_place(header.pending_first.get().wrapping_add(count)).set(what);
-        header.pending_count.set(count.wrapping_add(1));
+    fn mass_number(self, session: u32) -> u32 {
+        self.header().instruments_max.get().wrapping_add(session).wrapping_add(1)
+    }
+
+    /// Instrument or session index of a number, and whether it is a session's.
+    #[inline(always)]
+    pub(crate) fn pending_what(self, number: u32) -> (u32, bool) {
+        let index = number.wrapping_sub(1);
+        let instruments = self.header().instruments_max.get();
+        if index < instruments { (index, false) } else { (index.wrapping_sub(instruments), true) }
+    }
+
+    /// Queues the sweep of an instrument.
+    #[inline(always)]
+    pub(crate) fn push_sweep(self, instrument: u32) {
+        self.push_pending(sweep_number(instrument));
+    }
+
+    /// Queues the mass cancel of a session.
+    #[inline(always)]
+    pub(crate) fn push_mass(self, session: u32) {
+        self.push_pending(self.mass_number(session));
+    }
+
+    /// Takes the mass cancel of a session out, wherever it stands.
+    #[inline(always)]
+    pub(crate) fn remove_mass(self, session: u32) {
+        self.remove_pending(self.mass_number(session));
     }
 
     #[inline(always)]
-    fn pop_pending(self) {
+    fn push_pending(self, number: u32) {
         let header = self.header();
-        let next = header.pending_first.get().wrapping_add(1);
-        let len = header.instruments_max.get().wrapping_add(header.sessions_max.get());
-        header.pending_first.set(if next >= len { 0 } else { next });
+        let last = header.pending_last.get();
+        let entry = self.pending(number);
+        entry.prev.set(last);
+        entry.next.set(0);
+        if last == 0 {
+            header.pending_first.set(number);
+        } else {
+            self.pending(last).next.set(number);
+        }
+        header.pending_last.set(number);
+        header.pending_count.set(header.pending_count.get().wrapping_add(1));
+    }
+
+    #[inline(always)]
+    fn remove_pending(self, number: u32) {
+        let header = self.header();
+        let entry = self.pending(number);
+        let (prev, next) = (entry.prev.get(), entry.next.get());
+        if prev == 0 {
+            header.pending_first.set(next);
+        } else {
+            self.pending(prev).next.set(next);
+        }
+        if next == 0 {
+            header.pending_last.set(prev);
+        } else {
+            self.pending(next).prev.set(prev);
+        }
         header.pending_count.set(header.pending_count.get().wrapping_sub(1));
     }
 
@@ -60,8 +111,8 @@ impl Shard<'_> {
     /// One step of the first pending continuation.
     #[inline(never)]
     pub(crate) fn step(self) {
-        let what = self.pending_place(self.header().pending_first.get()).get();
-        let done = if what & MASS == 0 { self.step_sweep(what) } else { self.step_mass(what & !MASS) };
+        let (index, of_session) = self.pending_what(self.header().pending_first.get());
+        let done = if of_session { self.step_mass(index) } else { self.step_sweep(index) };
         self.record_step_result(done);
     }
 
@@ -92,7 +143,7 @@ impl Shard<'_> {
         }
         instrument.sweep.set(0);
         header.frozen.set(header.frozen.get().wrapping_sub(1));
-        self.pop_pending();
+        self.remove_pending(sweep_number(index));
         Done::accepted(shares)
     }
 
@@ -105,7 +156,7 @@ impl Shard<'_> {
             return Done::continues(cancelled);
         }
         session.cancelling.set(0);
-        self.pop_pending();
+        self.remove_mass(index);
         Done::accepted(cancelled)
     }
 }

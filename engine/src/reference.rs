@@ -887,7 +887,9 @@ impl Reference {
             up(paid, list.maker_ppm as u32) as i128
         };
         let base = i128::from(lots) * i128::from(list.lot_value);
-        for (order, fee) in [(&*taker, taker_fee), (&maker, maker_fee)] {
+        let mut sides = [(&*taker, taker_fee), (&maker, maker_fee)];
+        sides.sort_by_key(|(order, _)| order.side); // the buyer first
+        for (order, fee) in sides {
             let released = self.hold_of(order, lots) as i128;
             let paid = paid as i128;
             if order.side == BUY {

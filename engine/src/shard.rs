@@ -106,7 +106,7 @@ cells! {
         pub controls_taken: Cell<u64>,
         /// 1 while the operator has halted the shard.
         pub halted: Cell<u32>,
-        /// Place of the first pending continuation in the ring of them.
+        /// Number of the pending continuation that is stepped next (see `pending.rs`), or 0.
         pub pending_first: Cell<u32>,
         /// Pending continuations.
         pub pending_count: Cell<u32>,
@@ -188,8 +188,8 @@ cells! {
         pub buckets_at: Cell<u32>,
         /// See `accounts_at`.
         pub pending_at: Cell<u32>,
-        /// Zero.
-        pub reserved: Cell<u32>,
+        /// Number of the pending continuation that came last, or 0.
+        pub pending_last: Cell<u32>,
         /// Table of the lowest-bit search (see `ladder.rs`), where the target has no such instruction.
         pub lowest_bit: [Cell<u8>; 64],
         /// Zero.
@@ -414,6 +414,14 @@ cells! {
         pub result_reason: Cell<u64>,
     }
 
+    /// A continuation among the pending ones.
+    pub struct Pending: 8 {
+        /// Number of the one stepped after it, or 0.
+        pub next: Cell<u32>,
+        /// Number of the one stepped before it, or 0.
+        pub prev: Cell<u32>,
+    }
+
     /// A bucket of the overflow table: order slots.
     pub struct Bucket: 64 {
         /// Order slots, 0 where free.
@@ -522,13 +530,10 @@ impl<'a> Shard<'a> {
         self.entry(header.buckets_at.get(), (hash >> 7) & header.buckets.get().wrapping_sub(1))
     }
 
-    /// Place in the ring of pending continuations.
+    /// Links of a pending continuation by its number, which is not 0.
     #[inline(always)]
-    pub(crate) fn pending_place(self, number: u32) -> &'a Cell<u32> {
-        let header = self.header();
-        let len = header.instruments_max.get().wrapping_add(header.sessions_max.get());
-        let place = if number >= len { number.wrapping_sub(len) } else { number };
-        self.entry(header.pending_at.get(), place)
+    pub(crate) fn pending(self, number: u32) -> &'a Pending {
+        self.entry(self.header().pending_at.get(), number.wrapping_sub(1))
     }
 
     /// Checks an invariant. Natively a violation panics; in the kernel it stops the shard and is reported (RULES 1).
@@ -550,7 +555,7 @@ impl<'a> Shard<'a> {
     }
 
     #[cfg(target_arch = "bpf")]
-    #[inline(never)] // and not `cold`, which would make a section of its own
+    #[inline(always)] // a call would be the ninth frame of a fill, one more than the kernel allows
     pub(crate) fn fault(self, fault: Fault) {
         let header = self.header();
         if header.broken.get() == 0 {

@@ -12,7 +12,7 @@ use ring0_engine::native::{Dropped, Native};
 use ring0_engine::reference::Reference;
 use ring0_engine::record::Outcome;
 use ring0_engine::Reason;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use tape::{Record, records};
 
@@ -33,8 +33,8 @@ struct Pair {
     commands: u64,
     native: Native,
     reference: Reference,
-    reasons: BTreeSet<u8>,
-    events: BTreeSet<String>,
+    reasons: BTreeMap<u8, u64>,
+    events: BTreeMap<String, u64>,
 }
 
 impl Pair {
@@ -46,8 +46,8 @@ impl Pair {
             commands: 0,
             native: Native::new(&capacity).expect("memory for a small shard"),
             reference: Reference::new(capacity),
-            reasons: BTreeSet::new(),
-            events: BTreeSet::new(),
+            reasons: BTreeMap::new(),
+            events: BTreeMap::new(),
         }
     }
 
@@ -108,7 +108,7 @@ impl Pair {
 
     fn same_answers(&mut self, native: &[u8], reference: &[u8]) {
         for ack in native[20..native.len() - 19].chunks_exact(21) {
-            self.reasons.insert(ack[4]);
+            *self.reasons.entry(ack[4]).or_default() += 1;
         }
         let read = |bytes: &[u8]| format!("{:#?}", ring0_wire::host::Answer::read(bytes, None));
         self.expect(native == reference, || {
@@ -141,7 +141,7 @@ impl Pair {
                 }
                 Record::Control(control) => {
                     self.commands += 1;
-                    self.reasons.insert(control.reason);
+                    *self.reasons.entry(control.reason).or_default() += 1;
                     if control.outcome == Outcome::Continues as u8 {
                         "control C".into()
                     } else {
@@ -158,7 +158,7 @@ impl Pair {
                 Record::Reduced(_) => "reduced".into(),
                 Record::Replaced(replaced) => format!("replaced {}", replaced.kept),
             };
-            self.events.insert(name);
+            *self.events.entry(name).or_default() += 1;
         }
     }
 
@@ -171,17 +171,13 @@ impl Pair {
     }
 }
 
-/// Lines that stand at the same place and differ, the first forty.
+/// The lines of one text that the other has not, the first thirty of each.
 fn differing_lines(native: &str, reference: &str) -> String {
     let mut text = String::new();
-    let mut differ = 0;
-    let count = native.lines().count().max(reference.lines().count());
-    let (mut left, mut right) = (native.lines(), reference.lines());
-    for number in 0..count {
-        let (left, right) = (left.next().unwrap_or("-"), right.next().unwrap_or("-"));
-        if left != right && differ < 40 {
-            differ += 1;
-            let _ = writeln!(text, "{number}\n native    {left}\n reference {right}");
+    for (name, lines, others) in [("native", native, reference), ("reference", reference, native)] {
+        let others: HashSet<_> = others.lines().collect();
+        for line in lines.lines().filter(|line| !others.contains(line)).take(30) {
+            let _ = writeln!(text, "only {name:9} {line}");
         }
     }
     text
@@ -217,9 +213,17 @@ fn engine_and_reference_agree() {
         pair.native.shard().state_hash()
     );
 
+    for (event, times) in &pair.events {
+        println!("{times:8} {event}");
+    }
+    for (&number, times) in &pair.reasons {
+        let name = Reason::from_number(number).map_or("?", Reason::name);
+        println!("{times:8} {name}");
+    }
+
     let unseen: Vec<_> = Reason::ALL
         .iter()
-        .filter(|&&reason| !pair.reasons.contains(&(reason as u8)))
+        .filter(|&&reason| !pair.reasons.contains_key(&(reason as u8)))
         .filter(|&reason| !UNREACHABLE.iter().any(|(known, _)| known == reason))
         .map(|reason| reason.name())
         .collect();
@@ -231,7 +235,7 @@ fn engine_and_reference_agree() {
         "filled -1", "filled 0", "filled 1", "removed U 1", "removed I 0", "removed M 1",
         "removed K 1", "removed K 0", "removed H 0", "reduced", "replaced 0", "replaced 1",
     ];
-    let unseen: Vec<_> = events.iter().filter(|&&event| !pair.events.contains(event)).collect();
+    let unseen: Vec<_> = events.iter().filter(|event| !pair.events.contains_key(**event)).collect();
     assert!(unseen.is_empty(), "RING0_SEED={seed}: events never seen: {unseen:?}");
 }
 
