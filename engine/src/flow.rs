@@ -10,9 +10,9 @@ use crate::control::{
     Clock, Control, ControlKind, Deposit, Empty, Grant, List, OpenAccount, SetLimit,
     SettlementMark, Target,
 };
-use ring0_wire::host::{Inbound, PacketBuilder};
+use ring0_wire::host::{Inbound, PacketBuilder, Request};
 use ring0_wire::message::{BOTH, BUY, SELL, STOCK_SPACES};
-use ring0_wire::{Flags, HEADER, Message, SelfTrade, SessionId, TimeInForce};
+use ring0_wire::{ACK, BLOCK_LENGTH, Flags, HEADER, Message, SelfTrade, SessionId, TimeInForce};
 use std::collections::VecDeque;
 
 /// What a run is given.
@@ -187,6 +187,17 @@ const MARKETS: [List; 4] = [
 /// Prices around which the flow trades, by locate − 1.
 const MIDDLE: [u32; 4] = [110, 1032, 200, 11];
 
+/// An order that was let in.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    reference: u32,
+    locate: u16,
+    side: u8,
+    /// Ticks.
+    price: u32,
+    lots: u32,
+}
+
 /// What the flow knows of a session.
 #[derive(Clone, Debug)]
 struct Client {
@@ -194,8 +205,8 @@ struct Client {
     /// Client sequence expected next, as learnt from answers.
     expected: u64,
     last_reference: u32,
-    /// Lately used: reference, locate, side, price in ticks, lots.
-    recent: VecDeque<(u32, u16, u8, u32, u32)>,
+    /// Orders lately let in.
+    recent: VecDeque<Known>,
 }
 
 /// One thing of a scene, made when its turn comes because it needs what was learnt until then.
@@ -212,6 +223,12 @@ enum Plan {
         lots: u32,
         flags: Flags,
     },
+    /// A packet that moves the session's latest order.
+    Move {
+        session: u32,
+        price: u32,
+        lots: u32,
+    },
     /// A packet of one mass cancel.
     Mass {
         session: u32,
@@ -221,6 +238,46 @@ enum Plan {
     Steps,
     /// Whatever comes.
     Random,
+}
+
+/// An ack with its length.
+const ACK_BLOCK: usize = BLOCK_LENGTH + ACK;
+
+impl Client {
+    /// A message was accepted.
+    fn learn(&mut self, message: &Inbound) {
+        let Ok(message) = message.check() else { return };
+        if !matches!(message.letter, b'A' | b'F' | b'O' | b'U') {
+            self.recent
+                .retain(|order| message.letter != b'D' || order.reference != message.reference);
+            return;
+        }
+        let Some(list) = MARKETS.get(usize::from(message.locate).wrapping_sub(1)) else {
+            return;
+        };
+        let before = self
+            .recent
+            .iter()
+            .find(|order| order.reference == message.reference);
+        let side = before.map_or(message.side, |order| order.side);
+        let replaces = message.letter == b'U';
+        self.recent
+            .retain(|order| !replaces || order.reference != message.reference);
+        self.recent.push_back(Known {
+            reference: if replaces {
+                message.new_reference
+            } else {
+                message.reference
+            },
+            locate: message.locate,
+            side,
+            price: message.price / list.tick_size,
+            lots: message.shares / list.lot_size,
+        });
+        if self.recent.len() > 40 {
+            self.recent.pop_front();
+        }
+    }
 }
 
 const DAY: Flags = Flags::new(TimeInForce::Day, SelfTrade::AccountDefault);
@@ -366,6 +423,17 @@ impl Flow {
                 let message = self.mass(session, 0, BOTH, kill);
                 self.packet(session, &[message])
             }
+            Plan::Move {
+                session,
+                price,
+                lots,
+            } => match self.clients[session as usize].recent.back().copied() {
+                Some(order) => {
+                    let message = self.moved(session, &order, price, lots);
+                    self.packet(session, &[message])
+                }
+                None => Input::Steps,
+            },
             Plan::Orders {
                 session,
                 locate,
@@ -409,16 +477,24 @@ impl Flow {
             client.expected = header_of(answer).0;
             return;
         }
-        // The first ack: result, reason, venue sequence.
-        let (result, reason) = (answer[HEADER + 3], answer[HEADER + 4]);
-        if result == b'N' {
-            if reason == 1 || reason == 2 {
-                let bytes = &answer[HEADER + 13..HEADER + 21];
-                client.expected = u64::from_be_bytes(bytes.try_into().expect("eight bytes"));
+        let Ok(request) = Request::read(&request) else {
+            return;
+        };
+        let acks = answer[HEADER..].chunks_exact(ACK_BLOCK);
+        for (message, ack) in request.messages.iter().zip(acks) {
+            // Result, reason, venue sequence.
+            match (ack[3], ack[4]) {
+                (b'A' | b'C', _) if sequence == client.expected => client.learn(message),
+                (b'N', 1 | 2) => {
+                    let bytes = ack[13..21].try_into().expect("eight bytes");
+                    client.expected = u64::from_be_bytes(bytes);
+                    return;
+                }
+                (b'N', _) => return,
+                _ => {}
             }
-        } else {
-            client.expected = client.expected.max(sequence + u64::from(count));
         }
+        client.expected = client.expected.max(sequence + u64::from(count));
     }
 
     // Scenes.
@@ -426,7 +502,7 @@ impl Flow {
     fn begins_scene(&mut self) -> bool {
         let per_mille = match self.phase {
             Profile::Calm => 1,
-            Profile::Deep => 60,
+            Profile::Deep => 120,
             Profile::Hostile | Profile::Mixed => 4,
         };
         self.random.below(1000) < per_mille
@@ -514,7 +590,8 @@ impl Flow {
 
     /// One order against many; often more than the steps of one run can finish, sometimes on two instruments at once.
     fn scene_sweep(&mut self) {
-        let orders = self.random.between(250, 1700);
+        let jam = self.random.percent(50);
+        let orders = self.random.between(270, if jam { 1000 } else { 1700 });
         let side = self.random.pick(&[BUY, SELL]);
         let other = if side == BUY { SELL } else { BUY };
         let maker = self.random.pick(&WIDE);
@@ -531,16 +608,35 @@ impl Flow {
                 self.build(maker, locate, side, middle + n, 0, each / 3);
             }
         }
+        if jam {
+            // A long mass cancel stands in the queue before the sweeps.
+            let session = self.random.pick(&WIDE);
+            let orders = self.random.between(700, 1000);
+            self.build(session, 2, BUY, MIDDLE[1] - 6, 0, orders);
+            self.plans.push_back(Plan::Mass { session, kill: 0 });
+        }
         for &locate in &locates {
             let middle = MIDDLE[usize::from(locate) - 1];
             let worst = if side == SELL { middle + 3 } else { middle - 1 };
             let lots = self.random.between(each / 2, each + 40);
+            if self.random.percent(20) {
+                let away = if side == SELL { middle - 3 } else { middle + 5 };
+                self.take(taker, locate, other, away, 1, DAY);
+                self.plans.push_back(Plan::Move {
+                    session: taker,
+                    price: worst,
+                    lots,
+                });
+                continue;
+            }
             let flags = self
                 .random
                 .pick(&[DAY, DAY, IOC, FOK, DAY.with(Flags::MARKET)]);
             self.take(taker, locate, other, worst, lots, flags);
         }
-        self.interlude();
+        if self.random.percent(40) {
+            self.interlude();
+        }
         match self.random.below(6) {
             0 => self
                 .plans
@@ -601,10 +697,10 @@ impl Flow {
     /// Many prices: fill-or-kill that looks too deep, and a full level pool.
     fn scene_levels(&mut self) {
         let (maker, taker) = (self.random.pick(&WIDE), self.random.pick(&WIDE));
-        let levels = self.random.between(250, 300);
+        let levels = self.random.between(262, 298);
         self.build(maker, 3, SELL, 100, 1, levels);
         for _ in 0..3 {
-            let lots = self.random.between(levels - 30, levels + 5);
+            let lots = self.random.between(240, levels + 5);
             self.take(taker, 3, BUY, 400, lots, FOK);
             self.interlude();
             self.build(maker, 3, SELL, 100, 1, levels);
@@ -744,6 +840,9 @@ impl Flow {
                 let locate = self.random.pick(&[0, 0, 1, 2, 3, 4, 5, 9]);
                 let side = self.random.pick(&[BOTH, BOTH, BUY, SELL]);
                 let kill = u8::from(self.random.percent(10));
+                if kill == 1 {
+                    self.later(vec![target(ControlKind::ReviveSession, session)]);
+                }
                 self.mass(session, locate, side, kill)
             }
         };
@@ -769,19 +868,16 @@ impl Flow {
         client.last_reference
     }
 
-    fn remember(&mut self, session: u32, order: (u32, u16, u8, u32, u32)) {
-        let recent = &mut self.clients[session as usize].recent;
-        recent.push_back(order);
-        if recent.len() > 40 {
-            recent.pop_front();
-        }
-    }
-
-    fn recent(&mut self, session: u32) -> (u32, u16, u8, u32, u32) {
+    fn recent(&mut self, session: u32) -> Known {
         let len = self.clients[session as usize].recent.len() as u32;
         if len == 0 || self.random.percent(4) {
-            let reference = self.random.between(1, 60);
-            return (reference, 1, BUY, MIDDLE[0], 3);
+            return Known {
+                reference: self.random.between(1, 60),
+                locate: 1,
+                side: BUY,
+                price: MIDDLE[0],
+                lots: 3,
+            };
         }
         let at = self.random.below(len) as usize;
         self.clients[session as usize].recent[at]
@@ -798,7 +894,6 @@ impl Flow {
     ) -> Inbound {
         let list = &MARKETS[usize::from(locate) - 1];
         let reference = self.reference(session);
-        self.remember(session, (reference, locate, side, price, lots));
         inbound(&Message {
             letter: b'A',
             locate,
@@ -845,7 +940,6 @@ impl Flow {
             _ => FOK.with(Flags::MARKET),
         };
         let reference = self.reference(session);
-        self.remember(session, (reference, locate, side, price, lots));
         let mut message = Message {
             letter: b'A',
             locate,
@@ -941,7 +1035,13 @@ impl Flow {
     }
 
     fn replace(&mut self, session: u32) -> Inbound {
-        let (reference, locate, side, price, lots) = self.recent(session);
+        let Known {
+            reference,
+            locate,
+            side,
+            price,
+            lots,
+        } = self.recent(session);
         let list = &MARKETS[usize::from(locate) - 1];
         let mut wire_locate = locate;
         let (mut new_price, mut new_lots) = match self.random.below(4) {
@@ -961,7 +1061,6 @@ impl Flow {
             }
         }
         let new_reference = self.reference(session);
-        self.remember(session, (new_reference, locate, side, new_price, new_lots));
         inbound(&Message {
             letter: b'U',
             locate: wire_locate,
@@ -973,8 +1072,26 @@ impl Flow {
         })
     }
 
+    fn moved(&mut self, session: u32, order: &Known, price: u32, lots: u32) -> Inbound {
+        let list = &MARKETS[usize::from(order.locate) - 1];
+        inbound(&Message {
+            letter: b'U',
+            locate: order.locate,
+            reference: order.reference,
+            new_reference: self.reference(session),
+            shares: lots * list.lot_size,
+            price: price * list.tick_size,
+            ..Message::default()
+        })
+    }
+
     fn reduce(&mut self, session: u32) -> Inbound {
-        let (reference, locate, _, _, lots) = self.recent(session);
+        let Known {
+            reference,
+            locate,
+            lots,
+            ..
+        } = self.recent(session);
         let list = &MARKETS[usize::from(locate) - 1];
         let off = self.random.percent(3);
         let most = lots + 1;
@@ -988,7 +1105,9 @@ impl Flow {
     }
 
     fn cancel(&mut self, session: u32) -> Inbound {
-        let (reference, locate, ..) = self.recent(session);
+        let Known {
+            reference, locate, ..
+        } = self.recent(session);
         inbound(&Message {
             letter: b'D',
             locate: if self.random.percent(2) { 6 } else { locate },
@@ -1070,7 +1189,7 @@ impl Flow {
                 4
             },
             burst: if rated { 75 } else { 0 },
-            interval_ns: if rated { 300_000 } else { 0 },
+            interval_ns: if rated { 100_000 } else { 0 },
             expires_ns: if session == SHORT {
                 now + 200_000_000
             } else {
@@ -1123,16 +1242,23 @@ impl Flow {
             }
             7 | 8 => {
                 let some = i64::from(self.random.below(40_000)) - 20_000;
-                let covered = match self.random.below(12) {
-                    0 => self.random.pick(&[i64::MAX, i64::MIN, -i64::MAX]),
-                    _ => some,
+                // Only of one account: where it stands at an end, it hardly trades.
+                let (account, covered) = match self.random.below(12) {
+                    0 => (4, self.random.pick(&[i64::MAX, i64::MIN, -i64::MAX])),
+                    _ => (account, some),
                 };
-                let body = SettlementMark {
-                    account,
-                    asset,
-                    covered,
+                let mark = |covered| {
+                    let body = SettlementMark {
+                        account,
+                        asset,
+                        covered,
+                    };
+                    Control::new(ControlKind::SettlementMark, &body)
                 };
-                controls.push(Control::new(ControlKind::SettlementMark, &body));
+                controls.push(mark(covered));
+                if covered.unsigned_abs() > 1 << 40 {
+                    self.later(vec![mark(covered.saturating_neg())]);
+                }
             }
             9 => {
                 controls.push(target(ControlKind::HaltInstrument, instrument));
