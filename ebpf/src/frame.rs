@@ -65,6 +65,13 @@ fn store<T: Copy>(start: *mut u8, at: usize, value: T) {
     unsafe { start.wrapping_add(at).cast::<T>().write_unaligned(value) };
 }
 
+/// Offset in the frame of a word of the payload. The mask is applied to a number that the compiler cannot connect with the loop's
+/// counter; otherwise it keeps a second counter for the offset, whose range grows with every turn and never converges.
+#[inline(always)]
+fn word_at(index: usize) -> usize {
+    (opaque(index) & (WORDS - 1)).wrapping_mul(8).wrapping_add(HEADERS)
+}
+
 /// Whose frame this is.
 #[inline(always)]
 pub fn classify(ctx: &XdpContext) -> Kind {
@@ -143,7 +150,7 @@ impl Frame {
             if !can_loop() {
                 return false;
             }
-            let at = (index & (WORDS - 1)).wrapping_mul(8).wrapping_add(HEADERS);
+            let at = word_at(index);
             let word = bytes(ctx, at, 8);
             if word.is_null() {
                 return false;
@@ -185,7 +192,7 @@ impl Frame {
             if !can_loop() {
                 return false;
             }
-            let at = (index & (WORDS - 1)).wrapping_mul(8).wrapping_add(HEADERS);
+            let at = word_at(index);
             let word = bytes(ctx, at, 8);
             if word.is_null() {
                 return false;

@@ -1,1 +1,10 @@
 //! The places where the one engine runs: native memory, the kernel, the reference.
+//!
+//! A [`Ring`] takes control commands and packets and gives answers and records. Equal inputs give equal bytes in every
+//! ring; that is the project's main test. Knows how to reach an engine; nothing of orders.
+
+mod kernel;
+mod ring;
+
+pub use kernel::{Consumer, Doorbell, KernelOptions, KernelShard, PacketRun, key_entry, load_shard};
+pub use ring::{NativeRing, ReferenceRing, Ring, RingError};
