@@ -590,7 +590,7 @@ impl Flow {
 
     /// One order against many; often more than the steps of one run can finish, sometimes on two instruments at once.
     fn scene_sweep(&mut self) {
-        let jam = self.random.percent(50);
+        let jam = self.random.percent(70);
         let orders = self.random.between(270, if jam { 1000 } else { 1700 });
         let side = self.random.pick(&[BUY, SELL]);
         let other = if side == BUY { SELL } else { BUY };
@@ -634,10 +634,10 @@ impl Flow {
                 .pick(&[DAY, DAY, IOC, FOK, DAY.with(Flags::MARKET)]);
             self.take(taker, locate, other, worst, lots, flags);
         }
-        if self.random.percent(40) {
+        if !jam {
             self.interlude();
         }
-        match self.random.below(6) {
+        match self.random.below(5) {
             0 => self
                 .plans
                 .push_back(Plan::Control(vec![target(ControlKind::KillSession, taker)])),
@@ -746,6 +746,7 @@ impl Flow {
         let [a, b, c, d] = WIDE;
         self.build(d, 3, SELL, 60, 1, 325);
         self.build(a, 1, BUY, MIDDLE[0] - 9, 0, 1100);
+        self.take(d, 1, BUY, MIDDLE[0] - 9, 1, DAY); // so that the mass cancel frees no level
         let makers = self.random.between(258, 300);
         self.build(b, 1, SELL, MIDDLE[0], 0, makers);
         self.plans.push_back(Plan::Mass {
@@ -846,7 +847,12 @@ impl Flow {
                 self.mass(session, locate, side, kill)
             }
         };
-        if hostile && self.random.percent(10) {
+        let spoils = if message.as_bytes()[0] == b'O' || message.as_bytes()[0] == b'M' {
+            40
+        } else {
+            12
+        };
+        if hostile && self.random.percent(spoils) {
             self.spoil(message)
         } else {
             message
@@ -855,7 +861,7 @@ impl Flow {
 
     fn reference(&mut self, session: u32) -> u32 {
         let backwards = self.random.percent(1);
-        let up = if self.random.percent(90) {
+        let up = if self.random.percent(98) {
             1
         } else {
             self.random.between(1, 40)
@@ -952,12 +958,12 @@ impl Flow {
             ..Message::default()
         };
         match self.random.below(40) {
-            0 => message.letter = b'F',
+            0 | 5 => message.letter = b'F',
             1 => {
                 message.letter = b'F';
                 message.sub_account = u32::from_be_bytes(*b"    ");
             }
-            2 => message.letter = b'O',
+            2 | 6 | 7 => message.letter = b'O',
             3 => {
                 message.letter = b'O';
                 message.display = message.shares;
@@ -1133,7 +1139,13 @@ impl Flow {
     fn spoil(&mut self, message: Inbound) -> Inbound {
         let mut bytes = message.as_bytes().to_vec();
         let last = bytes.len() as u32 - 1;
-        let at = self.random.between(1, last) as usize;
+        // Half of the time among the fields that only this letter has.
+        let own = match bytes[0] {
+            b'O' if self.random.percent(50) => 36,
+            b'M' if self.random.percent(50) => 19,
+            _ => 1,
+        };
+        let at = self.random.between(own, last) as usize;
         let value = match self.random.below(4) {
             0 => self.random.below(256) as u8,
             1 => 1 << self.random.below(8),
@@ -1279,7 +1291,14 @@ impl Flow {
                 }
             }
             16 | 17 => controls.push(target(ControlKind::ReviveSession, session)),
-            18 => controls.push(target(ControlKind::CloseSession, session)),
+            18 => {
+                controls.push(target(ControlKind::CloseSession, session));
+                if session < 7 {
+                    // Sequence 1 is learnt from the first hole; references may go on from where they are.
+                    let grant = self.grant(session);
+                    self.later(vec![Control::new(ControlKind::GrantSession, &grant)]);
+                }
+            }
             19 | 20 => self.push_regrant(controls),
             21 => self.push_grant(controls),
             22 | 23 => self.push_listing(controls),

@@ -6,12 +6,12 @@
 
 mod tape;
 
+use ring0_engine::Reason;
 use ring0_engine::canon::Text;
 use ring0_engine::flow::{Flow, Input, Options, Profile};
 use ring0_engine::native::{Dropped, Native};
-use ring0_engine::reference::Reference;
 use ring0_engine::record::Outcome;
-use ring0_engine::Reason;
+use ring0_engine::reference::Reference;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use tape::{Record, records};
@@ -22,9 +22,15 @@ const CHECK_EVERY: u64 = 500;
 /// Reasons that no packet or control command of a native run can meet, and why.
 const UNREACHABLE: [(Reason, &str); 4] = [
     (Reason::None, "it is no reason"),
-    (Reason::Busy, "the kernel program's answer when another processor holds the shard"),
+    (
+        Reason::Busy,
+        "the kernel program's answer when another processor holds the shard",
+    ),
     (Reason::RingFull, "the tape has no end"),
-    (Reason::FieldLetter, "a packet with such a letter is malformed"),
+    (
+        Reason::FieldLetter,
+        "a packet with such a letter is malformed",
+    ),
 ];
 
 struct Pair {
@@ -112,7 +118,10 @@ impl Pair {
         }
         let read = |bytes: &[u8]| format!("{:#?}", ring0_wire::host::Answer::read(bytes, None));
         self.expect(native == reference, || {
-            format!("answers\n{}", differing_lines(&read(native), &read(reference)))
+            format!(
+                "answers\n{}",
+                differing_lines(&read(native), &read(reference))
+            )
         });
     }
 
@@ -125,9 +134,18 @@ impl Pair {
                     text
                 })
             };
-            format!("records\n{}", differing_lines(&text(&native), &text(&reference)))
+            format!(
+                "records\n{}",
+                differing_lines(&text(&native), &text(&reference))
+            )
         });
+        let mut in_step = "";
         for record in records(&native) {
+            match record {
+                Record::Step(_) => in_step = " in step",
+                Record::Message(_) | Record::Control(_) => in_step = "",
+                _ => {}
+            }
             let name = match record {
                 Record::Message(message) => {
                     self.commands += 1;
@@ -153,7 +171,10 @@ impl Pair {
                     format!("filled {}", filled.maker_fee.signum())
                 }
                 Record::Removed(removed) => {
-                    format!("removed {} {}", removed.removal as char, removed.rested)
+                    format!(
+                        "removed {} {}{in_step}",
+                        removed.removal as char, removed.rested
+                    )
                 }
                 Record::Reduced(_) => "reduced".into(),
                 Record::Replaced(replaced) => format!("replaced {}", replaced.kept),
@@ -163,8 +184,10 @@ impl Pair {
     }
 
     fn same_states(&self) {
-        let (native, reference) =
-            (self.native.shard().state_hash(), self.reference.state_hash());
+        let (native, reference) = (
+            self.native.shard().state_hash(),
+            self.reference.state_hash(),
+        );
         self.expect(native == reference, || "state hashes".into());
         self.native.shard().check();
         self.reference.check();
@@ -174,7 +197,10 @@ impl Pair {
 /// The lines of one text that the other has not, the first thirty of each.
 fn differing_lines(native: &str, reference: &str) -> String {
     let mut text = String::new();
-    for (name, lines, others) in [("native", native, reference), ("reference", reference, native)] {
+    for (name, lines, others) in [
+        ("native", native, reference),
+        ("reference", reference, native),
+    ] {
         let others: HashSet<_> = others.lines().collect();
         for line in lines.lines().filter(|line| !others.contains(line)).take(30) {
             let _ = writeln!(text, "only {name:9} {line}");
@@ -186,7 +212,7 @@ fn differing_lines(native: &str, reference: &str) -> String {
 fn commands_wanted() -> u64 {
     match std::env::var("RING0_COMMANDS") {
         Ok(text) => text.parse().expect("RING0_COMMANDS is a number"),
-        Err(_) => 400_000,
+        Err(_) => 1_500_000,
     }
 }
 
@@ -227,16 +253,53 @@ fn engine_and_reference_agree() {
         .filter(|&reason| !UNREACHABLE.iter().any(|(known, _)| known == reason))
         .map(|reason| reason.name())
         .collect();
-    assert!(unseen.is_empty(), "RING0_SEED={seed}: reasons never seen: {unseen:?}");
+    assert!(
+        unseen.is_empty(),
+        "RING0_SEED={seed}: reasons never seen: {unseen:?}"
+    );
     let events = [
-        "message A A", "message A R", "message A C", "message F A", "message O A", "message U A",
-        "message U C", "message X A", "message D A", "message M A", "message M C", "message z A",
-        "step sweep A", "step sweep C", "step mass A", "step mass C", "control C", "rested",
-        "filled -1", "filled 0", "filled 1", "removed U 1", "removed I 0", "removed M 1",
-        "removed K 1", "removed K 0", "removed H 0", "reduced", "replaced 0", "replaced 1",
+        "message A A",
+        "message A R",
+        "message A C",
+        "message F A",
+        "message O A",
+        "message U A",
+        "message U C",
+        "message X A",
+        "message D A",
+        "message M A",
+        "message M C",
+        "message z A",
+        "step sweep A",
+        "step sweep C",
+        "step mass A",
+        "step mass C",
+        "control C",
+        "rested",
+        "filled -1",
+        "filled 0",
+        "filled 1",
+        "removed U 1",
+        "removed I 0",
+        "removed M 1",
+        "removed M 1 in step",
+        "removed I 0 in step",
+        "removed K 1",
+        "removed K 1 in step",
+        "removed K 0 in step",
+        "removed H 0 in step",
+        "reduced",
+        "replaced 0",
+        "replaced 1",
     ];
-    let unseen: Vec<_> = events.iter().filter(|event| !pair.events.contains_key(**event)).collect();
-    assert!(unseen.is_empty(), "RING0_SEED={seed}: events never seen: {unseen:?}");
+    let unseen: Vec<_> = events
+        .iter()
+        .filter(|event| !pair.events.contains_key(**event))
+        .collect();
+    assert!(
+        unseen.is_empty(),
+        "RING0_SEED={seed}: events never seen: {unseen:?}"
+    );
 }
 
 #[test]
