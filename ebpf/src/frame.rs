@@ -69,7 +69,9 @@ fn store<T: Copy>(start: *mut u8, at: usize, value: T) {
 /// counter; otherwise it keeps a second counter for the offset, whose range grows with every turn and never converges.
 #[inline(always)]
 fn word_at(index: usize) -> usize {
-    (opaque(index) & (WORDS - 1)).wrapping_mul(8).wrapping_add(HEADERS)
+    (opaque(index) & (WORDS - 1))
+        .wrapping_mul(8)
+        .wrapping_add(HEADERS)
 }
 
 /// Whose frame this is.
@@ -108,10 +110,15 @@ pub fn classify(ctx: &XdpContext) -> Kind {
     }
     let total = u32::from(u16::from_be(load(headers, 16)));
     let udp = u32::from(u16::from_be(load(headers, 38)));
-    if udp < 8 || total != udp.wrapping_add(20) || u64::from(total).wrapping_add(14) > frame_len(ctx) {
+    if udp < 8
+        || total != udp.wrapping_add(20)
+        || u64::from(total).wrapping_add(14) > frame_len(ctx)
+    {
         return Kind::BadLength;
     }
-    Kind::Order(Frame { payload: udp.wrapping_sub(8) })
+    Kind::Order(Frame {
+        payload: udp.wrapping_sub(8),
+    })
 }
 
 #[inline(always)]
@@ -135,7 +142,13 @@ fn is_armed(nonce: u64) -> bool {
         return false;
     };
     // SAFETY: the second word of entry 0. Volatile: the daemon writes it.
-    let armed = unsafe { entry.as_ptr().cast::<u64>().wrapping_add(command::ARMED / 8).read_volatile() };
+    let armed = unsafe {
+        entry
+            .as_ptr()
+            .cast::<u64>()
+            .wrapping_add(command::ARMED / 8)
+            .read_volatile()
+    };
     armed != 0 && armed == nonce
 }
 
@@ -176,9 +189,13 @@ impl Frame {
     /// Turns the frame round and puts `bytes` bytes of `answer` into it as its payload.
     #[inline(always)]
     pub fn answer(self, ctx: &XdpContext, answer: &Buffer, len: u32) -> bool {
-        let change = i64::from(len).wrapping_add(HEADERS as i64).wrapping_sub(frame_len(ctx) as i64);
+        let change = i64::from(len)
+            .wrapping_add(HEADERS as i64)
+            .wrapping_sub(frame_len(ctx) as i64);
         // SAFETY: a helper on this frame; every pointer into it is made anew below.
-        if change > 0 || unsafe { helpers::bpf_xdp_adjust_tail(ctx.ctx.cast::<xdp_md>(), change as i32) } != 0 {
+        if change > 0
+            || unsafe { helpers::bpf_xdp_adjust_tail(ctx.ctx.cast::<xdp_md>(), change as i32) } != 0
+        {
             return false;
         }
         let headers = bytes(ctx, 0, HEADERS);
@@ -237,7 +254,9 @@ fn turn_round(headers: *mut u8, payload: u32) {
         .wrapping_add(u64::from((total as u16).to_be()))
         .wrapping_add(0x0040)
         .wrapping_add(u64::from(u16::from_le_bytes([64, UDP])));
-    sum = (sum & 0xFFFF).wrapping_add(sum >> 16 & 0xFFFF).wrapping_add(sum >> 32);
+    sum = (sum & 0xFFFF)
+        .wrapping_add(sum >> 16 & 0xFFFF)
+        .wrapping_add(sum >> 32);
     sum = (sum & 0xFFFF).wrapping_add(sum >> 16);
     sum = (sum & 0xFFFF).wrapping_add(sum >> 16);
     store(headers, 24, !(sum as u16));

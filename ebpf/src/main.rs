@@ -17,7 +17,7 @@ use aya_ebpf::{bindings::xdp_action, helpers, macros::xdp, programs::XdpContext}
 use frame::{Frame, Kind};
 use ring::KernelRing;
 use ring0_abi::{Counter, command, device, key, malformed};
-use ring0_engine::region::{Bounded, Memory, SHARD_BASE, can_loop, zero};
+use ring0_engine::region::{Bounded, Finished, Memory, SHARD_BASE, can_loop, zero};
 use ring0_engine::{Shard, Taken};
 use ring0_wire::{Check, Domain, Key};
 
@@ -31,11 +31,17 @@ struct Verdict {
 }
 
 const fn pass(counter: Counter) -> Verdict {
-    Verdict { action: xdp_action::XDP_PASS, counter: counter as u32 }
+    Verdict {
+        action: xdp_action::XDP_PASS,
+        counter: counter as u32,
+    }
 }
 
 const fn dropped(counter: u32) -> Verdict {
-    Verdict { action: xdp_action::XDP_DROP, counter }
+    Verdict {
+        action: xdp_action::XDP_DROP,
+        counter,
+    }
 }
 
 /// One frame.
@@ -125,7 +131,9 @@ fn order_locked(ctx: &XdpContext, frame: Frame, shard: Shard<'static>) -> Verdic
     let key = Key::new(k0, k1);
     let checked = mode as u32 == key::CHECKED;
     if checked {
-        if ring0_wire::mac::verify::<Bounded>(request, shape.signed as usize, &key, Domain::Request) != Check::Genuine {
+        if ring0_wire::mac::verify::<Bounded>(request, shape.signed as usize, &key, Domain::Request)
+            != Check::Genuine
+        {
             return dropped(Counter::DropBadTag as u32);
         }
     } else if mode as u32 != key::OFF {
@@ -133,7 +141,7 @@ fn order_locked(ctx: &XdpContext, frame: Frame, shard: Shard<'static>) -> Verdic
     } else if !ring0_wire::mac::is_blank(request, shape.signed as usize) {
         return dropped(Counter::DropBadTag as u32);
     }
-    let ring = KernelRing::new();
+    let ring = KernelRing;
     shard.steps(&ring);
     let counter = match shard.packet(&shape, boot_ns(), &ring) {
         Taken::Taken => Counter::Taken,
@@ -148,7 +156,10 @@ fn order_locked(ctx: &XdpContext, frame: Frame, shard: Shard<'static>) -> Verdic
     if bytes == 0 || !frame.answer(ctx, &shard.scratch().answer, bytes) {
         return dropped(Counter::DropAnswer as u32);
     }
-    Verdict { action: xdp_action::XDP_TX, counter: counter as u32 }
+    Verdict {
+        action: xdp_action::XDP_TX,
+        counter: counter as u32,
+    }
 }
 
 /// The daemon rang: continuation steps, then what stands in the command ring.
@@ -158,36 +169,43 @@ fn doorbell() -> Verdict {
     if !acquire(shard) {
         return dropped(Counter::DropBusy as u32);
     }
-    let ring = KernelRing::new();
+    let ring = KernelRing;
     shard.steps(&ring);
-    drain(shard, &ring);
+    drain(shard).seen();
     release(shard);
     dropped(Counter::Doorbell as u32)
 }
 
 #[inline(never)]
-fn drain(shard: Shard<'static>, ring: &KernelRing) {
+fn drain(shard: Shard<'static>) -> Finished {
+    let ring = &KernelRing;
     let mask = arena::device_word(device::COMMAND_MASK);
     let header = shard.header();
     let mut drained = zero();
     while drained < command::DRAIN_MAX {
         if !can_loop() {
-            return;
+            return Finished::here();
         }
-        let Some(head) = map::COMMANDS.get::<u64>(0) else { return };
+        let Some(head) = map::COMMANDS.get::<u64>(0) else {
+            return Finished::here();
+        };
         // SAFETY: the first word of entry 0. Volatile: the daemon writes it.
         let written = unsafe { head.as_ptr().read_volatile() };
         let taken = header.controls_taken.get();
-        if taken >= written || ring0_engine::Recorder::free(ring) < ring0_engine::limits::STEP_SLOTS_MAX {
-            return;
+        if taken >= written
+            || ring0_engine::Recorder::free(ring) < ring0_engine::limits::STEP_SLOTS_MAX
+        {
+            return Finished::here();
         }
         let index = (taken as u32 & mask).wrapping_add(1);
-        let Some(entry) = map::COMMANDS.get::<[u64; 16]>(index) else { return };
+        let Some(entry) = map::COMMANDS.get::<[u64; 16]>(index) else {
+            return Finished::here();
+        };
         let words = entry.as_ptr().cast::<u64>();
         // SAFETY: entries are 128 bytes.
         let number = unsafe { words.read_volatile() };
         if number != taken.wrapping_add(1) {
-            return; // overwritten or not yet written: the daemon finds its count not moved
+            return Finished::here(); // overwritten or not yet written: the daemon finds its count not moved
         }
         // SAFETY: as above.
         let kind = unsafe { words.wrapping_add(1).read_volatile() } as u32;
@@ -195,11 +213,12 @@ fn drain(shard: Shard<'static>, ring: &KernelRing) {
         // SAFETY: body words 0 to 11 are words 4 to 15 of the entry.
         let word = |at: u32| unsafe { body.wrapping_add(at as usize & 15).read_volatile() };
         if !shard.control(kind, boot_ns(), ring, word) {
-            return;
+            return Finished::here();
         }
         header.controls_taken.set(taken.wrapping_add(1));
         drained = drained.wrapping_add(1);
     }
+    Finished::here()
 }
 
 /// Never linked: the build refuses an object with a panic path (RULES 1).

@@ -2,18 +2,15 @@
 
 use crate::{arena, map};
 use ring0_abi::{cursor, device};
+use ring0_engine::region::Finished;
 use ring0_engine::{Recorder, Shard, copy_outbox};
 
 /// [`Recorder`] over the maps.
-pub struct KernelRing {
-    mask: u32,
-}
+pub struct KernelRing;
 
-impl KernelRing {
-    #[inline(always)]
-    pub fn new() -> Self {
-        KernelRing { mask: arena::device_word(device::RECORD_MASK) }
-    }
+#[inline(always)]
+fn mask() -> u32 {
+    arena::device_word(device::RECORD_MASK)
 }
 
 #[inline(always)]
@@ -41,54 +38,74 @@ fn behind(consumer: u32, tail: u64) -> u64 {
     tail.wrapping_sub(unsafe { words.read_volatile() })
 }
 
+/// [`Recorder::free`]: a function of its own, which the kernel verifies once.
+#[inline(never)]
+fn free_slots(slots: u64) -> u64 {
+    let tail = tail();
+    let mut most = behind(0, tail);
+    let next = behind(1, tail);
+    if next > most {
+        most = next;
+    }
+    let next = behind(2, tail);
+    if next > most {
+        most = next;
+    }
+    let next = behind(3, tail);
+    if next > most {
+        most = next;
+    }
+    if most >= slots {
+        0
+    } else {
+        slots.wrapping_sub(most)
+    }
+}
+
+/// [`Recorder::publish`], in the same way.
+#[inline(never)]
+fn publish_slots(shard: Shard<'_>, slots: u32) -> Finished {
+    let mask = mask();
+    let tail = tail();
+    copy_outbox(shard, slots, |index, words| {
+        let place = (tail as u32).wrapping_add(index) & mask;
+        if let Some(slot) = map::RECORDS.get::<[u64; 8]>(place) {
+            let slot = slot.as_ptr().cast::<u64>();
+            write(slot, 0, words.word[0].get());
+            write(slot, 1, words.word[1].get());
+            write(slot, 2, words.word[2].get());
+            write(slot, 3, words.word[3].get());
+            write(slot, 4, words.word[4].get());
+            write(slot, 5, words.word[5].get());
+            write(slot, 6, words.word[6].get());
+            write(slot, 7, words.word[7].get());
+        }
+    });
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Release);
+    if let Some(word) = map::CURSORS.get::<u64>(cursor::TAIL) {
+        // SAFETY: as in `tail`. x86 keeps stores in order, so a consumer that sees the tail sees the slots.
+        unsafe {
+            word.as_ptr()
+                .write_volatile(tail.wrapping_add(u64::from(slots)))
+        };
+    }
+    Finished::here()
+}
+
 impl Recorder for KernelRing {
-    #[inline(never)]
+    #[inline(always)]
     fn free(&self) -> u64 {
-        let tail = tail();
-        let mut most = behind(0, tail);
-        let next = behind(1, tail);
-        if next > most {
-            most = next;
-        }
-        let next = behind(2, tail);
-        if next > most {
-            most = next;
-        }
-        let next = behind(3, tail);
-        if next > most {
-            most = next;
-        }
-        let slots = u64::from(self.mask).wrapping_add(1);
-        if most >= slots { 0 } else { slots.wrapping_sub(most) }
+        free_slots(u64::from(mask()).wrapping_add(1))
     }
 
     #[inline(always)]
     fn reserve(&self) -> u64 {
-        u64::from(self.mask).wrapping_add(1) >> 3
+        u64::from(mask()).wrapping_add(1) >> 3
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn publish(&self, shard: Shard<'_>, slots: u32) {
-        let tail = tail();
-        copy_outbox(shard, slots, |index, words| {
-            let place = (tail as u32).wrapping_add(index) & self.mask;
-            if let Some(slot) = map::RECORDS.get::<[u64; 8]>(place) {
-                let slot = slot.as_ptr().cast::<u64>();
-                write(slot, 0, words.word[0].get());
-                write(slot, 1, words.word[1].get());
-                write(slot, 2, words.word[2].get());
-                write(slot, 3, words.word[3].get());
-                write(slot, 4, words.word[4].get());
-                write(slot, 5, words.word[5].get());
-                write(slot, 6, words.word[6].get());
-                write(slot, 7, words.word[7].get());
-            }
-        });
-        core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Release);
-        if let Some(word) = map::CURSORS.get::<u64>(cursor::TAIL) {
-            // SAFETY: as in `tail`. x86 keeps stores in order, so a consumer that sees the tail sees the slots.
-            unsafe { word.as_ptr().write_volatile(tail.wrapping_add(u64::from(slots))) };
-        }
+        publish_slots(shard, slots).seen();
     }
 }
 

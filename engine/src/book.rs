@@ -5,7 +5,7 @@
 //! session's list and once among the references. Cost: every operation here is O(1) but for the scan of one overflow bucket.
 
 use crate::limits::{BUCKET_LEN, FILLS_MAX};
-use crate::region::{can_loop, zero};
+use crate::region::{Finished, can_loop, zero};
 use crate::shard::{
     BUY, Fault, FLAG_IMMEDIATE, FLAG_OVERFLOWED, FLAG_SWEEPS, Instrument, NO_RANK, SELL, Session, Shard,
 };
@@ -67,7 +67,7 @@ impl<'a> Shard<'a> {
 
     /// Puts an order at the end of its price level, making the level if it is the first there.
     #[inline(never)]
-    pub(crate) fn add_to_level(self, slot: u32) {
+    pub(crate) fn add_to_level(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let instrument = self.instrument(order.instrument.get());
         let side = u32::from(order.side.get());
@@ -98,11 +98,12 @@ impl<'a> Shard<'a> {
         level.tail.set(slot);
         level.orders.set(level.orders.get().wrapping_add(1));
         level.lots.set(level.lots.get().wrapping_add(u64::from(order.open.get())));
+        Finished::here()
     }
 
     /// Takes an order with all its open lots out of its price level, and the level away if it was the last.
     #[inline(never)]
-    pub(crate) fn take_from_level(self, slot: u32) {
+    pub(crate) fn take_from_level(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let instrument = self.instrument(order.instrument.get());
         let side = u32::from(order.side.get());
@@ -120,9 +121,9 @@ impl<'a> Shard<'a> {
             place.set(0);
             self.unmark(book, rank);
             if book.best.get() == rank {
-                book.best.set(self.next_marked(book, rank.wrapping_add(1), instrument.ladder_len.get()));
+                book.best.set(self.next_marked(order.instrument.get(), side, rank.wrapping_add(1)));
             }
-            return;
+            return Finished::here();
         }
         let (prev, next) = (order.prev.get(), order.next.get());
         if prev == 0 {
@@ -135,11 +136,12 @@ impl<'a> Shard<'a> {
         } else {
             self.order(next).prev.set(prev);
         }
+        Finished::here()
     }
 
     /// Makes an order known to its session: at the end of its list, and under its reference.
     #[inline(never)]
-    pub(crate) fn enlist(self, slot: u32) {
+    pub(crate) fn enlist(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let session = self.session(order.session.get());
         let tail = session.orders_tail.get();
@@ -153,11 +155,12 @@ impl<'a> Shard<'a> {
         session.orders_tail.set(slot);
         session.orders_live.set(session.orders_live.get().wrapping_add(1));
         self.add_reference(session, slot);
+        Finished::here()
     }
 
     /// Takes an order out of its session's list and references. A mass cancel that would visit it next goes on behind it.
     #[inline(never)]
-    pub(crate) fn delist(self, slot: u32) {
+    pub(crate) fn delist(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let session = self.session(order.session.get());
         let (prev, next) = (order.session_prev.get(), order.session_next.get());
@@ -176,6 +179,7 @@ impl<'a> Shard<'a> {
         }
         session.orders_live.set(session.orders_live.get().wrapping_sub(1));
         self.remove_reference(session, slot);
+        Finished::here()
     }
 
     /// Puts an order under its reference; an older order there moves to the overflow table, which has room.
@@ -185,31 +189,32 @@ impl<'a> Shard<'a> {
         let place = self.reference_place(session, order.reference.get());
         let older = place.get();
         if older != 0 {
-            self.overflow(older);
+            self.overflow(older).seen();
         }
         order.flags.set(order.flags.get() & !FLAG_OVERFLOWED);
         place.set(slot);
     }
 
     #[inline(never)]
-    fn overflow(self, slot: u32) {
+    fn overflow(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let bucket = self.bucket(order.session.get(), order.reference.get());
         let mut index = zero();
         while index < BUCKET_LEN {
             if !can_loop() {
                 self.fault(Fault::LoopBudget);
-                return;
+                return Finished::here();
             }
             let entry = &bucket.slots[(index & (BUCKET_LEN - 1)) as usize];
             if entry.get() == 0 {
                 entry.set(slot);
                 order.flags.set(order.flags.get() | FLAG_OVERFLOWED);
-                return;
+                return Finished::here();
             }
             index = index.wrapping_add(1);
         }
         self.fault(Fault::Reference);
+        Finished::here()
     }
 
     /// Takes an order away from its reference.
@@ -219,28 +224,29 @@ impl<'a> Shard<'a> {
         if order.flags.get() & FLAG_OVERFLOWED == 0 {
             self.reference_place(session, order.reference.get()).set(0);
         } else {
-            self.remove_overflowed(slot);
+            self.remove_overflowed(slot).seen();
         }
     }
 
     #[inline(never)]
-    fn remove_overflowed(self, slot: u32) {
+    fn remove_overflowed(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let bucket = self.bucket(order.session.get(), order.reference.get());
         let mut index = zero();
         while index < BUCKET_LEN {
             if !can_loop() {
                 self.fault(Fault::LoopBudget);
-                return;
+                return Finished::here();
             }
             let entry = &bucket.slots[(index & (BUCKET_LEN - 1)) as usize];
             if entry.get() == slot {
                 entry.set(0);
-                return;
+                return Finished::here();
             }
             index = index.wrapping_add(1);
         }
         self.fault(Fault::Reference);
+        Finished::here()
     }
 
     /// Slot of the live order of a session under a reference, or 0.
@@ -325,7 +331,7 @@ impl<'a> Shard<'a> {
             if taker.open.get() == 0 || best > limit {
                 break;
             }
-            self.fill_oldest(slot, best);
+            self.fill_oldest(slot, best).seen();
             fills = fills.wrapping_add(1);
         }
         let work = &self.header().packet_work;
@@ -335,17 +341,18 @@ impl<'a> Shard<'a> {
 
     /// One fill of `slot` against the oldest order at a rank of the other side.
     #[inline(never)]
-    fn fill_oldest(self, slot: u32, rank: u32) {
+    fn fill_oldest(self, slot: u32, rank: u32) -> Finished {
         let taker = self.order(slot);
         let instrument = self.instrument(taker.instrument.get());
-        let book = instrument.side(opposite(u32::from(taker.side.get())));
+        let other = opposite(u32::from(taker.side.get()));
+        let book = instrument.side(other);
         let place = self.ladder(book, rank);
         let level_slot = place.get();
         let level = self.level(level_slot);
         let maker_slot = level.head.get();
         if level_slot == 0 || maker_slot == 0 {
             self.fault(Fault::BestLevel);
-            return;
+            return Finished::here();
         }
         let maker = self.order(maker_slot);
         let (taker_open, maker_open) = (taker.open.get(), maker.open.get());
@@ -358,7 +365,7 @@ impl<'a> Shard<'a> {
         maker.open.set(maker_open.wrapping_sub(lots));
         level.lots.set(level.lots.get().wrapping_sub(u64::from(lots)));
         if maker_open != lots {
-            return;
+            return Finished::here();
         }
         // The maker is gone; it was the oldest.
         let next = maker.next.get();
@@ -370,12 +377,13 @@ impl<'a> Shard<'a> {
             self.give_level(level_slot);
             place.set(0);
             self.unmark(book, rank);
-            book.best.set(self.next_marked(book, rank.wrapping_add(1), instrument.ladder_len.get()));
+            book.best.set(self.next_marked(taker.instrument.get(), other, rank.wrapping_add(1)));
         } else {
             self.order(next).prev.set(0);
         }
-        self.delist(maker_slot);
+        self.delist(maker_slot).seen();
         self.give_order(maker_slot);
+        Finished::here()
     }
 
     /// Whether an order at this price would trade at once.
@@ -412,7 +420,7 @@ impl<'a> Shard<'a> {
         let side = u32::from(order.side.get());
         if order.open.get() == 0 {
             if listed {
-                self.delist(slot);
+                self.delist(slot).seen();
             }
             self.give_order(slot);
             return false;
@@ -420,7 +428,7 @@ impl<'a> Shard<'a> {
         if self.crosses(instrument, side, order.price.get()) {
             if !listed {
                 order.flags.set(order.flags.get() | FLAG_SWEEPS);
-                self.enlist(slot);
+                self.enlist(slot).seen();
             }
             return true;
         }
@@ -434,9 +442,9 @@ impl<'a> Shard<'a> {
             return false;
         }
         order.flags.set(order.flags.get() & !FLAG_SWEEPS);
-        self.add_to_level(slot);
+        self.add_to_level(slot).seen();
         if !listed {
-            self.enlist(slot);
+            self.enlist(slot).seen();
         }
         self.record_rested(order);
         false
@@ -449,20 +457,21 @@ impl<'a> Shard<'a> {
         self.release_order(self.instrument(order.instrument.get()), order);
         self.record_removed(order, removal, false);
         if listed {
-            self.delist(slot);
+            self.delist(slot).seen();
         }
         self.give_order(slot);
     }
 
     /// Cancels a resting order.
     #[inline(never)]
-    pub(crate) fn remove_order(self, slot: u32, removal: u8) {
+    pub(crate) fn remove_order(self, slot: u32, removal: u8) -> Finished {
         let order = self.order(slot);
-        self.take_from_level(slot);
+        self.take_from_level(slot).seen();
         self.release_order(self.instrument(order.instrument.get()), order);
         self.record_removed(order, removal, true);
-        self.delist(slot);
+        self.delist(slot).seen();
         self.give_order(slot);
+        Finished::here()
     }
 }
 

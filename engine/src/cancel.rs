@@ -42,7 +42,7 @@ impl Shard<'_> {
                 return Done::accepted(shares);
             }
         }
-        self.remove_order(slot, Removal::User as u8);
+        self.remove_order(slot, Removal::User as u8).seen();
         Done::accepted(open.wrapping_mul(lot_size))
     }
 
@@ -69,7 +69,7 @@ impl Shard<'_> {
             if session.cancelling.get() != 0 || frozen != 0 {
                 return Done::rejected(Reason::Continuing as u8);
             }
-            return self.begin_mass_cancel(session, locate, u32::from(message.side.get()), Removal::Mass as u8);
+            return self.begin_mass_cancel(locate, u32::from(message.side.get()), Removal::Mass as u8);
         }
         self.kill(session, locate, u32::from(message.side.get()))
     }
@@ -83,34 +83,37 @@ impl Shard<'_> {
         } else {
             (0, u32::from(message::BOTH))
         };
-        self.begin_mass_cancel(session, locate, side, Removal::Kill as u8)
+        self.begin_mass_cancel(locate, side, Removal::Kill as u8)
     }
 
     #[inline(never)]
-    fn begin_mass_cancel(self, session: &Session, locate: u32, side: u32, removal: u8) -> Done {
+    fn begin_mass_cancel(self, locate: u32, side: u32, removal: u8) -> Done {
+        let session_index = self.header().session.get();
+        let session = self.session(session_index);
         session.cancel_locate.set(locate);
         session.cancel_side.set(side);
         session.cancel_removal.set(u32::from(removal));
         session.cancel_next.set(session.orders_head.get());
         let queued = session.cancelling.get() != 0;
-        let cancelled = self.mass_cancel_step(session);
+        let cancelled = self.mass_cancel_step(session_index);
         if session.cancel_next.get() == 0 {
             if queued {
                 session.cancelling.set(0);
-                self.remove_mass(self.header().session.get());
+                self.remove_mass(session_index);
             }
             return Done::accepted(cancelled);
         }
         if !queued {
             session.cancelling.set(1);
-            self.push_mass(self.header().session.get());
+            self.push_mass(session_index);
         }
         Done::continues(cancelled)
     }
 
     /// Visits the next orders of a mass cancel and gives how many it cancelled.
     #[inline(never)]
-    pub(crate) fn mass_cancel_step(self, session: &Session) -> u32 {
+    pub(crate) fn mass_cancel_step(self, session_index: u32) -> u32 {
+        let session = self.session(session_index);
         let locate = session.cancel_locate.get();
         let side = session.cancel_side.get();
         let removal = session.cancel_removal.get() as u8;
@@ -130,7 +133,7 @@ impl Shard<'_> {
             let of_side =
                 side == u32::from(message::BOTH) || side == u32::from(side_letter(u32::from(order.side.get())));
             if of_instrument && of_side && order.flags.get() & FLAG_SWEEPS == 0 {
-                self.remove_order(slot, removal); // moves `cancel_next` on
+                self.remove_order(slot, removal).seen(); // moves `cancel_next` on
                 cancelled = cancelled.wrapping_add(1);
             } else {
                 session.cancel_next.set(order.session_next.get());

@@ -101,7 +101,7 @@ impl Shard<'_> {
             return Done::rejected(Reason::WouldCross as u8);
         }
         if flags.time() == TimeInForce::FillOrKill as u8 {
-            let reason = self.fillable(instrument, side, price, lots);
+            let reason = self.fillable(index, side, price, lots);
             if reason != NONE {
                 return Done::rejected(reason);
             }
@@ -185,7 +185,8 @@ impl Shard<'_> {
 
     /// Whether a fill-or-kill order finds its lots.
     #[inline(never)]
-    fn fillable(self, instrument: &Instrument, side: u32, price: u32, lots: u32) -> u8 {
+    fn fillable(self, index: u32, side: u32, price: u32, lots: u32) -> u8 {
+        let instrument = self.instrument(index);
         let other = crate::book::opposite(side);
         let book = instrument.side(other);
         let limit = instrument.rank(other, price);
@@ -205,7 +206,7 @@ impl Shard<'_> {
             if found >= u64::from(lots) {
                 return NONE;
             }
-            rank = self.next_marked(book, rank.wrapping_add(1), instrument.ladder_len.get());
+            rank = self.next_marked(index, other, rank.wrapping_add(1));
             levels = levels.wrapping_add(1);
         }
         if rank > limit { Reason::NotFillable as u8 } else { Reason::FokTooDeep as u8 }
@@ -317,8 +318,8 @@ impl Shard<'_> {
         }
 
         // Decided.
-        self.take_from_level(slot);
-        self.delist(slot);
+        self.take_from_level(slot).seen();
+        self.delist(slot).seen();
         self.release(balance, freed);
         balance.hold(hold);
         let id_before = order.id.get();

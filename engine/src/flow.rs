@@ -591,7 +591,9 @@ impl Flow {
     /// One order against many; often more than the steps of one run can finish, sometimes on two instruments at once.
     fn scene_sweep(&mut self) {
         let jam = self.random.percent(70);
-        let orders = self.random.between(270, if jam { 1000 } else { 1700 });
+        let orders = self
+            .random
+            .between(if jam { 600 } else { 270 }, if jam { 1000 } else { 1700 });
         let side = self.random.pick(&[BUY, SELL]);
         let other = if side == BUY { SELL } else { BUY };
         let maker = self.random.pick(&WIDE);
@@ -610,7 +612,14 @@ impl Flow {
         }
         if jam {
             // A long mass cancel stands in the queue before the sweeps.
-            let session = self.random.pick(&WIDE);
+            let others = WIDE.map(|session| {
+                if session == maker || session == taker {
+                    STRANGER
+                } else {
+                    session
+                }
+            });
+            let session = others.into_iter().min().unwrap_or(0);
             let orders = self.random.between(700, 1000);
             self.build(session, 2, BUY, MIDDLE[1] - 6, 0, orders);
             self.plans.push_back(Plan::Mass { session, kill: 0 });
@@ -637,7 +646,7 @@ impl Flow {
         if !jam {
             self.interlude();
         }
-        match self.random.below(5) {
+        match self.random.below(if jam { 3 } else { 5 }) {
             0 => self
                 .plans
                 .push_back(Plan::Control(vec![target(ControlKind::KillSession, taker)])),

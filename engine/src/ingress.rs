@@ -5,8 +5,8 @@ use crate::Reason;
 use crate::limits::PACKET_SLOTS_MAX;
 use crate::outbox::{Done, Recorder};
 use crate::record::Outcome;
-use crate::region::{Bounded, can_loop, zero};
-use crate::shard::{Fault, Session, Shard};
+use crate::region::{Bounded, Finished, can_loop, zero};
+use crate::shard::{Fault, Shard};
 use ring0_wire::shape::TAG_LETTER;
 use ring0_wire::{Ack, HEADER, Shape, inbound, mold, outbound};
 
@@ -63,18 +63,20 @@ impl<'a> Shard<'a> {
         let scratch = self.scratch();
         outbound::copy_header(&scratch.request, &scratch.answer);
         header.session.set(shape.session);
+        header.packet_sequence.set(shape.sequence);
+        header.packet_messages.set(shape.messages.into());
         header.packet_work.set(0);
         let session = self.session(shape.session);
         let expected = session.expected.get();
-        let taken = self.admit(shape, session, boot_ns, recorder);
+        let taken = self.admit(boot_ns, recorder.free(), recorder.reserve());
         match taken {
             Taken::Taken => self.carry_out(shape, recorder),
-            Taken::Duplicate => self.answer_again(shape, session),
-            Taken::Hole => self.refuse(shape, Reason::Hole as u8, expected),
-            Taken::Straddle => self.refuse(shape, Reason::Straddle as u8, expected),
-            Taken::RingFull => self.refuse(shape, Reason::RingFull as u8, 0),
-            Taken::RateLimited => self.refuse(shape, Reason::RateLimited as u8, 0),
-            Taken::Halted => self.refuse(shape, Reason::Halted as u8, 0),
+            Taken::Duplicate => self.answer_again().seen(),
+            Taken::Hole => self.refuse(Reason::Hole as u8, expected).seen(),
+            Taken::Straddle => self.refuse(Reason::Straddle as u8, expected).seen(),
+            Taken::RingFull => self.refuse(Reason::RingFull as u8, 0).seen(),
+            Taken::RateLimited => self.refuse(Reason::RateLimited as u8, 0).seen(),
+            Taken::Halted => self.refuse(Reason::Halted as u8, 0).seen(),
         }
         if shape.messages == 0 {
             scratch.answer.put_u64_be(mold::SEQUENCE, session.expected.get());
@@ -84,29 +86,30 @@ impl<'a> Shard<'a> {
 
     /// Decides, and on taking moves time, rate and expected sequence.
     #[inline(never)]
-    fn admit<R: Recorder>(self, shape: &Shape, session: &Session, boot_ns: u64, recorder: &R) -> Taken {
+    fn admit(self, boot_ns: u64, free: u64, reserve: u64) -> Taken {
         let header = self.header();
+        let session = self.session(header.session.get());
         let expected = session.expected.get();
-        let count = u64::from(shape.count());
+        let first = header.packet_sequence.get();
+        let count = u64::from(header.packet_messages.get()).wrapping_add(1);
         if header.broken.get() != 0 {
             return Taken::Halted;
         }
-        if shape.sequence > expected {
+        if first > expected {
             return Taken::Hole;
         }
-        let end = shape.sequence.wrapping_add(count);
+        let end = first.wrapping_add(count);
         if end <= expected {
             return Taken::Duplicate;
         }
-        if shape.sequence < expected {
+        if first < expected {
             return Taken::Straddle;
         }
         if header.halted.get() != 0 {
             return Taken::Halted;
         }
-        let free = recorder.free();
         if free < PACKET_SLOTS_MAX
-            || (free < PACKET_SLOTS_MAX.wrapping_add(recorder.reserve()) && !self.only_reduces_risk(shape))
+            || (free < PACKET_SLOTS_MAX.wrapping_add(reserve) && !self.only_reduces_risk())
         {
             return Taken::RingFull;
         }
@@ -135,11 +138,12 @@ impl<'a> Shard<'a> {
 
     /// Whether every message of the packet is a reduce, a cancel or a mass cancel.
     #[inline(never)]
-    fn only_reduces_risk(self, shape: &Shape) -> bool {
+    fn only_reduces_risk(self) -> bool {
+        let messages = self.header().packet_messages.get();
         let request = &self.scratch().request;
         let mut at = HEADER as u32;
         let mut index = zero();
-        while index < u32::from(shape.messages) && index < u32::from(ring0_wire::MESSAGES_MAX) {
+        while index < messages && index < u32::from(ring0_wire::MESSAGES_MAX) {
             if !can_loop() {
                 self.fault(Fault::LoopBudget);
                 return false;
@@ -170,7 +174,7 @@ impl<'a> Shard<'a> {
             self.publish(recorder);
             if header.broken.get() != 0 {
                 // The fault's own command and what follows it are answered `Halted` and nothing more is matched.
-                self.refuse(shape, Reason::Halted as u8, 0);
+                self.refuse(Reason::Halted as u8, 0).seen();
                 return;
             }
             index = index.wrapping_add(1);
@@ -222,14 +226,15 @@ impl<'a> Shard<'a> {
 
     /// Answers every message as not taken.
     #[inline(never)]
-    fn refuse(self, shape: &Shape, reason: u8, sequence: u64) {
+    fn refuse(self, reason: u8, sequence: u64) -> Finished {
+        let messages = self.header().packet_messages.get();
         let result = Outcome::NotTaken as u32 | u32::from(reason) << 8;
         let mut at = HEADER as u32;
         let mut index = zero();
-        while index < u32::from(shape.messages) && index < u32::from(ring0_wire::MESSAGES_MAX) {
+        while index < messages && index < u32::from(ring0_wire::MESSAGES_MAX) {
             if !can_loop() {
                 self.fault(Fault::LoopBudget);
-                return;
+                return Finished::here();
             }
             let scratch = self.scratch();
             let block = ring0_wire::block(&scratch.request, at as usize);
@@ -238,25 +243,29 @@ impl<'a> Shard<'a> {
             at = block.next as u32;
             index = index.wrapping_add(1);
         }
+        Finished::here()
     }
 
     /// Answers every message of a duplicate from the store.
     #[inline(never)]
-    fn answer_again(self, shape: &Shape, session: &Session) {
+    fn answer_again(self) -> Finished {
+        let header = self.header();
+        let messages = header.packet_messages.get();
+        let session = self.session(header.session.get());
         let expected = session.expected.get();
         let window = 1_u64 << (session.answers_log2.get() & 31);
         let oldest = if expected > window { expected.wrapping_sub(window) } else { 1 };
         let too_old = Outcome::Answered as u32 | (Reason::Answered as u32) << 8;
         let mut at = HEADER as u32;
         let mut index = zero();
-        while index < u32::from(shape.messages) && index < u32::from(ring0_wire::MESSAGES_MAX) {
+        while index < messages && index < u32::from(ring0_wire::MESSAGES_MAX) {
             if !can_loop() {
                 self.fault(Fault::LoopBudget);
-                return;
+                return Finished::here();
             }
             let scratch = self.scratch();
             let block = ring0_wire::block(&scratch.request, at as usize);
-            let sequence = shape.sequence.wrapping_add(u64::from(index));
+            let sequence = header.packet_sequence.get().wrapping_add(u64::from(index));
             if sequence >= oldest {
                 let stored = self.stored_answer(session, sequence);
                 let both = stored.reference_quantity.get();
@@ -270,6 +279,7 @@ impl<'a> Shard<'a> {
             at = block.next as u32;
             index = index.wrapping_add(1);
         }
+        Finished::here()
     }
 
     /// Ends the answer with its tag block and gives its length in bytes; 0 after a fault.

@@ -31,10 +31,9 @@ impl<'a> Shard<'a> {
     /// The best `levels` levels of a side (`B` or `S`) of a listed instrument, best first.
     #[must_use]
     pub fn depth(self, instrument: u32, side: u8, levels: usize) -> Vec<Depth> {
-        let instrument = self.instrument(instrument);
-        let side = instrument.side(if side == b'B' { BUY } else { SELL });
-        let len = instrument.ladder_len.get();
-        self.ranks(side, len)
+        let side_index = if side == b'B' { BUY } else { SELL };
+        let side = self.instrument(instrument).side(side_index);
+        self.ranks(instrument, side_index)
             .take(levels)
             .map(|rank| {
                 let level = self.level(self.ladder(side, rank).get());
@@ -76,14 +75,14 @@ impl<'a> Shard<'a> {
         hasher.finish()
     }
 
-    fn ranks(self, side: &'a Side, ladder_len: u32) -> impl Iterator<Item = u32> + 'a {
-        let mut rank = side.best.get();
+    fn ranks(self, instrument: u32, side: u32) -> impl Iterator<Item = u32> + 'a {
+        let mut rank = self.instrument(instrument).side(side).best.get();
         std::iter::from_fn(move || {
             let this = rank;
             if this == NO_RANK {
                 return None;
             }
-            rank = self.next_marked(side, this + 1, ladder_len);
+            rank = self.next_marked(instrument, side, this + 1);
             Some(this)
         })
     }
@@ -187,7 +186,7 @@ impl<'a> Shard<'a> {
         );
         for side in [BUY, SELL] {
             let book = instrument.side(side);
-            for rank in self.ranks(book, instrument.ladder_len.get()) {
+            for rank in self.ranks(index, side) {
                 let slot = self.ladder(book, rank).get();
                 let level = self.level(slot);
                 listing.item(
@@ -296,7 +295,7 @@ impl<'a> Shard<'a> {
             for side in [BUY, SELL] {
                 let book = instrument.side(side);
                 self.check_bitmaps(book, instrument.ladder_len.get());
-                for rank in self.ranks(book, instrument.ladder_len.get()) {
+                for rank in self.ranks(index, side) {
                     let slot = self.ladder(book, rank).get();
                     assert_ne!(slot, 0, "instrument {index}: rank {rank} is marked and has no level");
                     let level = self.level(slot);

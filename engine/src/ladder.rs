@@ -140,7 +140,10 @@ impl<'a> Shard<'a> {
 
     /// Lowest marked rank that is not below `from`, or [`NO_RANK`]. A rank at or past the ladder's end gives none.
     #[inline(always)]
-    pub(crate) fn next_marked(self, side: &Side, from: u32, ladder_len: u32) -> u32 {
+    pub(crate) fn next_marked(self, index: u32, side_index: u32, from: u32) -> u32 {
+        let instrument = self.instrument(index);
+        let side = instrument.side(side_index);
+        let ladder_len = instrument.ladder_len.get();
         if from >= ladder_len {
             return NO_RANK;
         }
@@ -148,12 +151,15 @@ impl<'a> Shard<'a> {
         if word != 0 {
             return (from & !63) | self.lowest_bit(word);
         }
-        self.next_marked_above(side, from, ladder_len)
+        self.next_marked_above(index, side_index, from)
     }
 
     /// As [`Shard::next_marked`], where the word of `from` has nothing.
     #[inline(never)]
-    fn next_marked_above(self, side: &Side, from: u32, ladder_len: u32) -> u32 {
+    fn next_marked_above(self, index: u32, side_index: u32, from: u32) -> u32 {
+        let instrument = self.instrument(index);
+        let side = instrument.side(side_index);
+        let ladder_len = instrument.ladder_len.get();
         let words = ladder_len.wrapping_add(63) >> 6;
         let place = (from >> 6).wrapping_add(1); // the first word of height 0 not looked at
         if place >= words {

@@ -265,7 +265,7 @@ impl<R: Recorder> Native<R> {
         if shard.header().pending_count.get() == 0 {
             return false;
         }
-        shard.step();
+        shard.step().seen();
         shard.publish(&self.recorder);
         true
     }

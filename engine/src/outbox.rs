@@ -4,8 +4,9 @@
 //! struct on its stack. Tests hold the two together: the reference writes the structs.
 
 use crate::record::{Kind, Outcome};
-use crate::region::{can_loop, zero};
+use crate::region::{can_loop, clear, zero};
 use crate::shard::{BUY, Fault, Order, Shard, SlotWords};
+use core::cell::Cell;
 use ring0_wire::{Buffer, inbound};
 
 /// Result of a command: outcome in bits 32 to 39, reason in bits 40 to 47, quantity in the low half. One register.
@@ -128,8 +129,8 @@ impl<'a> Shard<'a> {
             b'O' => words.copy::<{ inbound::ENTER_EXTENDED }>(),
             _ => words.copy::<1>(), // the tag is a credential: only its letter is kept
         }
-        second.word[6].set(0);
-        second.word[7].set(0);
+        clear(&second.word[6]);
+        clear(&second.word[7]);
     }
 
     /// Completes the record of a message with its result.
@@ -155,9 +156,9 @@ impl<'a> Shard<'a> {
         slot.word[2].set(header.time_ns.get());
         slot.word[3].set(order);
         slot.word[4].set(u64::from(session));
-        slot.word[5].set(0);
-        slot.word[6].set(0);
-        slot.word[7].set(0);
+        clear(&slot.word[5]);
+        clear(&slot.word[6]);
+        clear(&slot.word[7]);
     }
 
     /// Completes the record of a step.
@@ -213,8 +214,8 @@ impl<'a> Shard<'a> {
         slot.word[3].set(pair(order.session.get(), order.account.get()));
         slot.word[4].set(pair(order.reference.get(), order.price.get()));
         slot.word[5].set(u64::from(order.open.get()));
-        slot.word[6].set(0);
-        slot.word[7].set(0);
+        clear(&slot.word[6]);
+        clear(&slot.word[7]);
     }
 
     /// A fill; fees in quote units.
@@ -237,8 +238,8 @@ impl<'a> Shard<'a> {
         slot.word[3].set(pair(order.session.get(), order.account.get()));
         slot.word[4].set(pair(order.reference.get(), order.price.get()));
         slot.word[5].set(pair(order.open.get(), u32::from(removal) | u32::from(rested) << 8));
-        slot.word[6].set(0);
-        slot.word[7].set(0);
+        clear(&slot.word[6]);
+        clear(&slot.word[7]);
     }
 
     /// The order lost `lots` and keeps what it now has.
@@ -249,8 +250,8 @@ impl<'a> Shard<'a> {
         slot.word[3].set(pair(order.session.get(), order.account.get()));
         slot.word[4].set(pair(order.reference.get(), order.price.get()));
         slot.word[5].set(pair(lots, order.open.get()));
-        slot.word[6].set(0);
-        slot.word[7].set(0);
+        clear(&slot.word[6]);
+        clear(&slot.word[7]);
     }
 
     /// The order, which now has its new terms, replaced what `id_before` and `lots_before` were.
@@ -284,23 +285,28 @@ impl Words<'_> {
     #[inline(always)]
     fn word<const LENGTH: usize>(&self, index: usize) -> u64 {
         let begin = index * 8;
-        if begin >= LENGTH {
-            0
+        let word = self.request.u64_le(self.start.wrapping_add(begin));
+        if begin + 8 <= LENGTH { word } else { word & !(u64::MAX << (8 * (LENGTH - begin))) }
+    }
+
+    #[inline(always)]
+    fn put<const LENGTH: usize>(&self, to: &Cell<u64>, index: usize) {
+        if index * 8 >= LENGTH {
+            clear(to);
         } else {
-            let word = self.request.u64_le(self.start.wrapping_add(begin));
-            if begin + 8 <= LENGTH { word } else { word & !(u64::MAX << (8 * (LENGTH - begin))) }
+            to.set(self.word::<LENGTH>(index));
         }
     }
 
     #[inline(always)]
     fn copy<const LENGTH: usize>(&self) {
-        self.first.word[7].set(self.word::<LENGTH>(0));
-        self.second.word[0].set(self.word::<LENGTH>(1));
-        self.second.word[1].set(self.word::<LENGTH>(2));
-        self.second.word[2].set(self.word::<LENGTH>(3));
-        self.second.word[3].set(self.word::<LENGTH>(4));
-        self.second.word[4].set(self.word::<LENGTH>(5));
-        self.second.word[5].set(self.word::<LENGTH>(6));
+        self.put::<LENGTH>(&self.first.word[7], 0);
+        self.put::<LENGTH>(&self.second.word[0], 1);
+        self.put::<LENGTH>(&self.second.word[1], 2);
+        self.put::<LENGTH>(&self.second.word[2], 3);
+        self.put::<LENGTH>(&self.second.word[3], 4);
+        self.put::<LENGTH>(&self.second.word[4], 5);
+        self.put::<LENGTH>(&self.second.word[5], 6);
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::limits::{STEP_SLOTS_MAX, STEPS_MAX};
 use crate::outbox::{Done, Recorder};
 use crate::record::Removal;
-use crate::region::{can_loop, zero};
+use crate::region::{Finished, can_loop, zero};
 use crate::shard::{Fault, KILLED, Shard};
 
 /// Number of the sweep of an instrument among the pending continuations.
@@ -102,7 +102,7 @@ impl Shard<'_> {
             {
                 return;
             }
-            self.step();
+            self.step().seen();
             self.publish(recorder);
             steps = steps.wrapping_add(1);
         }
@@ -110,10 +110,11 @@ impl Shard<'_> {
 
     /// One step of the first pending continuation.
     #[inline(never)]
-    pub(crate) fn step(self) {
+    pub(crate) fn step(self) -> Finished {
         let (index, of_session) = self.pending_what(self.header().pending_first.get());
         let done = if of_session { self.step_mass(index) } else { self.step_sweep(index) };
         self.record_step_result(done);
+        Finished::here()
     }
 
     #[inline(always)]
@@ -151,7 +152,7 @@ impl Shard<'_> {
     fn step_mass(self, index: u32) -> Done {
         let session = self.session(index);
         self.record_step(0, 0, index);
-        let cancelled = self.mass_cancel_step(session);
+        let cancelled = self.mass_cancel_step(index);
         if session.cancel_next.get() != 0 {
             return Done::continues(cancelled);
         }

@@ -142,6 +142,53 @@ pub fn zero() -> u32 {
     0
 }
 
+/// What a function returns that has nothing to say but is called, not inlined, in the kernel.
+///
+/// The kernel verifies such a function once, on its own, for any arguments; that needs one that takes numbers and gives a
+/// number back, and a compiler that cannot see that the number is always the same and leave it out.
+#[must_use = "a number that nobody looks at is left out by the compiler: call `seen`"]
+#[derive(Clone, Copy)]
+pub struct Finished(#[cfg(target_arch = "bpf")] u64);
+
+impl Finished {
+    /// At the end of the function.
+    #[cfg(target_arch = "bpf")]
+    #[inline(always)]
+    pub fn here() -> Self {
+        let mut number: u64 = 0;
+        // SAFETY: no instruction.
+        unsafe { core::arch::asm!("/* {0} */", inout(reg) number, options(nomem, nostack, preserves_flags)) };
+        Finished(number)
+    }
+
+    /// Where it was called.
+    #[cfg(target_arch = "bpf")]
+    #[inline(always)]
+    pub fn seen(self) {
+        // SAFETY: no instruction.
+        unsafe { core::arch::asm!("/* {0} */", in(reg) self.0, options(nomem, nostack, preserves_flags)) };
+    }
+
+    /// At the end of the function.
+    #[cfg(not(target_arch = "bpf"))]
+    #[inline(always)]
+    pub fn here() -> Self {
+        Finished()
+    }
+
+    /// Where it was called.
+    #[cfg(not(target_arch = "bpf"))]
+    #[inline(always)]
+    pub fn seen(self) {}
+}
+
+/// Sets words to zero one by one. A run of plain zero stores becomes a call of `memset`, which works byte by byte in the kernel.
+#[inline(always)]
+pub(crate) fn clear(word: &Cell<u64>) {
+    // SAFETY: a cell's own memory.
+    unsafe { word.as_ptr().write_volatile(0) };
+}
+
 /// Whether a loop may go round once more: the verifier's condition, beside each loop's own bound. False is a fault.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]

@@ -192,8 +192,14 @@ cells! {
         pub pending_last: Cell<u32>,
         /// Table of the lowest-bit search (see `ladder.rs`), where the target has no such instruction.
         pub lowest_bit: [Cell<u8>; 64],
+        /// Client sequence of the packet's first message.
+        pub packet_sequence: Cell<u64>,
+        /// Messages of the packet, the tag block not counted.
+        pub packet_messages: Cell<u32>,
         /// Zero.
-        pub reserved2: [Cell<u64>; 25],
+        pub reserved2: Cell<u32>,
+        /// Zero.
+        pub reserved3: [Cell<u64>; 23],
     }
 
     /// What one run needs besides the state: the packet, its answer, the records of one command.
