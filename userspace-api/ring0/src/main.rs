@@ -1,2 +1,69 @@
-//! ring0.
-fn main() {}
+//! `ring0`: the user command. One file a verb; each prints text, or one JSON object with `--json`.
+
+mod bench;
+mod capacity;
+mod ctl;
+mod demo;
+mod fail;
+mod flow;
+mod keys;
+mod record;
+mod replay;
+mod trade;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// An exchange core whose matching engine runs in the kernel.
+///
+/// Exit status: 0 done and everything agreed, 1 failed, 2 wrong usage, 3 something disagreed (a book, a hash, an answer),
+/// 5 a privilege is missing, 6 the kernel lacks a feature.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Bring a market up over a veth pair, trade, kill everything, trade on, adopt, replay, compare.
+    Demo(demo::Args),
+    /// Make the keys that a market file names and that do not exist yet.
+    Keygen(keys::Args),
+    /// Talk to a running daemon: status, deposit, withdraw, halt, resume, kill, revive.
+    Ctl(ctl::Args),
+    /// Consume the record ring into a file, as its required consumer; goes on where it was.
+    Record(record::Args),
+    /// Send single orders by hand and print the answers.
+    Trade(trade::Args),
+    /// Write a LOBSTRM1 stream from a seed.
+    Gen(flow::Args),
+    /// Replay order flow from a file through a ring and compare.
+    Replay(replay::Args),
+    /// Measure.
+    Bench(bench::Args),
+    /// Print the bytes of every part of a shard.
+    Capacity(capacity::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Keygen(args) => keys::run(&args),
+        Verb::Ctl(args) => ctl::run(&args),
+        Verb::Record(args) => record::run(&args),
+        Verb::Trade(args) => trade::run(&args),
+        Verb::Gen(args) => flow::run(&args),
+        Verb::Replay(args) => replay::run(&args),
+        Verb::Bench(args) => bench::run(&args),
+        Verb::Capacity(args) => capacity::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fail) => {
+            eprintln!("ring0: {fail}");
+            ExitCode::from(fail.code())
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! `ring0 ctl`.
+
+use crate::fail::Fail;
+
+/// Arguments.
+#[derive(clap::Args)]
+pub struct Args {}
+
+/// Runs the verb.
+pub fn run(_: &Args) -> Result<(), Fail> {
+    Err(Fail::new("this verb is being written"))
+}

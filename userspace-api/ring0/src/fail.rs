@@ -1,0 +1,61 @@
+//! How a verb fails: one line that says what and what to do, and the exit status.
+
+use std::fmt::Display;
+
+/// A failed verb.
+#[derive(Debug)]
+pub struct Fail {
+    text: String,
+    code: u8,
+}
+
+impl Fail {
+    /// Failed for this reason: status 1.
+    pub fn new(text: impl Display) -> Fail {
+        Fail { text: text.to_string(), code: 1 }
+    }
+
+    /// Something disagreed: status 3.
+    pub fn disagreed(text: impl Display) -> Fail {
+        Fail { text: text.to_string(), code: 3 }
+    }
+
+    /// The exit status.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+}
+
+impl Display for Fail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<xdp_loader::LoaderError> for Fail {
+    fn from(error: xdp_loader::LoaderError) -> Fail {
+        let code = error.exit() as u8;
+        Fail { text: error.to_string(), code }
+    }
+}
+
+impl From<ring0_rings::RingError> for Fail {
+    fn from(error: ring0_rings::RingError) -> Fail {
+        match error {
+            ring0_rings::RingError::Loader(error) => error.into(),
+            other => Fail::new(other),
+        }
+    }
+}
+
+macro_rules! fails {
+    ($($error:ty),+ $(,)?) => {$(
+        impl From<$error> for Fail {
+            fn from(error: $error) -> Fail {
+                Fail::new(error)
+            }
+        }
+    )+};
+}
+
+fails!(ring0_engine::native::NativeError, ring0_lab::LabError, std::io::Error, serde_json::Error);
