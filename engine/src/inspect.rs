@@ -4,6 +4,7 @@ use crate::canon::{Hasher, Listing, StateHash, Tag};
 use crate::limits::AMOUNT_MAX;
 use crate::shard::{BUY, FLAG_SWEEPS, FLAGS_LISTED, Fault, NO_RANK, Order, SELL, Shard, Side};
 use crate::outbox::side_letter;
+use ring0_wire::SessionId;
 use std::collections::HashMap;
 
 /// One price level as seen from outside.
@@ -57,6 +58,19 @@ impl<'a> Shard<'a> {
         }
         let session = self.session(session);
         (session.status.get() != 0).then(|| session.expected.get())
+    }
+
+    /// The id of a granted session, or `None`.
+    #[must_use]
+    pub fn session_id(self, session: u32) -> Option<SessionId> {
+        if session >= self.header().sessions_max.get() {
+            return None;
+        }
+        let session = self.session(session);
+        let mut id = [0; 10];
+        id[..8].copy_from_slice(&session.id_head.get().to_be_bytes());
+        id[8..].copy_from_slice(&(session.id_tail.get() as u16).to_be_bytes());
+        (session.status.get() != 0).then_some(SessionId(id))
     }
 
     /// The fault that stopped the shard and the command it was found in.

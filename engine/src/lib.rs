@@ -27,6 +27,8 @@ pub mod record;
 #[cfg(feature = "std")]
 pub mod reference;
 pub mod region;
+#[cfg(feature = "std")]
+pub mod replay;
 pub mod shard;
 
 pub use capacity::Capacity;

@@ -215,6 +215,15 @@ impl Reference {
     /// # Panics
     /// When the payload is malformed or its session is not granted: the caller checks both.
     pub fn packet(&mut self, payload: &[u8], boot_ns: u64) -> Vec<u8> {
+        self.steps();
+        self.replay_packet(payload, boot_ns)
+    }
+
+    /// Only the packet, without this run's continuation steps: a replay takes the steps where the record has them.
+    ///
+    /// # Panics
+    /// As [`Reference::packet`].
+    pub fn replay_packet(&mut self, payload: &[u8], boot_ns: u64) -> Vec<u8> {
         let buf = Buffer::new();
         buf.copy_in(payload);
         let shape = match ring0_wire::shape::<Native>(&buf, payload.len()) {
@@ -237,7 +246,6 @@ impl Reference {
             at = block.next;
         }
 
-        self.steps();
         let acks = self.sequenced(&buf, &blocks, index, shape.sequence, boot_ns);
 
         let mut answer = payload[..HEADER].to_vec();
@@ -261,7 +269,7 @@ impl Reference {
         self.steps();
         commands
             .iter()
-            .map(|command| self.control_command(command, boot_ns))
+            .map(|command| self.replay_control(command, boot_ns))
             .collect()
     }
 
@@ -271,12 +279,39 @@ impl Reference {
             if self.halted {
                 return;
             }
-            match self.pending.front() {
-                Some(&Pending::Sweep(instrument)) => self.sweep_step(instrument),
-                Some(&Pending::Cancel(session)) => self.cancel_step(session),
-                None => return,
+            if !self.replay_step() {
+                return;
             }
         }
+    }
+
+    /// Only one continuation step; false where none is pending.
+    pub fn replay_step(&mut self) -> bool {
+        match self.pending.front() {
+            Some(&Pending::Sweep(instrument)) => self.sweep_step(instrument),
+            Some(&Pending::Cancel(session)) => self.cancel_step(session),
+            None => return false,
+        }
+        true
+    }
+
+    /// The id of a granted session.
+    #[must_use]
+    pub fn session_id(&self, session: u32) -> Option<SessionId> {
+        let session = self.sessions.get(session as usize)?.as_ref()?;
+        Some(SessionId(session.grant.id))
+    }
+
+    /// Sequence number of the next record.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// Added to the boot-time clock.
+    #[must_use]
+    pub fn day_base_ns(&self) -> u64 {
+        self.day_base_ns
     }
 
     /// The raw records since the last call.
@@ -1167,7 +1202,8 @@ impl Reference {
 
     // Control commands.
 
-    fn control_command(&mut self, command: &Control, boot_ns: u64) -> (Outcome, Reason) {
+    /// Only one control command, without continuation steps.
+    pub fn replay_control(&mut self, command: &Control, boot_ns: u64) -> (Outcome, Reason) {
         let sequence = self.next();
         let kind = ControlKind::ALL
             .into_iter()
