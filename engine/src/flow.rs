@@ -68,7 +68,7 @@ impl Random {
 
     /// Below `end`, which is not zero. The bias is of no interest here.
     fn below(&mut self, end: u32) -> u32 {
-        ((self.next() >> 32) * u64::from(end) >> 32) as u32
+        (((self.next() >> 32) * u64::from(end)) >> 32) as u32
     }
 
     fn between(&mut self, low: u32, high: u32) -> u32 {

@@ -214,7 +214,7 @@ impl Layout {
     }
 }
 
-const _: () = assert!(SCRATCH_AT as usize % SLOT_LEN == 0);
+const _: () = assert!((SCRATCH_AT as usize).is_multiple_of(SLOT_LEN));
 
 #[cfg(test)]
 mod tests {
