@@ -4,7 +4,9 @@
 //! ring; that is the project's main test. Knows how to reach an engine; nothing of orders.
 
 mod kernel;
+mod object;
 mod ring;
 
 pub use kernel::{Consumer, Doorbell, KernelOptions, KernelShard, PacketRun, key_entry, load_shard};
+pub use object::{OBJECT_VARIABLE, kept_object};
 pub use ring::{NativeRing, ReferenceRing, Ring, RingError};
