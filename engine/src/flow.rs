@@ -229,6 +229,10 @@ enum Plan {
         price: u32,
         lots: u32,
     },
+    /// A packet of replaces among the session's orders.
+    Replaces {
+        session: u32,
+    },
     /// A packet of one mass cancel.
     Mass {
         session: u32,
@@ -423,6 +427,10 @@ impl Flow {
                 let message = self.mass(session, 0, BOTH, kill);
                 self.packet(session, &[message])
             }
+            Plan::Replaces { session } => {
+                let messages: Vec<_> = (0..20).map(|_| self.replace(session)).collect();
+                self.packet(session, &messages)
+            }
             Plan::Move {
                 session,
                 price,
@@ -510,7 +518,8 @@ impl Flow {
 
     fn scene(&mut self) {
         self.clean();
-        match self.random.below(6) {
+        match self.random.below(7) {
+            5 => self.scene_narrow(),
             0 => self.scene_sweep(),
             1 => self.scene_mass_cancel(),
             2 => self.scene_levels(),
@@ -746,6 +755,23 @@ impl Flow {
                 lots,
                 flags: IOC,
             });
+        }
+        self.interlude();
+    }
+
+    /// More orders than the windows and buckets of a session hold, and replaces among them.
+    fn scene_narrow(&mut self) {
+        let session = 7;
+        let grant = self.grant(session);
+        self.plans.push_back(Plan::Control(vec![
+            Control::new(ControlKind::GrantSession, &grant),
+            target(ControlKind::ReviveSession, session),
+        ]));
+        for _ in 0..3 {
+            self.build(session, 1, BUY, MIDDLE[0] - 5, 0, 111);
+            for _ in 0..4 {
+                self.plans.push_back(Plan::Replaces { session });
+            }
         }
         self.interlude();
     }
@@ -1075,7 +1101,13 @@ impl Flow {
                 _ => new_lots = list.lots_max,
             }
         }
-        let new_reference = self.reference(session);
+        let mut new_reference = self.reference(session);
+        if !WIDE.contains(&session) && self.random.percent(40) {
+            // The place in the window that the original has.
+            new_reference =
+                new_reference.saturating_add(reference.wrapping_sub(new_reference) & 15);
+            self.clients[session as usize].last_reference = new_reference;
+        }
         inbound(&Message {
             letter: b'U',
             locate: wire_locate,
@@ -1209,7 +1241,7 @@ impl Flow {
             } else {
                 4
             },
-            burst: if rated { 75 } else { 0 },
+            burst: if rated { 12 } else { 0 },
             interval_ns: if rated { 100_000 } else { 0 },
             expires_ns: if session == SHORT {
                 now + 200_000_000
@@ -1426,6 +1458,8 @@ impl Flow {
             21 => list.tick_value = u32::MAX,
             22 => list.halted = 2,
             23 => {
+                // One lot can be paid, but not with its fee.
+                list.lots_max = 1;
                 list.ladder_len = 8;
                 list.ladder_base = 1 << 30;
                 list.tick_size = 1;
