@@ -48,6 +48,7 @@ mod pinned;
 mod pins;
 mod probe;
 mod status;
+mod subprograms;
 #[expect(unsafe_code, reason = "makes the system calls")]
 mod sys;
 mod unload;
@@ -65,5 +66,6 @@ pub use pinned::{Counters, Keys, PeerPass, Pinned, Program, open_pinned};
 pub use pins::{PIN_PARENT, default_pin_root, ensure_bpffs, on_bpffs};
 pub use probe::{Capabilities, Feature, Probe, probe};
 pub use status::{MapStatus, ProgramStatus, Status, status};
+pub use subprograms::{Subprogram, Subprograms};
 pub use sys::TestRun;
 pub use unload::{Unloaded, unload};

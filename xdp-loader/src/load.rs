@@ -14,6 +14,7 @@ use crate::{
     pinned::{Pinned, program_name},
     pins::{self, Folder, LINK, Lock, MAPS, META, Meta, NAME_BYTES_MAX, PROGRAM, PROGRAM_NEXT},
     probe,
+    subprograms::Subprograms,
     sys::{self, MapShape},
     unload,
 };
@@ -86,6 +87,8 @@ pub struct LoadOptions {
     pub sessions_max: u32,
     /// Identity of the memory layout: an arena with another one is not adopted.
     pub layout_hash: u64,
+    /// How the kernel verifies the program's subprograms. Never changed silently.
+    pub subprograms: Subprograms,
 }
 
 impl LoadOptions {
@@ -103,6 +106,7 @@ impl LoadOptions {
             command_slots: 1 << 10,
             sessions_max: 1 << 10,
             layout_hash: 0,
+            subprograms: Subprograms::Global,
         }
     }
 
@@ -573,7 +577,7 @@ fn attach(
 ) -> Result<Attached, LoaderError> {
     let named: Vec<(&str, &OwnedFd)> = MAPS.into_iter().zip(maps).collect();
     let start = Instant::now();
-    let program = object.load(&named)?;
+    let program = object.load(&named, options.subprograms)?;
     let load_ns = nanoseconds(start);
     Step::ProgramLoaded.reached();
     let facts = sys::program_facts(program.as_fd()).map_err(LoaderError::call(

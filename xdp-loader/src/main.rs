@@ -1,11 +1,14 @@
-//! The ops command: `load`, `unload`, `status`, `probe`.
+//! The ops command: `load`, `unload`, `status`, `probe`, `subprograms`.
 #![deny(unsafe_code)]
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 use xdp_loader::{
-    Exit, LoadOptions, LoaderError, Mode, Object, default_pin_root, ensure_bpffs, load, probe,
-    status, unload,
+    Exit, LoadOptions, LoaderError, Mode, Object, Subprograms, default_pin_root, ensure_bpffs,
+    load, probe, status, unload,
 };
 
 const EXIT_CODES: &str = "Exit codes:
@@ -16,6 +19,10 @@ const EXIT_CODES: &str = "Exit codes:
   4  another program is on the interface
   5  a privilege is missing
   6  the kernel lacks a feature";
+
+const LOAD_HELP: &str = "Exit codes: see `xdp-loader --help`.
+
+With XDP_LOADER_VERIFIER_LOG=FILE the verifier's whole log of a refused program is written to FILE.";
 
 #[derive(Parser)]
 #[command(
@@ -35,7 +42,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Attach the program, or replace the running one; memory that is pinned is adopted.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = EXIT_CODES, after_long_help = LOAD_HELP)]
     Load(LoadArguments),
     /// Detach and remove every pin. The book in memory is lost.
     #[command(after_help = EXIT_CODES)]
@@ -46,6 +53,12 @@ enum Command {
     /// Say whether this kernel and this user can run the kernel ring.
     #[command(after_help = EXIT_CODES)]
     Probe,
+    /// List the subprograms of an object: instructions, arguments, stack, name.
+    Subprograms {
+        /// The program.
+        #[arg(default_value = "ebpf/prebuilt/ring0.bpf.o")]
+        object: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -106,6 +119,9 @@ struct LoadArguments {
     /// Identity of the memory layout, in hexadecimal.
     #[arg(long, default_value = "0", value_parser = hexadecimal)]
     layout_hash: u64,
+    /// Verify each subprogram once, or again at every call.
+    #[arg(long, value_enum, default_value = "global")]
+    subprograms: SubprogramsArgument,
     /// Veth peer that gets the pass program it needs to receive answers: INTERFACE or
     /// INTERFACE%NETNS.
     #[arg(long)]
@@ -121,6 +137,12 @@ enum ModeArgument {
     Skb,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum SubprogramsArgument {
+    Global,
+    Static,
+}
+
 fn hexadecimal(text: &str) -> Result<u64, std::num::ParseIntError> {
     u64::from_str_radix(text.trim_start_matches("0x"), 16)
 }
@@ -132,6 +154,7 @@ fn main() -> ExitCode {
         Command::Unload(place) => run_unload(place, arguments.json),
         Command::Status(place) => run_status(place, arguments.json),
         Command::Probe => run_probe(arguments.json),
+        Command::Subprograms { object } => run_subprograms(object, arguments.json),
     };
     let exit = result.unwrap_or_else(|error| {
         if arguments.json {
@@ -171,6 +194,10 @@ fn run_load(arguments: &LoadArguments, json: bool) -> Result<Exit, LoaderError> 
     options.command_slots = arguments.command_slots;
     options.sessions_max = arguments.sessions_max;
     options.layout_hash = arguments.layout_hash;
+    options.subprograms = match arguments.subprograms {
+        SubprogramsArgument::Global => Subprograms::Global,
+        SubprogramsArgument::Static => Subprograms::Static,
+    };
     if arguments.mount_bpffs {
         ensure_bpffs()?;
     }
@@ -281,6 +308,33 @@ fn run_status(place: &Place, json: bool) -> Result<Exit, LoaderError> {
     } else {
         Exit::NotAttached
     })
+}
+
+fn run_subprograms(object: &Path, json: bool) -> Result<Exit, LoaderError> {
+    let subprograms = Object::Path(object.to_owned()).subprograms()?;
+    if json {
+        print_json(&subprograms);
+        return Ok(Exit::Ok);
+    }
+    println!("number   start instructions arguments stack deepest verified name");
+    for (number, one) in subprograms.iter().enumerate() {
+        println!(
+            "{number:>6} {:>7} {:>12} {:>9} {:>5} {:>7} {:>8} {}",
+            one.start,
+            one.instructions,
+            one.arguments,
+            one.stack_bytes,
+            one.stack_deepest_bytes,
+            if one.global { "once" } else { "per call" },
+            one.name
+        );
+    }
+    let first = subprograms.first();
+    let chain = std::iter::successors(first, |one| subprograms.get(one.deepest_callee? as usize));
+    // The kernel takes eight frames.
+    let chain: Vec<&str> = chain.take(8).map(|one| one.name.as_str()).collect();
+    println!("most stack: {}", chain.join(" > "));
+    Ok(Exit::Ok)
 }
 
 fn run_probe(json: bool) -> Result<Exit, LoaderError> {

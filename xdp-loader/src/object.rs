@@ -2,6 +2,7 @@
 
 use crate::{
     error::LoaderError,
+    subprograms::{self, Placed, Subprogram, Subprograms},
     sys::{self, MapShape},
 };
 use aya_obj::{EbpfSectionKind, ProgramSection};
@@ -22,6 +23,15 @@ pub enum Object {
 }
 
 impl Object {
+    /// The program and its subprograms in the order in which they are linked. Needs no privilege.
+    ///
+    /// # Errors
+    /// [`LoaderError::Object`].
+    pub fn subprograms(&self) -> Result<Vec<Subprogram>, LoaderError> {
+        let (code, placed) = Parsed::read(self)?.link()?;
+        Ok(subprograms::find(&code, &placed))
+    }
+
     fn name(&self) -> String {
         match self {
             Self::Path(path) => path.display().to_string(),
@@ -111,7 +121,11 @@ impl Parsed {
 
     /// Loads the program with `maps` in the places of their declarations. Constant tables become
     /// frozen maps of their own, which live as long as the program.
-    pub(crate) fn load(&mut self, maps: &[(&str, &OwnedFd)]) -> Result<OwnedFd, LoaderError> {
+    pub(crate) fn load(
+        &mut self,
+        maps: &[(&str, &OwnedFd)],
+        subprograms: Subprograms,
+    ) -> Result<OwnedFd, LoaderError> {
         let mut constants = Vec::new();
         let mut bound = Vec::new();
         for (name, map) in &self.object.maps {
@@ -134,30 +148,17 @@ impl Parsed {
                 bound.push((name.clone(), fd.as_raw_fd(), map.clone()));
             }
         }
-        let text: HashSet<usize> = self
-            .object
-            .functions
-            .keys()
-            .map(|(section, _)| *section)
-            .collect();
-        let linked = self
-            .object
+        let text = self.text();
+        self.object
             .relocate_maps(
                 bound
                     .iter()
                     .map(|(name, fd, map)| (name.as_str(), *fd, map)),
                 &text,
             )
-            .and_then(|()| self.object.relocate_calls(&text));
-        linked.map_err(|error| self.source.error(format!("cannot be linked ({error})")))?;
-        let function = self
-            .object
-            .programs
-            .get(&self.program)
-            .and_then(|program| self.object.functions.get(&program.function_key()))
-            .ok_or_else(|| self.source.error("lost its program while linking"))?;
-        let code: Vec<u8> = function.instructions.iter().flat_map(bytes_of).collect();
-        sys::program_load(&self.program, &code).map_err(|refused| {
+            .map_err(|error| self.source.error(format!("cannot be linked ({error})")))?;
+        let (code, placed) = self.link()?;
+        let refused = |refused: sys::LoadRefused| {
             const TAIL_LINES: usize = 20;
             let lines: Vec<&str> = refused.log.lines().collect();
             LoaderError::Verifier {
@@ -165,7 +166,53 @@ impl Parsed {
                 source: refused.source,
                 log_tail: lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"),
             }
-        })
+        };
+        if subprograms == Subprograms::Static {
+            return sys::program_load(&self.program, &code, None).map_err(refused);
+        }
+        let information = subprograms::type_information(&subprograms::find(&code, &placed));
+        let types = sys::types_load(&information.blob).map_err(refused)?;
+        let functions = sys::Functions {
+            types: &types,
+            functions: &information.functions,
+        };
+        sys::program_load(&self.program, &code, Some(&functions)).map_err(refused)
+    }
+
+    /// Sections with instructions.
+    fn text(&self) -> HashSet<usize> {
+        let functions = self.object.functions.keys();
+        functions.map(|(section, _)| *section).collect()
+    }
+
+    /// Puts the functions that the program needs behind it. Gives the code, and where which
+    /// function starts in it.
+    fn link(&mut self) -> Result<(Vec<[u8; 8]>, Vec<Placed>), LoaderError> {
+        // The linker keeps a table of functions for type information; ours is a list of numbers.
+        let mut symbols = Vec::new();
+        for function in self.object.functions.values_mut() {
+            function.func_info.func_info = vec![aya_obj::generated::bpf_func_info {
+                insn_off: 0,
+                type_id: symbols.len() as u32,
+            }];
+            symbols.push(function.name.clone());
+        }
+        let text = self.text();
+        self.object
+            .relocate_calls(&text)
+            .map_err(|error| self.source.error(format!("cannot be linked ({error})")))?;
+        let function = self
+            .object
+            .programs
+            .get(&self.program)
+            .and_then(|program| self.object.functions.get(&program.function_key()))
+            .ok_or_else(|| self.source.error("lost its program while linking"))?;
+        let placed = function.func_info.func_info.iter().map(|info| Placed {
+            symbol: symbols[info.type_id as usize].clone(),
+            start: info.insn_off as usize,
+        });
+        let code = function.instructions.iter().map(bytes_of).collect();
+        Ok((code, placed.collect()))
     }
 }
 

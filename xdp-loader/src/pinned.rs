@@ -248,13 +248,12 @@ impl Pinned {
             });
         }
         let name = format!("{PEER_PREFIX}{}", place_name(interface, netns));
-        let program = sys::program_load("ring0_pass", PASS.as_flattened()).map_err(|refused| {
-            LoaderError::Call {
+        let program =
+            sys::program_load("ring0_pass", &PASS, None).map_err(|refused| LoaderError::Call {
                 doing: "loading the pass program".to_owned(),
                 source: refused.source,
                 cure: "run as root",
-            }
-        })?;
+            })?;
         let link = new_link(interface, netns, Mode::Native, &program)?;
         // A pin of this name belongs to an interface that has gone: nothing is attached here.
         self.folder.remove(&name)?;

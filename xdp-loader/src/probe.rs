@@ -143,7 +143,7 @@ const EXIT: [u8; 8] = instruction(0x95, 0, 0, 0, 0);
 pub(crate) const PASS: [[u8; 8]; 2] = [instruction(0xb7, 0, 0, 0, 2), EXIT];
 
 fn take(name: &str, code: &[[u8; 8]]) -> Result<(), String> {
-    match sys::program_load(name, code.as_flattened()) {
+    match sys::program_load(name, code, None) {
         Ok(_) => Ok(()),
         Err(refused) => {
             let last = refused

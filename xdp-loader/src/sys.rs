@@ -34,6 +34,7 @@ mod command {
     pub(super) const PROG_TEST_RUN: i32 = 10;
     pub(super) const PROG_GET_FD_BY_ID: i32 = 13;
     pub(super) const OBJ_GET_INFO_BY_FD: i32 = 15;
+    pub(super) const BTF_LOAD: i32 = 18;
     pub(super) const MAP_FREEZE: i32 = 22;
     pub(super) const LINK_CREATE: i32 = 28;
     pub(super) const LINK_UPDATE: i32 = 29;
@@ -370,6 +371,49 @@ pub(crate) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
 }
 
 #[repr(C)]
+struct TypesLoad {
+    types: u64,
+    log: u64,
+    types_bytes: u32,
+    log_bytes: u32,
+    log_level: u32,
+    log_true_bytes: u32,
+}
+const _: () = assert!(size_of::<TypesLoad>() == 32);
+// SAFETY: the fields of BPF_BTF_LOAD; `types_load` passes live buffers with their lengths.
+unsafe impl Attribute for TypesLoad {}
+
+/// Gives type information to the kernel.
+pub(crate) fn types_load(types: &[u8]) -> Result<OwnedFd, LoadRefused> {
+    let types_bytes = u32::try_from(types.len())
+        .map_err(io::Error::other)
+        .map_err(LoadRefused::without_log)?;
+    let mut attribute = TypesLoad {
+        types: types.as_ptr().expose_provenance() as u64,
+        log: 0,
+        types_bytes,
+        log_bytes: 0,
+        log_level: 0,
+        log_true_bytes: 0,
+    };
+    let source = match bpf_fd(command::BTF_LOAD, &mut attribute) {
+        Ok(fd) => return Ok(fd),
+        Err(source) => source,
+    };
+    let mut log = vec![0_u8; LOG_BYTES];
+    attribute.log_level = 1;
+    attribute.log_bytes = LOG_BYTES as u32;
+    attribute.log = log.as_mut_ptr().expose_provenance() as u64;
+    match bpf_fd(command::BTF_LOAD, &mut attribute) {
+        Ok(fd) => Ok(fd),
+        Err(_) => Err(LoadRefused {
+            source,
+            log: log_text(&log),
+        }),
+    }
+}
+
+#[repr(C)]
 struct ProgramLoad {
     kind: u32,
     instructions: u32,
@@ -383,12 +427,17 @@ struct ProgramLoad {
     name: [u8; 16],
     ifindex: u32,
     attach_type: u32,
+    types_fd: u32,
+    function_bytes: u32,
+    functions: u64,
+    functions_count: u32,
+    line_bytes: u32,
 }
-const _: () = assert!(size_of::<ProgramLoad>() == 72);
+const _: () = assert!(size_of::<ProgramLoad>() == 96);
 // SAFETY: the fields of BPF_PROG_LOAD; `program_load` passes live buffers with their lengths.
 unsafe impl Attribute for ProgramLoad {}
 
-/// The kernel did not take a program.
+/// The kernel did not take a program or its types.
 #[derive(Debug)]
 pub(crate) struct LoadRefused {
     pub(crate) source: io::Error,
@@ -396,18 +445,50 @@ pub(crate) struct LoadRefused {
     pub(crate) log: String,
 }
 
+impl LoadRefused {
+    fn without_log(source: io::Error) -> Self {
+        Self {
+            source,
+            log: String::new(),
+        }
+    }
+}
+
 /// The verifier's log rotates (Linux 6.4): the end is what this size keeps.
 const LOG_BYTES: usize = 256 * 1024;
 
+/// Room for every instruction that the verifier walks through, in words; used pages count only.
+const WHOLE_LOG_BYTES: usize = 1 << 29;
+
+/// Names a file: when the kernel refuses a program, the whole log of its verifier, every
+/// instruction and state of it, is written there.
+const WHOLE_LOG_FILE: &str = "XDP_LOADER_VERIFIER_LOG";
+
+fn log_bytes(log: &[u8]) -> &[u8] {
+    let end = log.iter().position(|byte| *byte == 0);
+    &log[..end.unwrap_or(log.len())]
+}
+
+fn log_text(log: &[u8]) -> String {
+    let log = log_bytes(log);
+    String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_BYTES)..]).into_owned()
+}
+
+/// Functions of a program by first instruction and type, and the types.
+pub(crate) struct Functions<'a> {
+    pub(crate) types: &'a OwnedFd,
+    pub(crate) functions: &'a [[u32; 2]],
+}
+
 /// Loads an XDP program; `code` is eight bytes an instruction.
-pub(crate) fn program_load(name: &str, code: &[u8]) -> Result<OwnedFd, LoadRefused> {
-    let refused = |source| LoadRefused {
-        source,
-        log: String::new(),
-    };
-    let instructions = u32::try_from(code.len() / 8)
+pub(crate) fn program_load(
+    name: &str,
+    code: &[[u8; 8]],
+    functions: Option<&Functions<'_>>,
+) -> Result<OwnedFd, LoadRefused> {
+    let instructions = u32::try_from(code.len())
         .map_err(io::Error::other)
-        .map_err(refused)?;
+        .map_err(LoadRefused::without_log)?;
     let mut attribute = ProgramLoad {
         kind: PROG_TYPE_XDP,
         instructions,
@@ -421,25 +502,45 @@ pub(crate) fn program_load(name: &str, code: &[u8]) -> Result<OwnedFd, LoadRefus
         name: short_name(name),
         ifindex: 0,
         attach_type: ATTACH_TYPE_XDP,
+        types_fd: 0,
+        function_bytes: 0,
+        functions: 0,
+        functions_count: 0,
+        line_bytes: 0,
     };
+    if let Some(Functions { types, functions }) = functions {
+        attribute.types_fd = fd_u32(types.as_fd());
+        attribute.function_bytes = size_of::<[u32; 2]>() as u32;
+        attribute.functions = functions.as_ptr().expose_provenance() as u64;
+        attribute.functions_count = functions.len() as u32;
+    }
     let source = match bpf_fd(command::PROG_LOAD, &mut attribute) {
         Ok(fd) => return Ok(fd),
         Err(source) => source,
     };
     // The log costs time, so it is asked for only when there is something to say.
-    let mut log = vec![0_u8; LOG_BYTES];
-    attribute.log_level = 1;
-    attribute.log_bytes = LOG_BYTES as u32;
+    let file = std::env::var_os(WHOLE_LOG_FILE);
+    let (level, room) = match file {
+        Some(_) => (2, WHOLE_LOG_BYTES),
+        None => (1, LOG_BYTES),
+    };
+    let mut log = vec![0_u8; room];
+    attribute.log_level = level;
+    attribute.log_bytes = room as u32;
     attribute.log = log.as_mut_ptr().expose_provenance() as u64;
     match bpf_fd(command::PROG_LOAD, &mut attribute) {
         Ok(fd) => Ok(fd),
         Err(_) => {
-            let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
-            log.truncate(end);
-            Err(LoadRefused {
-                source,
-                log: String::from_utf8_lossy(&log).into_owned(),
-            })
+            let mut text = log_text(&log);
+            if let Some(file) = file
+                && let Err(error) = std::fs::write(&file, log_bytes(&log))
+            {
+                let file = Path::new(&file).display();
+                text.push_str(&format!(
+                    "\n{WHOLE_LOG_FILE}={file} cannot be written: {error}"
+                ));
+            }
+            Err(LoadRefused { source, log: text })
         }
     }
 }

@@ -8,8 +8,8 @@ mod veth;
 use std::{path::PathBuf, process::Command, sync::atomic::Ordering};
 use veth::Veth;
 use xdp_loader::{
-    Exit, Fresh, InitError, LoadOptions, Loaded, LoaderError, Mode, Object, PeerPass, load,
-    open_pinned, status, unload,
+    Exit, Fresh, InitError, LoadOptions, Loaded, LoaderError, Mode, Object, PeerPass, Subprograms,
+    load, open_pinned, status, unload,
 };
 
 /// Offsets in the arena's first page, as in `ebpf/src/bin/proof.rs`.
@@ -21,6 +21,7 @@ mod word {
     pub(crate) const UNALIGNED: usize = 96;
     pub(crate) const COMMAND: usize = 104;
     pub(crate) const KEY: usize = 112;
+    pub(crate) const MIXED: usize = 120;
 }
 
 const XDP_PASS: u32 = 2;
@@ -134,6 +135,61 @@ fn every_mechanism_of_the_program_works() {
     assert_eq!(counters.sums().expect("reads").len(), 128);
     keys.clear(0).expect("clears");
     assert_eq!(keys.get(0).expect("reads"), [0; 32]);
+}
+
+/// As in the program.
+fn mix(value: u64, step: u64) -> u64 {
+    let mut mixed = value.rotate_left(7) ^ step;
+    if mixed & 1 != 0 {
+        mixed = mixed.wrapping_mul(3);
+    }
+    if mixed & 4 != 0 {
+        mixed = mixed.wrapping_add(step);
+    }
+    mixed.wrapping_add(1)
+}
+
+#[test]
+fn a_subprogram_is_verified_once_or_at_every_call_and_does_the_same() {
+    const STEPS: u64 = 9;
+    let Some(veth) = Veth::new() else { return };
+    let mut options = veth.options();
+    let verified = [Subprograms::Global, Subprograms::Static].map(|subprograms| {
+        options.subprograms = subprograms;
+        let loaded = with_steps(&options, STEPS);
+        let program = loaded.pinned.program().expect("opens");
+        program.test_run(&[0; 64], &mut [], 1).expect("runs");
+        let mut expected = 0;
+        for step in 0..STEPS {
+            for _ in 0..8 {
+                expected = mix(expected, step);
+            }
+        }
+        let arena = loaded.arena.as_ref().expect("mapped");
+        let mixed = arena.word(word::MIXED).load(Ordering::Acquire);
+        assert_eq!(mixed, expected, "{subprograms:?}");
+        let status = status(&options.pin_root).expect("loaded");
+        let program = status.program.expect("a program");
+        let verified = loaded.report.verified_instructions;
+        assert_eq!(program.verified_instructions, verified);
+        drop(loaded);
+        unload(&options.pin_root).expect("unloads");
+        verified
+    });
+    let [once, each_call] = verified;
+    assert!(once * 3 < each_call * 2, "{once} and {each_call} instructions");
+}
+
+#[test]
+fn the_subprograms_of_an_object_are_listed() {
+    let listed = veth::proof().subprograms().expect("reads");
+    let [entry, mix] = listed.as_slice() else {
+        panic!("{listed:?}")
+    };
+    assert_eq!((entry.name.as_str(), entry.start), ("proof", 0));
+    assert_eq!((mix.name.as_str(), mix.arguments), ("f1_mix", 2));
+    assert_eq!(entry.instructions, mix.start);
+    assert!(entry.global && mix.global);
 }
 
 #[test]

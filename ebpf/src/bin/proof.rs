@@ -30,6 +30,8 @@ mod word {
     pub(crate) const COMMAND: u32 = 104;
     /// First word of key 0.
     pub(crate) const KEY: u32 = 112;
+    /// What a subprogram makes of itself and the step, eight times a step.
+    pub(crate) const MIXED: u32 = 120;
 }
 
 const STEPS_MAX: u64 = 1024;
@@ -47,6 +49,13 @@ pub fn proof(_ctx: XdpContext) -> u32 {
     while step < steps && step < STEPS_MAX && arena::can_loop() {
         // SAFETY: as above.
         unsafe { *count += 1 };
+        let mixed = arena::at::<u64>(word::MIXED);
+        // SAFETY: as above.
+        let mut value = unsafe { mixed.read_volatile() };
+        value = mix(mix(mix(mix(value, step), step), step), step);
+        value = mix(mix(mix(mix(value, step), step), step), step);
+        // SAFETY: as above.
+        unsafe { mixed.write_volatile(value) };
         step += 1;
     }
     // SAFETY: as above.
@@ -74,6 +83,19 @@ pub fn proof(_ctx: XdpContext) -> u32 {
         unsafe { *arena::at::<u64>(word::KEY) = *key.as_ptr() };
     }
     xdp_action::XDP_PASS
+}
+
+/// A subprogram that takes and returns numbers, so that the verifier walks it once or once a call.
+#[inline(never)]
+fn mix(value: u64, step: u64) -> u64 {
+    let mut mixed = value.rotate_left(7) ^ step;
+    if mixed & 1 != 0 {
+        mixed = mixed.wrapping_mul(3);
+    }
+    if mixed & 4 != 0 {
+        mixed = mixed.wrapping_add(step);
+    }
+    mixed.wrapping_add(1)
 }
 
 /// Never linked: the build refuses an object with a panic path (RULES 1).
