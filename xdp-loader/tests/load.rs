@@ -177,7 +177,10 @@ fn a_subprogram_is_verified_once_or_at_every_call_and_does_the_same() {
         verified
     });
     let [once, each_call] = verified;
-    assert!(once * 3 < each_call * 2, "{once} and {each_call} instructions");
+    assert!(
+        once * 3 < each_call * 2,
+        "{once} and {each_call} instructions"
+    );
 }
 
 #[test]
