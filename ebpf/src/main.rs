@@ -112,35 +112,14 @@ fn order(ctx: &XdpContext, frame: Frame) -> Verdict {
 
 #[inline(always)]
 fn order_locked(ctx: &XdpContext, frame: Frame, shard: Shard<'static>) -> Verdict {
-    let request = &shard.scratch().request;
-    if !frame.copy_payload(ctx, request) {
+    if !frame.copy_payload(ctx, &shard.scratch().request) {
         return dropped(Counter::DropLength as u32);
     }
-    let shape = match ring0_wire::shape::<Bounded>(request, frame.payload as usize) {
-        Ok(shape) => shape,
-        Err(cause) => return dropped(malformed(cause)),
-    };
-    if !shard.is_granted(&shape) {
-        return dropped(Counter::DropUnknownSession as u32);
+    let refused = authenticate(shard, frame.payload);
+    if refused != 0 {
+        return dropped(refused.wrapping_sub(1));
     }
-    let Some(entry) = map::KEYS.get::<[u64; 4]>(shape.session) else {
-        return dropped(Counter::DropNoKey as u32);
-    };
-    // SAFETY: an entry of 32 bytes; a key that is changed meanwhile makes a bad tag at worst.
-    let [k0, k1, mode, _] = unsafe { entry.as_ptr().read_volatile() };
-    let key = Key::new(k0, k1);
-    let checked = mode as u32 == key::CHECKED;
-    if checked {
-        if ring0_wire::mac::verify::<Bounded>(request, shape.signed as usize, &key, Domain::Request)
-            != Check::Genuine
-        {
-            return dropped(Counter::DropBadTag as u32);
-        }
-    } else if mode as u32 != key::OFF {
-        return dropped(Counter::DropNoKey as u32);
-    } else if !ring0_wire::mac::is_blank(request, shape.signed as usize) {
-        return dropped(Counter::DropBadTag as u32);
-    }
+    let shape = shard.shape();
     let ring = KernelRing;
     shard.steps(&ring);
     let counter = match shard.packet(&shape, boot_ns(), &ring) {
@@ -152,7 +131,7 @@ fn order_locked(ctx: &XdpContext, frame: Frame, shard: Shard<'static>) -> Verdic
         Taken::RateLimited => Counter::RateLimited,
         Taken::Halted => Counter::Halted,
     };
-    let bytes = shard.finish_answer(&shape, if checked { Some(&key) } else { None });
+    let bytes = seal(shard);
     if bytes == 0 || !frame.answer(ctx, &shard.scratch().answer, bytes) {
         return dropped(Counter::DropAnswer as u32);
     }
@@ -160,6 +139,63 @@ fn order_locked(ctx: &XdpContext, frame: Frame, shard: Shard<'static>) -> Verdic
         action: xdp_action::XDP_TX,
         counter: counter as u32,
     }
+}
+
+/// A session's key and its mode (`ring0_abi::key`); a session without an entry has mode 0.
+#[inline(always)]
+fn key_of(session: u32) -> (Key, u32) {
+    match map::KEYS.get::<[u64; 4]>(session) {
+        Some(entry) => {
+            // SAFETY: an entry of 32 bytes; a key that is changed meanwhile makes a bad tag at worst.
+            let [k0, k1, mode, _] = unsafe { entry.as_ptr().read_volatile() };
+            (Key::new(k0, k1), mode as u32)
+        }
+        None => (Key::new(0, 0), 0),
+    }
+}
+
+/// Whether the payload in the scratch request is a packet of a granted session with a good tag: 0, or the counter of the drop plus one.
+/// A function of its own, so that the words of the tag leave the stack before the engine needs it.
+#[inline(never)]
+fn authenticate(shard: Shard<'static>, payload: u32) -> u32 {
+    let request = &shard.scratch().request;
+    let shape = match ring0_wire::shape::<Bounded>(request, payload as usize) {
+        Ok(shape) => shape,
+        Err(cause) => return malformed(cause).wrapping_add(1),
+    };
+    if !shard.is_granted(&shape) {
+        return Counter::DropUnknownSession as u32 + 1;
+    }
+    let (key, mode) = key_of(shape.session);
+    let signed = shape.signed as usize;
+    shard.set_shape(&shape);
+    if mode == key::CHECKED {
+        if ring0_wire::mac::verify::<Bounded>(request, signed, &key, Domain::Request)
+            != Check::Genuine
+        {
+            return Counter::DropBadTag as u32 + 1;
+        }
+    } else if mode != key::OFF {
+        return Counter::DropNoKey as u32 + 1;
+    } else if !ring0_wire::mac::is_blank(request, signed) {
+        return Counter::DropBadTag as u32 + 1;
+    }
+    0
+}
+
+/// Ends the answer with its tag and gives its length, 0 after a fault.
+#[inline(never)]
+fn seal(shard: Shard<'static>) -> u32 {
+    let shape = shard.shape();
+    let (key, mode) = key_of(shape.session);
+    shard.finish_answer(
+        &shape,
+        if mode == key::CHECKED {
+            Some(&key)
+        } else {
+            None
+        },
+    )
 }
 
 /// The daemon rang: continuation steps, then what stands in the command ring.

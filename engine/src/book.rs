@@ -344,10 +344,8 @@ impl<'a> Shard<'a> {
     fn fill_oldest(self, slot: u32, rank: u32) -> Finished {
         let taker = self.order(slot);
         let instrument = self.instrument(taker.instrument.get());
-        let other = opposite(u32::from(taker.side.get()));
-        let book = instrument.side(other);
-        let place = self.ladder(book, rank);
-        let level_slot = place.get();
+        let book = instrument.side(opposite(u32::from(taker.side.get())));
+        let level_slot = self.ladder(book, rank).get();
         let level = self.level(level_slot);
         let maker_slot = level.head.get();
         if level_slot == 0 || maker_slot == 0 {
@@ -359,28 +357,14 @@ impl<'a> Shard<'a> {
         let lots = if taker_open < maker_open { taker_open } else { maker_open };
         self.ensure(level.lots.get() >= u64::from(lots), Fault::LevelLots);
 
-        let (maker_fee, taker_fee) = self.settle_fill(instrument, maker, taker, lots);
-        self.record_filled(maker, taker, lots, maker_fee, taker_fee);
+        self.settle_fill(maker_slot, slot, lots).seen();
         taker.open.set(taker_open.wrapping_sub(lots));
         maker.open.set(maker_open.wrapping_sub(lots));
         level.lots.set(level.lots.get().wrapping_sub(u64::from(lots)));
         if maker_open != lots {
             return Finished::here();
         }
-        // The maker is gone; it was the oldest.
-        let next = maker.next.get();
-        let orders = level.orders.get().wrapping_sub(1);
-        level.orders.set(orders);
-        level.head.set(next);
-        if orders == 0 {
-            self.ensure(level.lots.get() == 0, Fault::LevelLots);
-            self.give_level(level_slot);
-            place.set(0);
-            self.unmark(book, rank);
-            book.best.set(self.next_marked(taker.instrument.get(), other, rank.wrapping_add(1)));
-        } else {
-            self.order(next).prev.set(0);
-        }
+        self.take_from_level(maker_slot).seen();
         self.delist(maker_slot).seen();
         self.give_order(maker_slot);
         Finished::here()

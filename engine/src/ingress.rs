@@ -44,6 +44,29 @@ impl<'a> Shard<'a> {
         session.status.get() != 0 && session.id_head.get() == head && session.id_tail.get() == u32::from(tail)
     }
 
+    /// Keeps what a packet says of itself where the parts of a run find it.
+    #[inline(always)]
+    pub fn set_shape(self, shape: &Shape) {
+        let header = self.header();
+        header.session.set(shape.session);
+        header.packet_sequence.set(shape.sequence);
+        header.packet_messages.set(u32::from(shape.messages) | u32::from(shape.signed) << 16);
+    }
+
+    /// What [`Shard::set_shape`] kept.
+    #[inline(always)]
+    #[must_use]
+    pub fn shape(self) -> Shape {
+        let header = self.header();
+        let both = header.packet_messages.get();
+        Shape {
+            sequence: header.packet_sequence.get(),
+            session: header.session.get(),
+            messages: both as u16,
+            signed: (both >> 16) as u16,
+        }
+    }
+
     /// Venue time if a command came now: it never goes back (RULES 8).
     #[inline(always)]
     pub(crate) fn now(self, boot_ns: u64) -> u64 {
@@ -62,9 +85,7 @@ impl<'a> Shard<'a> {
         let header = self.header();
         let scratch = self.scratch();
         outbound::copy_header(&scratch.request, &scratch.answer);
-        header.session.set(shape.session);
-        header.packet_sequence.set(shape.sequence);
-        header.packet_messages.set(shape.messages.into());
+        self.set_shape(shape);
         header.packet_work.set(0);
         let session = self.session(shape.session);
         let expected = session.expected.get();
@@ -91,7 +112,7 @@ impl<'a> Shard<'a> {
         let session = self.session(header.session.get());
         let expected = session.expected.get();
         let first = header.packet_sequence.get();
-        let count = u64::from(header.packet_messages.get()).wrapping_add(1);
+        let count = u64::from(self.shape().count());
         if header.broken.get() != 0 {
             return Taken::Halted;
         }
@@ -139,7 +160,7 @@ impl<'a> Shard<'a> {
     /// Whether every message of the packet is a reduce, a cancel or a mass cancel.
     #[inline(never)]
     fn only_reduces_risk(self) -> bool {
-        let messages = self.header().packet_messages.get();
+        let messages = u32::from(self.shape().messages);
         let request = &self.scratch().request;
         let mut at = HEADER as u32;
         let mut index = zero();
@@ -227,7 +248,7 @@ impl<'a> Shard<'a> {
     /// Answers every message as not taken.
     #[inline(never)]
     fn refuse(self, reason: u8, sequence: u64) -> Finished {
-        let messages = self.header().packet_messages.get();
+        let messages = u32::from(self.shape().messages);
         let result = Outcome::NotTaken as u32 | u32::from(reason) << 8;
         let mut at = HEADER as u32;
         let mut index = zero();
@@ -250,7 +271,7 @@ impl<'a> Shard<'a> {
     #[inline(never)]
     fn answer_again(self) -> Finished {
         let header = self.header();
-        let messages = header.packet_messages.get();
+        let messages = u32::from(self.shape().messages);
         let session = self.session(header.session.get());
         let expected = session.expected.get();
         let window = 1_u64 << (session.answers_log2.get() & 31);

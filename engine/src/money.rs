@@ -7,6 +7,7 @@
 
 use crate::Reason;
 use crate::limits::{AMOUNT_MAX, PPM};
+use crate::region::Finished;
 use crate::shard::{BUY, Balance, Fault, Instrument, Order, Shard};
 
 /// `amount · ppm / 10^6`, rounded up. Exact for amounts below 2^63 and rates up to one.
@@ -128,9 +129,11 @@ impl Shard<'_> {
         self.release(balance, u64::from(order.open.get()).wrapping_mul(order.hold_per_lot.get()));
     }
 
-    /// Moves the money of one fill and gives its fees: maker's (two's complement) and taker's.
-    #[inline(always)]
-    pub(crate) fn settle_fill(self, instrument: &Instrument, maker: &Order, taker: &Order, lots: u32) -> (u64, u64) {
+    /// Moves the money of one fill and records it.
+    #[inline(never)]
+    pub(crate) fn settle_fill(self, maker_slot: u32, taker_slot: u32, lots: u32) -> Finished {
+        let (maker, taker) = (self.order(maker_slot), self.order(taker_slot));
+        let instrument = self.instrument(taker.instrument.get());
         let notional = instrument.notional(maker.price.get(), lots);
         let base_amount = u64::from(lots).wrapping_mul(instrument.lot_value.get());
         let taker_fee = fee_up(notional, instrument.taker_ppm.get());
@@ -161,7 +164,8 @@ impl Shard<'_> {
 
         let fees = &self.asset(quote).fees;
         fees.set(fees.get().wrapping_add(taker_fee).wrapping_add(maker_fee));
-        (maker_fee, taker_fee)
+        self.record_filled(maker, taker, lots, maker_fee, taker_fee);
+        Finished::here()
     }
 }
 

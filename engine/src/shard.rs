@@ -194,7 +194,7 @@ cells! {
         pub lowest_bit: [Cell<u8>; 64],
         /// Client sequence of the packet's first message.
         pub packet_sequence: Cell<u64>,
-        /// Messages of the packet, the tag block not counted.
+        /// Messages of the packet, the tag block not counted; in the high half the bytes before its tag block.
         pub packet_messages: Cell<u32>,
         /// Zero.
         pub reserved2: Cell<u32>,
