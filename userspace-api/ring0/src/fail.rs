@@ -20,6 +20,11 @@ impl Fail {
         Fail { text: text.to_string(), code: 3 }
     }
 
+    /// A privilege is missing: status 5.
+    pub fn privilege(text: impl Display) -> Fail {
+        Fail { text: text.to_string(), code: 5 }
+    }
+
     /// The exit status.
     pub fn code(&self) -> u8 {
         self.code

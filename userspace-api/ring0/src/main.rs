@@ -10,6 +10,7 @@ mod keys;
 mod record;
 mod replay;
 mod trade;
+mod wire_lab;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,0 +1,231 @@
+//! Packets that are made already, through one UDP socket in batches, until every one is answered.
+//!
+//! Invariants: packets leave in their order and no more client sequences are under way than the window has; a packet counts as
+//! answered once, by an answer that says it was taken. What is lost or not taken is sent again from there on, and counted.
+//! So when a run ends, sent = answered + lost or refused, each by its number.
+
+use super::mmsg::{BATCH, Receiver, Sender};
+use crate::fail::Fail;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+/// How long no answer may come before the oldest packet is sent again: far above a round trip, so that load is not doubled.
+const RESEND_AFTER: Duration = Duration::from_millis(20);
+/// How long no answer may come before the run fails.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Payloads one after the other in one piece of memory.
+#[derive(Default)]
+pub(crate) struct Packets {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Packets {
+    /// Appends a payload.
+    pub(crate) fn push(&mut self, payload: &[u8]) {
+        self.bytes.extend_from_slice(payload);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Payloads.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The payload at `index`.
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.bytes[start..self.ends[index]]
+    }
+
+    /// Client sequence and count of the payload at `index`.
+    #[inline]
+    fn header(&self, index: usize) -> (u64, u64) {
+        header(self.get(index))
+    }
+}
+
+#[inline]
+fn header(payload: &[u8]) -> (u64, u64) {
+    let sequence = u64::from_be_bytes(payload[10..18].try_into().expect("eight bytes"));
+    let count = u16::from_be_bytes(payload[18..20].try_into().expect("two bytes"));
+    (sequence, count.into())
+}
+
+/// Counters of a pump.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub(crate) struct Counted {
+    /// Packets given to the socket, each time.
+    pub(crate) sent: u64,
+    /// Packets answered as taken, each once.
+    pub(crate) answered: u64,
+    /// Answers to what was answered already: the stored answer to a packet sent again.
+    pub(crate) answered_again: u64,
+    /// Answers that a packet was not taken, by the number of the reason.
+    pub(crate) not_taken: BTreeMap<u8, u64>,
+    /// Packets sent again because nothing came back.
+    pub(crate) resent: u64,
+}
+
+/// A window of packets under way.
+pub(crate) struct Pump<'a> {
+    socket: UdpSocket,
+    packets: &'a Packets,
+    sender: Sender,
+    receiver: Receiver,
+    window: u64,
+    /// Next packet to send.
+    next: usize,
+    /// First packet without an answer.
+    first: usize,
+    /// Whether packets from `first` on are answered, as far as known.
+    answered: Vec<bool>,
+    /// The counters.
+    pub(crate) counted: Counted,
+}
+
+impl<'a> Pump<'a> {
+    /// Over a connected socket; `window` client sequences may be under way.
+    pub(crate) fn new(
+        socket: UdpSocket,
+        packets: &'a Packets,
+        window: u64,
+    ) -> Result<Pump<'a>, Fail> {
+        socket.set_nonblocking(true)?;
+        super::mmsg::buffers(&socket, 8 << 20)?;
+        Ok(Pump {
+            socket,
+            packets,
+            sender: Sender::default(),
+            receiver: Receiver::default(),
+            window,
+            next: 0,
+            first: 0,
+            answered: vec![false; packets.len()],
+            counted: Counted::default(),
+        })
+    }
+
+    /// Sends what comes before packet `end` and waits until all of it is answered. `between` is called between batches with the
+    /// number of packets answered so far.
+    pub(crate) fn run(
+        &mut self,
+        end: usize,
+        mut between: impl FnMut(usize) -> Result<(), Fail>,
+    ) -> Result<(), Fail> {
+        let mut progress = Instant::now();
+        let mut resent_at = progress;
+        let mut batches = 0_u32;
+        while self.first < end {
+            let before = self.first;
+            self.send(end)?;
+            let received = self.receive()?;
+            if self.first != before {
+                progress = Instant::now();
+                batches = batches.wrapping_add(1);
+                if batches.is_multiple_of(4) {
+                    between(self.first)?;
+                }
+                continue;
+            }
+            if received > 0 {
+                continue;
+            }
+            let now = Instant::now();
+            if now - progress > PATIENCE {
+                return Err(Fail::new(format!(
+                    "packet {} of {end} got no answer for {PATIENCE:?}; counted so far: {:?}",
+                    self.first, self.counted
+                )));
+            }
+            if now - progress.max(resent_at) > RESEND_AFTER {
+                self.counted.resent += (self.next - self.first) as u64;
+                self.next = self.first;
+                resent_at = now;
+            } else if !self.may_send(end) {
+                self.wait()?;
+            }
+        }
+        between(self.first)
+    }
+
+    fn may_send(&self, end: usize) -> bool {
+        if self.next >= end {
+            return false;
+        }
+        let (sequence, count) = self.packets.header(self.next);
+        let (first, _) = self.packets.header(self.first);
+        sequence + count - first <= self.window
+    }
+
+    fn send(&mut self, end: usize) -> Result<(), Fail> {
+        self.sender.clear();
+        while self.sender.len() < BATCH && self.may_send(end) {
+            // An answered one between lost ones is not sent again.
+            if !self.answered[self.next] {
+                self.sender.push(self.packets.get(self.next));
+            }
+            self.next += 1;
+        }
+        self.counted.sent += self.sender.len() as u64;
+        Ok(self.sender.send(&self.socket)?)
+    }
+
+    fn receive(&mut self) -> Result<usize, Fail> {
+        let mut all = 0;
+        loop {
+            let received = self.receiver.receive(&self.socket)?;
+            for index in 0..received {
+                let (sequence, count) = header(self.receiver.get(index));
+                let (result, reason) = match self.receiver.get(index).get(23..25) {
+                    Some(ack) if count > 1 => (ack[0], ack[1]),
+                    _ => (b'A', 0),
+                };
+                self.answer(sequence, result, reason);
+            }
+            all += received;
+            if received < BATCH {
+                return Ok(all);
+            }
+        }
+    }
+
+    fn answer(&mut self, sequence: u64, result: u8, reason: u8) {
+        if result == b'N' {
+            *self.counted.not_taken.entry(reason).or_default() += 1;
+            self.next = self.first;
+            return;
+        }
+        // Answers come in order but for what was lost: the first unanswered one is nearly always it.
+        let mut at = self.first;
+        while at < self.next && self.packets.header(at).0 != sequence {
+            at += 1;
+        }
+        if at >= self.next || self.answered[at] {
+            self.counted.answered_again += 1;
+            return;
+        }
+        self.answered[at] = true;
+        self.counted.answered += 1;
+        while self.first < self.answered.len() && self.answered[self.first] {
+            self.first += 1;
+        }
+        self.next = self.next.max(self.first);
+    }
+
+    fn wait(&self) -> Result<(), Fail> {
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: 1_000_000,
+        };
+        let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
+        match poll(&mut ready, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(std::io::Error::from(error).into()),
+        }
+    }
+}
