@@ -155,7 +155,7 @@ fn key_of(session: u32) -> (Key, u32) {
 }
 
 /// Whether the payload in the scratch request is a packet of a granted session with a good tag: 0, or the counter of the drop plus one.
-/// A function of its own, so that the words of the tag leave the stack before the engine needs it.
+/// Functions of their own, so that what they keep leaves the stack before the engine needs it.
 #[inline(never)]
 fn authenticate(shard: Shard<'static>, payload: u32) -> u32 {
     let request = &shard.scratch().request;
@@ -166,9 +166,18 @@ fn authenticate(shard: Shard<'static>, payload: u32) -> u32 {
     if !shard.is_granted(&shape) {
         return Counter::DropUnknownSession as u32 + 1;
     }
+    shard.set_shape(&shape);
+    check_tag(shard)
+}
+
+/// Whether the tag is the session's, as in [`authenticate`]. Here the packet's lengths are numbers like any other to the verifier; beside the walk
+/// over the blocks it would follow each length on its own (524,000 instructions instead of 22,000).
+#[inline(never)]
+fn check_tag(shard: Shard<'static>) -> u32 {
+    let request = &shard.scratch().request;
+    let shape = shard.shape();
     let (key, mode) = key_of(shape.session);
     let signed = shape.signed as usize;
-    shard.set_shape(&shape);
     if mode == key::CHECKED {
         if ring0_wire::mac::verify::<Bounded>(request, signed, &key, Domain::Request)
             != Check::Genuine
