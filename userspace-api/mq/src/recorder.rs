@@ -122,7 +122,7 @@ impl Recorder {
 /// Bytes of the whole records that `slots` begins with: a batch may end inside one, and what is committed may not.
 fn whole_records(slots: &[u8]) -> usize {
     let mut at = 0;
-    while let Ok((head, _)) = Head::ref_from_prefix(&slots[at..]) {
+    while let Ok((head, _)) = Head::read_from_prefix(&slots[at..]) {
         let end = at + usize::from(head.slots.max(1)) * SLOT_LEN;
         if end > slots.len() {
             break;

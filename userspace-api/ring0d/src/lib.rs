@@ -1,1 +1,135 @@
 //! The daemon: initialises the market, writes the command ring, rings the doorbell, reports faults.
+//!
+//! Knows the market file, one pinned shard and the operator's words ([`Request`]); knows nothing of matching, and takes
+//! no record from the ring (`ring0 record` does). Matching does not need it: it may be killed and started again at any
+//! time, and the next start adopts the shard or finishes the setup that it died in.
+//! Rule: RULES 5, 8, 11, 23.
+
+mod amount;
+mod client;
+mod daemon;
+mod protocol;
+mod server;
+mod setup;
+#[expect(unsafe_code, reason = "installs a signal handler")]
+mod stop;
+mod watch;
+
+pub use client::{Client, ClientError};
+pub use daemon::run;
+pub use protocol::{Request, Verb, default_socket};
+pub use stop::stop_flag;
+
+use std::io;
+use std::path::PathBuf;
+
+/// What the daemon is started with.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The market's TOML file (docs/market.md); its key files must exist (`ring0 keygen`).
+    #[arg(long, value_name = "FILE")]
+    pub market: PathBuf,
+    /// Interface that traders' packets come in by.
+    #[arg(long, value_name = "IF")]
+    pub interface: String,
+    /// Network namespace of the interface, by its `ip netns` name.
+    #[arg(long, value_name = "NS")]
+    pub netns: Option<String>,
+    /// The other end of a veth pair, which gets a program that passes everything; without it veth drops the answers.
+    #[arg(long, value_name = "IF[%NS]")]
+    pub peer: Option<String>,
+    /// Another program object than the one that this binary carries (or RING0_BPF_OBJECT).
+    #[arg(long, value_name = "FILE")]
+    pub object: Option<PathBuf>,
+    /// Folder of the pins on a bpf file system [default: one named after the interface].
+    #[arg(long, value_name = "DIR")]
+    pub pin_root: Option<PathBuf>,
+    /// The operator's socket [default: /run/ring0/SHARD.sock].
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// How to attach: in the driver, or in the network stack where the driver cannot.
+    #[arg(long, value_enum, default_value = "native")]
+    pub mode: Attach,
+    /// End after this many seconds.
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// At the end detach and remove everything. Without it the shard goes on trading.
+    #[arg(long)]
+    pub unload: bool,
+}
+
+/// See [`Args::mode`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Attach {
+    /// In the driver.
+    Native,
+    /// In the network stack.
+    Skb,
+}
+
+/// Why the daemon did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The market file or a key file.
+    #[error(transparent)]
+    Market(#[from] ring0_market::MarketError),
+    /// The market does not fit.
+    #[error("{0}")]
+    Capacity(String),
+    /// The kernel's side.
+    #[error(transparent)]
+    Ring(#[from] ring0_rings::RingError),
+    /// Another daemon runs this shard.
+    #[error(transparent)]
+    Mq(#[from] ring0_mq::MqError),
+    /// A command of the market was refused.
+    #[error(
+        "the shard refused {command}: {reason} ({help}); correct the market file, `xdp-loader unload` and start again"
+    )]
+    Refused {
+        /// Which one.
+        command: String,
+        /// The reason's name.
+        reason: &'static str,
+        /// What it means.
+        help: &'static str,
+    },
+    /// The shard in the kernel is another market's.
+    #[error(
+        "the shard in the kernel is not this market's: {what}; give the market file that it was started with, or unload it (`xdp-loader unload`) and start anew"
+    )]
+    OtherMarket {
+        /// What differs.
+        what: String,
+    },
+    /// The operator's socket.
+    #[error("cannot {act} the socket {path}; {cure}: {source}", path = .path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// What was tried.
+        act: &'static str,
+        /// What to do.
+        cure: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl From<xdp_loader::LoaderError> for DaemonError {
+    fn from(error: xdp_loader::LoaderError) -> DaemonError {
+        DaemonError::Ring(error.into())
+    }
+}
+
+impl DaemonError {
+    /// The exit status that tells of it.
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        match self {
+            DaemonError::Ring(ring0_rings::RingError::Loader(error))
+            | DaemonError::Mq(ring0_mq::MqError::Loader(error)) => error.exit() as u8,
+            _ => 1,
+        }
+    }
+}

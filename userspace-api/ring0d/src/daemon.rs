@@ -1,0 +1,430 @@
+//! The one thread that owns the shard: it carries out requests, steps continuations on a quiet market, and watches.
+
+use crate::server::{Call, Server, refusal};
+use crate::watch::Watch;
+use crate::{Args, Attach, DaemonError, Request, amount, default_socket, setup, stop_flag};
+use ring0_abi::command;
+use ring0_engine::control::{Body, Control, ControlKind, Deposit, Empty, SetLimit, Target};
+use ring0_engine::layout::Layout;
+use ring0_engine::limits::AMOUNT_MAX;
+use ring0_engine::record::Outcome;
+use ring0_market::Market;
+use ring0_mq::Sole;
+use ring0_rings::{KernelOptions, KernelShard, kept_object, load_shard};
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+use xdp_loader::{LoadOptions, LoadReport, Loaded, Mode, Object, Pinned};
+
+/// How often a shard is looked at while continuations are pending, and while none are. With packets coming in the
+/// program steps by itself; a quiet market waits this long for its next four steps.
+const TICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// The daemon, between two requests.
+struct Daemon {
+    market: Market,
+    shard: KernelShard,
+    pinned: Pinned,
+    report: LoadReport,
+    watch: Watch,
+    /// Whether the shard's fault was told.
+    told: bool,
+}
+
+/// Runs until SIGTERM, SIGINT or the end of the seconds given.
+///
+/// # Errors
+/// It could not start; what is pinned already is as it was.
+pub fn run(args: &Args) -> Result<(), DaemonError> {
+    let stop = stop_flag();
+    let end = args
+        .seconds
+        .map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let market = Market::load(&args.market)?;
+    let (loaded, shard) = load(args, &market)?;
+    let _sole = Sole::take("daemon", loaded.pinned.arena_id())?;
+    let pinned = loaded.pinned;
+    let taken = shard.shard().header().controls_taken.get();
+    // What a dead daemon wrote and did not ring for must not act now.
+    pinned
+        .map_commands()?
+        .word(command::HEAD)
+        .store(taken, Ordering::Release);
+    if let Some(peer) = &args.peer {
+        let (interface, netns) = match peer.split_once('%') {
+            Some((interface, netns)) => (interface, Some(netns)),
+            None => (peer.as_str(), None),
+        };
+        pinned.attach_peer_pass(interface, netns)?;
+    }
+    let watch = Watch::new(pinned.map_cursors()?, pinned.record_slots().into());
+    let mut daemon = Daemon {
+        market,
+        shard,
+        pinned,
+        report: loaded.report,
+        watch,
+        told: false,
+    };
+    let sent = setup::bring_up(&mut daemon.shard, &daemon.market)?;
+
+    let socket = args
+        .socket
+        .clone()
+        .unwrap_or_else(|| default_socket(&daemon.market.plan.shard.name));
+    let (calls, requests) = channel();
+    let server = Server::start(&socket, calls)?;
+    eprintln!(
+        "ring0d: {} {} on {}, UDP port {}, {sent} commands sent; operator's socket {}",
+        if daemon.report.adopted {
+            "adopted"
+        } else {
+            "loaded"
+        },
+        daemon.market.plan.shard.name,
+        args.interface,
+        daemon.market.plan.shard.port,
+        socket.display()
+    );
+    while !stop.load(Ordering::Acquire) && end.is_none_or(|end| Instant::now() < end) {
+        daemon.turn(&requests);
+    }
+    drop(server);
+    if args.unload {
+        xdp_loader::unload(daemon.pinned.pin_root())?;
+    } else {
+        eprintln!("ring0d: ended; the shard goes on trading, the next start adopts it");
+    }
+    Ok(())
+}
+
+fn load(args: &Args, market: &Market) -> Result<(Loaded, KernelShard), DaemonError> {
+    let object = match &args.object {
+        Some(path) => Object::Path(path.clone()),
+        None => kept_object(),
+    };
+    let layout = Layout::new(&market.capacity())
+        .map_err(|error| DaemonError::Capacity(error.to_string()))?;
+    let mut load = LoadOptions::new(object, &args.interface, args.netns.as_deref());
+    load.mode = match args.mode {
+        Attach::Native => Mode::Native,
+        Attach::Skb => Mode::Skb,
+    };
+    if let Some(pin_root) = &args.pin_root {
+        load.pin_root.clone_from(pin_root);
+    }
+    load.record_slots = u32::try_from(market.plan.shard.ring_slots)
+        .map_err(|_| DaemonError::Capacity("ring_slots is above 2^25; lower it".to_owned()))?;
+    let options = KernelOptions {
+        load,
+        layout,
+        port: market.plan.shard.port,
+        address: None,
+    };
+    Ok(load_shard(&options)?)
+}
+
+impl Daemon {
+    /// Waits for requests for a tick at the most, carries them out, steps and looks.
+    fn turn(&mut self, requests: &Receiver<Call>) {
+        let pending = self.pending();
+        let tick = if pending { TICK.0 } else { TICK.1 };
+        match requests.recv_timeout(tick) {
+            Ok(call) => {
+                let answer = self
+                    .answer(&call.request)
+                    .unwrap_or_else(|error| refusal(&error));
+                let _ = call.answer.send(answer); // the client has gone
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            // The accepting thread never ends.
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(tick),
+        }
+        if self.pending()
+            && let Err(error) = self.shard.ring_doorbell()
+        {
+            eprintln!("ring0d: the doorbell failed: {error}");
+        }
+        self.watch.look();
+        if !self.told
+            && let Some(text) = self.fault_text()
+        {
+            self.told = true;
+            eprintln!("ring0d: FAULT: {text}");
+        }
+    }
+
+    /// Whether continuations wait that a doorbell would step.
+    fn pending(&self) -> bool {
+        let header = self.shard.shard().header();
+        header.pending_count.get() != 0 && header.halted.get() == 0 && header.broken.get() == 0
+    }
+
+    fn fault_text(&self) -> Option<String> {
+        let (fault, sequence) = self.shard.shard().broken()?;
+        let name = fault.map_or_else(
+            || "of unknown number".to_owned(),
+            |fault| format!("{fault:?}"),
+        );
+        Some(format!(
+            "the shard stopped by fault {name} in command {sequence}; it matches nothing any more. Keep the recording, \
+             `xdp-loader unload`, and report it with the records around that sequence"
+        ))
+    }
+
+    fn answer(&mut self, request: &Request) -> Result<Value, String> {
+        match request {
+            Request::Deposit {
+                account,
+                asset,
+                amount,
+            } => self.amount_command(ControlKind::Deposit, account, asset, amount),
+            Request::Withdraw {
+                account,
+                asset,
+                amount,
+            } => self.amount_command(ControlKind::Withdraw, account, asset, amount),
+            Request::Limit {
+                account,
+                asset,
+                amount,
+            } => {
+                let account = self.account(account)?;
+                let (asset, places) = self.asset(asset)?;
+                let limit = match amount {
+                    Some(text) => amount::units(text, places)?,
+                    None => AMOUNT_MAX,
+                };
+                self.control(
+                    ControlKind::SetLimit,
+                    &SetLimit {
+                        account,
+                        asset,
+                        limit,
+                    },
+                )
+            }
+            Request::Halt { instrument } => match instrument {
+                Some(symbol) => self.target(ControlKind::HaltInstrument, self.instrument(symbol)?),
+                None => self.control(ControlKind::HaltShard, &Empty {}),
+            },
+            Request::Resume { instrument } => match instrument {
+                Some(symbol) => {
+                    self.target(ControlKind::ResumeInstrument, self.instrument(symbol)?)
+                }
+                None => self.control(ControlKind::ResumeShard, &Empty {}),
+            },
+            Request::Kill { session } => {
+                self.target(ControlKind::KillSession, self.session(session)?)
+            }
+            Request::Revive { session } => {
+                self.target(ControlKind::ReviveSession, self.session(session)?)
+            }
+            Request::Status { hash } => self.status(*hash),
+            Request::Accounts => Ok(self.accounts()),
+        }
+    }
+
+    fn amount_command(
+        &mut self,
+        kind: ControlKind,
+        account: &str,
+        asset: &str,
+        amount: &str,
+    ) -> Result<Value, String> {
+        let account = self.account(account)?;
+        let (asset, places) = self.asset(asset)?;
+        let amount = amount::units(amount, places)?;
+        self.control(
+            kind,
+            &Deposit {
+                account,
+                asset,
+                amount,
+            },
+        )
+    }
+
+    fn target(&mut self, kind: ControlKind, index: u32) -> Result<Value, String> {
+        self.control(kind, &Target { index, reserved: 0 })
+    }
+
+    fn control<B: Body>(&mut self, kind: ControlKind, body: &B) -> Result<Value, String> {
+        let begun = Instant::now();
+        let results = self.shard.command(&[Control::new(kind, body)]);
+        let took_ns = begun.elapsed().as_nanos() as u64;
+        let results = results.map_err(|error| self.fault_text().unwrap_or(error.to_string()))?;
+        match results.first() {
+            Some((Outcome::Accepted, _)) => {
+                Ok(json!({ "ok": true, "outcome": "accepted", "took_ns": took_ns }))
+            }
+            Some((Outcome::Continues, _)) => {
+                Ok(json!({ "ok": true, "outcome": "continues", "took_ns": took_ns }))
+            }
+            Some((_, reason)) => Err(format!(
+                "the shard rejected it: {}: {}",
+                reason.name(),
+                reason.help().trim()
+            )),
+            None => Err("the shard took the command, but its record was overrun before it was read; look at `ring0 ctl accounts`".to_owned()),
+        }
+    }
+
+    fn account(&self, name: &str) -> Result<u32, String> {
+        let accounts = &self.market.plan.accounts;
+        index(
+            accounts.iter().map(|one| one.name.as_str()),
+            "account",
+            name,
+        )
+    }
+
+    /// Index and decimal places.
+    fn asset(&self, name: &str) -> Result<(u32, u32), String> {
+        let assets = &self.market.plan.assets;
+        let at = index(assets.iter().map(|one| one.name.as_str()), "asset", name)?;
+        Ok((at, assets[at as usize].places()))
+    }
+
+    fn instrument(&self, symbol: &str) -> Result<u32, String> {
+        let instruments = &self.market.plan.instruments;
+        index(
+            instruments.iter().map(|one| one.symbol.as_str()),
+            "instrument",
+            symbol,
+        )
+    }
+
+    fn session(&self, name: &str) -> Result<u32, String> {
+        let sessions = &self.market.plan.sessions;
+        index(
+            sessions.iter().map(|one| one.name.as_str()),
+            "session",
+            name,
+        )
+    }
+
+    fn status(&mut self, hash: bool) -> Result<Value, String> {
+        let hash = if hash { Some(self.quiet_hash()?) } else { None };
+        let live = self.shard.shard();
+        let header = live.header();
+        let fault = live.broken().map(|(fault, sequence)| {
+            json!({
+                "name": fault.map(|fault| format!("{fault:?}")),
+                "number": header.broken.get(),
+                "command": sequence,
+            })
+        });
+        let sessions: Vec<Value> = (0_u32..)
+            .zip(&self.market.plan.sessions)
+            .map(|(index, plan)| {
+                json!({ "name": plan.name, "expected": live.expected_sequence(index) })
+            })
+            .collect();
+        let instruments: Vec<Value> = (0_u32..)
+            .zip(&self.market.plan.instruments)
+            .map(|(index, plan)| {
+                let best = |side| {
+                    let best = live.depth(index, side, 1);
+                    best.first().map(|level| level.price * plan.tick_size)
+                };
+                json!({ "symbol": plan.symbol, "locate": index + 1, "bid": best(b'B'), "ask": best(b'S') })
+            })
+            .collect();
+        let counters: serde_json::Map<String, Value> = (0_u32..)
+            .zip(self.shard.counters().map_err(|error| error.to_string())?)
+            .filter(|(_, sum)| *sum != 0)
+            .filter_map(|(number, sum)| {
+                let (prefix, name) = ring0_abi::counter_name(number)?;
+                Some((format!("{prefix}{name}"), sum.into()))
+            })
+            .collect();
+        let plan = &self.market.plan.shard;
+        Ok(json!({
+            "ok": true,
+            "shard": plan.name,
+            "port": plan.port,
+            "tag": plan.tag,
+            "interface": self.pinned.interface(),
+            "netns": self.pinned.netns(),
+            "pin_root": self.pinned.pin_root(),
+            "attached": self.pinned.link_program_id().ok().flatten().is_some(),
+            "adopted": self.report.adopted,
+            "program_id": self.report.program_id,
+            "arena_id": self.report.arena_id,
+            "halted": header.halted.get() != 0,
+            "fault": fault,
+            "time_ns": header.time_ns.get(),
+            "next_sequence": header.next_sequence.get(),
+            "orders_live": header.orders_live.get(),
+            "pending": header.pending_count.get(),
+            "ring": self.watch.status(),
+            "sessions": sessions,
+            "instruments": instruments,
+            "counters": counters,
+            "state_hash": hash,
+        }))
+    }
+
+    /// The state's hash, if nothing was carried out meanwhile.
+    fn quiet_hash(&self) -> Result<String, String> {
+        let next = || self.shard.shard().header().next_sequence.get();
+        let busy = || "orders are coming in; halt the shard first (`ring0 ctl halt`)".to_owned();
+        let before = next();
+        std::thread::sleep(Duration::from_millis(5));
+        if next() != before {
+            return Err(busy());
+        }
+        let hash = self.shard.shard().state_hash();
+        if next() != before {
+            return Err(busy());
+        }
+        Ok(hash.0.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    fn accounts(&self) -> Value {
+        let live = self.shard.shard();
+        let plan = &self.market.plan;
+        let accounts: Vec<Value> = (0_u32..)
+            .zip(&plan.accounts)
+            .map(|(account, one)| {
+                let balances: serde_json::Map<String, Value> = (0_u32..)
+                    .zip(&plan.assets)
+                    .map(|(asset, kind)| {
+                        let (available, held, outflow, limit) = live.balances(account, asset);
+                        let text = |units: i128| amount::text(units, kind.places());
+                        let limit = (limit != AMOUNT_MAX).then(|| text(limit.into()));
+                        let balance = json!({
+                            "available": text(available.into()),
+                            "held": text(held.into()),
+                            "outflow": text(outflow.into()),
+                            "limit": limit,
+                        });
+                        (kind.name.clone(), balance)
+                    })
+                    .collect();
+                json!({ "name": one.name, "balances": balances })
+            })
+            .collect();
+        json!({ "ok": true, "accounts": accounts })
+    }
+}
+
+/// The place of a name among the names, or which there are.
+fn index<'a>(
+    names: impl Iterator<Item = &'a str> + Clone,
+    what: &str,
+    name: &str,
+) -> Result<u32, String> {
+    match names.clone().position(|one| one == name) {
+        Some(index) => Ok(index as u32),
+        None => {
+            let known: Vec<&str> = names.take(16).collect();
+            Err(format!(
+                "there is no {what} {name:?}; name one of: {}",
+                known.join(", ")
+            ))
+        }
+    }
+}
