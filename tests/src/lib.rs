@@ -1,1 +1,9 @@
-//! Whole-system tests.
+//! Whole-system tests, and what they share: a shard in the kernel, the built command, a seed.
+
+mod command;
+mod kernel;
+mod random;
+
+pub use command::{Ran, ring0};
+pub use kernel::{Kernel, PORT};
+pub use random::{Random, seed};

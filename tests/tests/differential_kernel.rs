@@ -1,0 +1,299 @@
+//! One random flow through the kernel program, the native engine and the naive reference: equal in every byte.
+//!
+//! The kernel has a clock of its own, so it goes first; the others get the venue time that it recorded. What it did not take it
+//! did not record: a refusal for the rate at a time holds for every earlier one, so the others get the time just before the run.
+//! A `Clock` of the flow is moved by the difference of the two boot-time clocks, so that the flow's day goes on.
+
+use ring0_engine::control::{Clock, Control, ControlKind};
+use ring0_engine::flow::{Flow, Input, Options};
+use ring0_engine::limits::SLOT_LEN;
+use ring0_engine::native::{Dropped, Native};
+use ring0_engine::record::{ControlRecord, Head, Kind, Message};
+use ring0_engine::reference::Reference;
+use ring0_rings::{Ring, RingError};
+use ring0_tests::{Kernel, seed};
+use std::collections::BTreeMap;
+use zerocopy::FromBytes;
+
+/// Inputs between two comparisons of the whole state.
+const CHECK_EVERY: u64 = 2_000;
+/// XDP's verdict on a packet that gets no answer.
+const XDP_DROP: u32 = 1;
+/// Bytes of a tag, which the kernel makes and the others leave blank.
+const TAG: usize = 16;
+
+struct Three {
+    seed: u64,
+    input: u64,
+    commands: u64,
+    kernel: Kernel,
+    native: Native,
+    reference: Reference,
+    day_base_ns: u64,
+    kinds: BTreeMap<u16, u64>,
+    reasons: BTreeMap<u8, u64>,
+}
+
+fn boot_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+impl Three {
+    fn expect<T: PartialEq + std::fmt::Debug>(
+        &self,
+        what: &str,
+        kernel: &T,
+        other: &T,
+        name: &str,
+    ) {
+        assert!(
+            kernel == other,
+            "RING0_SEED={} input {}: {what}\nkernel {kernel:?}\n{name} {other:?}",
+            self.seed,
+            self.input
+        );
+    }
+
+    fn feed(&mut self, input: &Input, flow_boot_ns: u64) -> Option<Vec<u8>> {
+        self.input += 1;
+        let before = boot_ns();
+        let answer = match input {
+            Input::Packet(payload) => self.packet(payload, before),
+            Input::Control(controls) => {
+                self.controls(controls, flow_boot_ns, before);
+                None
+            }
+            Input::Steps => {
+                self.kernel.shard.steps().unwrap();
+                self.native.steps();
+                self.reference.steps();
+                let records = self.take_kernel();
+                self.same_records(&records);
+                None
+            }
+        };
+        if self.input.is_multiple_of(CHECK_EVERY) {
+            self.same_states();
+        }
+        answer
+    }
+
+    fn packet(&mut self, payload: &[u8], before: u64) -> Option<Vec<u8>> {
+        let answer = match self.kernel.shard.packet(payload, 0) {
+            Ok(answer) => Some(answer),
+            Err(RingError::NoAnswer { verdict: XDP_DROP }) => None,
+            Err(error) => panic!("RING0_SEED={} input {}: {error}", self.seed, self.input),
+        };
+        let records = self.take_kernel();
+        let boot = match times(&records, Kind::Message).first() {
+            Some(time) => time.wrapping_sub(self.day_base_ns),
+            None => before,
+        };
+        let native = match self.native.packet(payload, boot, None) {
+            Ok((_, answer)) => Some(answer),
+            Err(Dropped::UnknownSession) => None,
+            Err(cause) => panic!("the flow's packets are well-formed: {cause:?}"),
+        };
+        let untagged = |answer: &Option<Vec<u8>>| {
+            let answer = answer.as_ref();
+            answer.map(|bytes| bytes[..bytes.len() - TAG].to_vec())
+        };
+        self.expect("answers", &untagged(&answer), &untagged(&native), "native");
+        if answer.is_some() {
+            let reference = Some(self.reference.packet(payload, boot));
+            self.expect(
+                "answers",
+                &untagged(&answer),
+                &untagged(&reference),
+                "reference",
+            );
+        }
+        self.same_records(&records);
+        for ack in answer
+            .iter()
+            .flat_map(|it| it[20..it.len() - 19].chunks_exact(21))
+        {
+            *self.reasons.entry(ack[4]).or_default() += 1;
+        }
+        answer
+    }
+
+    fn controls(&mut self, controls: &[Control], flow_boot_ns: u64, before: u64) {
+        let moved: Vec<_> = controls
+            .iter()
+            .map(|control| {
+                if control.kind != ControlKind::Clock as u32 {
+                    return *control;
+                }
+                let mut clock: Clock = control.body();
+                let ahead = flow_boot_ns.wrapping_sub(before);
+                clock.day_base_ns = clock.day_base_ns.wrapping_add(ahead);
+                Control::new(ControlKind::Clock, &clock)
+            })
+            .collect();
+        // A doorbell of its own for each command: every one has its own time, and its own steps before it.
+        for control in &moved {
+            let kernel = self
+                .kernel
+                .shard
+                .command(std::slice::from_ref(control))
+                .unwrap();
+            let records = self.take_kernel();
+            let time = times(&records, Kind::Control)[0];
+            if control.kind == ControlKind::Clock as u32 {
+                self.day_base_ns = control.body::<Clock>().day_base_ns;
+            }
+            let boot = time.wrapping_sub(self.day_base_ns);
+            let one = std::slice::from_ref(control);
+            let native = self.native.control(one, boot);
+            let reference = self.reference.control(one, boot);
+            self.expect("control results", &kernel, &native, "native");
+            self.expect("control results", &kernel, &reference, "reference");
+            self.same_records(&records);
+        }
+    }
+
+    fn take_kernel(&mut self) -> Vec<u8> {
+        self.kernel.shard.take_records().unwrap()
+    }
+
+    fn same_records(&mut self, kernel: &[u8]) {
+        let native = self.native.take_records();
+        let reference = self.reference.take_records();
+        for (name, other) in [("native", &native), ("reference", &reference)] {
+            if kernel != other.as_slice() {
+                let slots = |bytes: &[u8]| {
+                    bytes
+                        .chunks(SLOT_LEN)
+                        .map(<[u8]>::to_vec)
+                        .collect::<Vec<_>>()
+                };
+                let (ours, theirs) = (slots(kernel), slots(other));
+                let at = ours.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
+                panic!(
+                    "RING0_SEED={} input {}: {} and {} slots, slot {at} differs\nkernel {:?}\n{name} {:?}",
+                    self.seed,
+                    self.input,
+                    ours.len(),
+                    theirs.len(),
+                    ours.get(at),
+                    theirs.get(at)
+                );
+            }
+        }
+        for head in heads(kernel) {
+            *self.kinds.entry(head.0).or_default() += 1;
+            self.commands += u64::from(head.0 <= Kind::Control as u16);
+        }
+    }
+
+    fn same_states(&mut self) {
+        let kernel = self.kernel.shard.state_hash();
+        self.expect(
+            "state hashes",
+            &kernel,
+            &self.native.shard().state_hash(),
+            "native",
+        );
+        self.expect(
+            "state hashes",
+            &kernel,
+            &self.reference.state_hash(),
+            "reference",
+        );
+        self.kernel.shard.shard().check();
+        self.native.shard().check();
+        self.reference.check();
+    }
+}
+
+/// Kind and place of every record.
+fn heads(bytes: &[u8]) -> Vec<(u16, usize)> {
+    let mut at = 0;
+    let mut heads = Vec::new();
+    while at < bytes.len() {
+        let (head, _) = Head::read_from_prefix(&bytes[at..]).expect("records are whole");
+        heads.push((head.kind, at));
+        at += usize::from(head.slots.max(1)) * SLOT_LEN;
+    }
+    heads
+}
+
+/// Venue times of the records of a kind.
+fn times(bytes: &[u8], kind: Kind) -> Vec<u64> {
+    const _: () = assert!(
+        std::mem::offset_of!(Message, time_ns) == std::mem::offset_of!(ControlRecord, time_ns)
+    );
+    let at = std::mem::offset_of!(Message, time_ns);
+    let time = |start: usize| {
+        let bytes = &bytes[start + at..start + at + 8];
+        u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+    };
+    let heads = heads(bytes).into_iter();
+    heads
+        .filter(|head| head.0 == kind as u16)
+        .map(|head| time(head.1))
+        .collect()
+}
+
+#[test]
+fn kernel_native_and_reference_agree() {
+    let seed = seed();
+    let wanted = match std::env::var("RING0_COMMANDS") {
+        Ok(text) => text.parse().expect("RING0_COMMANDS is a number"),
+        Err(_) => 1_000_000,
+    };
+    let mut flow = Flow::new(seed, Options::default());
+    let capacity = Flow::capacity();
+    let mut kernel = Kernel::up(&capacity, 1 << 16, ring0_lab::Options::default());
+    for session in 0..capacity.sessions {
+        let mut key = [session as u8 + 1; 16];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        // One session's tag is switched off, as a shard on a trusted wire has it.
+        kernel
+            .shard
+            .set_key(session, (session != 1).then_some(&key))
+            .unwrap();
+    }
+    let mut three = Three {
+        seed,
+        input: 0,
+        commands: 0,
+        kernel,
+        native: Native::new(&capacity).expect("memory for a small shard"),
+        reference: Reference::new(capacity),
+        day_base_ns: 0,
+        kinds: BTreeMap::new(),
+        reasons: BTreeMap::new(),
+    };
+    let setup = flow.setup();
+    three.feed(&Input::Control(setup), flow.boot_ns());
+    while three.commands < wanted {
+        let input = flow.next_input();
+        let is_packet = matches!(input, Input::Packet(_));
+        let answer = three.feed(&input, flow.boot_ns());
+        if is_packet {
+            flow.observe(answer.as_deref());
+        }
+    }
+    three.same_states();
+    println!(
+        "{} inputs, {} commands, state {}",
+        three.input,
+        three.commands,
+        three.kernel.shard.state_hash()
+    );
+    println!("records by kind {:?}", three.kinds);
+    println!("acks by reason {:?}", three.reasons);
+    assert!(
+        three.kinds.len() >= 8,
+        "every kind of record: {:?}",
+        three.kinds
+    );
+    assert!(
+        three.reasons.len() >= 30,
+        "most reasons: {:?}",
+        three.reasons
+    );
+}
