@@ -7,7 +7,8 @@
 use crate::limits::{BUCKET_LEN, FILLS_MAX};
 use crate::region::{Finished, can_loop, zero};
 use crate::shard::{
-    BUY, Fault, FLAG_IMMEDIATE, FLAG_OVERFLOWED, FLAG_SWEEPS, Instrument, NO_RANK, SELL, Session, Shard,
+    BUY, FLAG_IMMEDIATE, FLAG_OVERFLOWED, FLAG_SWEEPS, Fault, Instrument, NO_RANK, SELL, Session,
+    Shard,
 };
 
 /// The side that an order of `side` trades with.
@@ -21,7 +22,9 @@ impl<'a> Shard<'a> {
     #[inline(always)]
     pub(crate) fn take_order(self) -> u32 {
         let header = self.header();
-        header.orders_live.set(header.orders_live.get().wrapping_add(1));
+        header
+            .orders_live
+            .set(header.orders_live.get().wrapping_add(1));
         let free = header.orders_free.get();
         if free != 0 {
             header.orders_free.set(self.order(free).next.get());
@@ -39,13 +42,17 @@ impl<'a> Shard<'a> {
         let header = self.header();
         self.order(slot).next.set(header.orders_free.get());
         header.orders_free.set(slot);
-        header.orders_live.set(header.orders_live.get().wrapping_sub(1));
+        header
+            .orders_live
+            .set(header.orders_live.get().wrapping_sub(1));
     }
 
     #[inline(always)]
     fn take_level(self) -> u32 {
         let header = self.header();
-        header.levels_live.set(header.levels_live.get().wrapping_add(1));
+        header
+            .levels_live
+            .set(header.levels_live.get().wrapping_add(1));
         let free = header.levels_free.get();
         if free != 0 {
             header.levels_free.set(self.level(free).tail.get());
@@ -62,7 +69,9 @@ impl<'a> Shard<'a> {
         let header = self.header();
         self.level(slot).tail.set(header.levels_free.get());
         header.levels_free.set(slot);
-        header.levels_live.set(header.levels_live.get().wrapping_sub(1));
+        header
+            .levels_live
+            .set(header.levels_live.get().wrapping_sub(1));
     }
 
     /// Puts an order at the end of its price level, making the level if it is the first there.
@@ -97,7 +106,9 @@ impl<'a> Shard<'a> {
         order.next.set(0);
         level.tail.set(slot);
         level.orders.set(level.orders.get().wrapping_add(1));
-        level.lots.set(level.lots.get().wrapping_add(u64::from(order.open.get())));
+        level
+            .lots
+            .set(level.lots.get().wrapping_add(u64::from(order.open.get())));
         Finished::here()
     }
 
@@ -112,7 +123,10 @@ impl<'a> Shard<'a> {
         let place = self.ladder(book, rank);
         let level = self.level(place.get());
         let open = u64::from(order.open.get());
-        self.ensure(place.get() != 0 && level.lots.get() >= open, Fault::LevelLots);
+        self.ensure(
+            place.get() != 0 && level.lots.get() >= open,
+            Fault::LevelLots,
+        );
         level.lots.set(level.lots.get().wrapping_sub(open));
         let orders = level.orders.get().wrapping_sub(1);
         level.orders.set(orders);
@@ -121,7 +135,8 @@ impl<'a> Shard<'a> {
             place.set(0);
             self.unmark(book, rank);
             if book.best.get() == rank {
-                book.best.set(self.next_marked(order.instrument.get(), side, rank.wrapping_add(1)));
+                book.best
+                    .set(self.next_marked(order.instrument.get(), side, rank.wrapping_add(1)));
             }
             return Finished::here();
         }
@@ -153,7 +168,9 @@ impl<'a> Shard<'a> {
             self.order(tail).session_next.set(slot);
         }
         session.orders_tail.set(slot);
-        session.orders_live.set(session.orders_live.get().wrapping_add(1));
+        session
+            .orders_live
+            .set(session.orders_live.get().wrapping_add(1));
         self.add_reference(session, slot);
         Finished::here()
     }
@@ -177,7 +194,9 @@ impl<'a> Shard<'a> {
         if session.cancel_next.get() == slot {
             session.cancel_next.set(next);
         }
-        session.orders_live.set(session.orders_live.get().wrapping_sub(1));
+        session
+            .orders_live
+            .set(session.orders_live.get().wrapping_sub(1));
         self.remove_reference(session, slot);
         Finished::here()
     }
@@ -252,7 +271,9 @@ impl<'a> Shard<'a> {
     /// Slot of the live order of a session under a reference, or 0.
     #[inline(always)]
     pub(crate) fn find_order(self, session_index: u32, reference: u32) -> u32 {
-        let slot = self.reference_place(self.session(session_index), reference).get();
+        let slot = self
+            .reference_place(self.session(session_index), reference)
+            .get();
         if slot == 0 {
             // Only an order that a newer one pushed out is in the table, and the newer one may be gone since.
             return self.find_overflowed(session_index, reference);
@@ -354,13 +375,19 @@ impl<'a> Shard<'a> {
         }
         let maker = self.order(maker_slot);
         let (taker_open, maker_open) = (taker.open.get(), maker.open.get());
-        let lots = if taker_open < maker_open { taker_open } else { maker_open };
+        let lots = if taker_open < maker_open {
+            taker_open
+        } else {
+            maker_open
+        };
         self.ensure(level.lots.get() >= u64::from(lots), Fault::LevelLots);
 
         self.settle_fill(maker_slot, slot, lots).seen();
         taker.open.set(taker_open.wrapping_sub(lots));
         maker.open.set(maker_open.wrapping_sub(lots));
-        level.lots.set(level.lots.get().wrapping_sub(u64::from(lots)));
+        level
+            .lots
+            .set(level.lots.get().wrapping_sub(u64::from(lots)));
         if maker_open != lots {
             return Finished::here();
         }
@@ -379,7 +406,13 @@ impl<'a> Shard<'a> {
 
     /// Whether nothing can rest at this price for want of a level. `gone` is an order that leaves first, or 0.
     #[inline(always)]
-    pub(crate) fn lacks_level(self, instrument: &Instrument, side: u32, price: u32, gone: u32) -> bool {
+    pub(crate) fn lacks_level(
+        self,
+        instrument: &Instrument,
+        side: u32,
+        price: u32,
+        gone: u32,
+    ) -> bool {
         let header = self.header();
         if header.levels_live.get() < header.levels_max.get() {
             return false;

@@ -6,7 +6,7 @@ use crate::limits::{CANCELS_MAX, FILLS_MAX, PACKET_WORK_MAX};
 use crate::outbox::{Done, side_letter};
 use crate::record::Removal;
 use crate::region::{can_loop, zero};
-use crate::shard::{Fault, FLAG_SWEEPS, KILLED, Session, Shard};
+use crate::shard::{FLAG_SWEEPS, Fault, KILLED, Session, Shard};
 use ring0_wire::message;
 
 impl Shard<'_> {
@@ -58,18 +58,28 @@ impl Shard<'_> {
         }
         let locate = u32::from(message.locate.get());
         let index = locate.wrapping_sub(1);
-        if locate != 0 && (index >= header.instruments_max.get() || self.instrument(index).listed.get() == 0) {
+        if locate != 0
+            && (index >= header.instruments_max.get() || self.instrument(index).listed.get() == 0)
+        {
             return Done::rejected(Reason::UnknownInstrument as u8);
         }
         if header.packet_work.get() > PACKET_WORK_MAX - FILLS_MAX {
             return Done::rejected(Reason::PacketFills as u8);
         }
         if message.kill.get() == 0 {
-            let frozen = if locate == 0 { header.frozen.get() } else { self.instrument(index).sweep.get() };
+            let frozen = if locate == 0 {
+                header.frozen.get()
+            } else {
+                self.instrument(index).sweep.get()
+            };
             if session.cancelling.get() != 0 || frozen != 0 {
                 return Done::rejected(Reason::Continuing as u8);
             }
-            return self.begin_mass_cancel(locate, u32::from(message.side.get()), Removal::Mass as u8);
+            return self.begin_mass_cancel(
+                locate,
+                u32::from(message.side.get()),
+                Removal::Mass as u8,
+            );
         }
         self.kill(session, locate, u32::from(message.side.get()))
     }
@@ -130,8 +140,8 @@ impl Shard<'_> {
             }
             let order = self.order(slot);
             let of_instrument = locate == 0 || locate == order.instrument.get().wrapping_add(1);
-            let of_side =
-                side == u32::from(message::BOTH) || side == u32::from(side_letter(u32::from(order.side.get())));
+            let of_side = side == u32::from(message::BOTH)
+                || side == u32::from(side_letter(u32::from(order.side.get())));
             if of_instrument && of_side && order.flags.get() & FLAG_SWEEPS == 0 {
                 self.remove_order(slot, removal).seen(); // moves `cancel_next` on
                 cancelled = cancelled.wrapping_add(1);

@@ -7,7 +7,9 @@ use crate::Reason;
 use crate::limits::{FILLS_MAX, FOK_LEVELS_MAX, PACKET_WORK_MAX};
 use crate::outbox::Done;
 use crate::region::{can_loop, zero};
-use crate::shard::{BUY, Fault, FLAG_IMMEDIATE, FLAG_POST_ONLY, Instrument, KILLED, Order, SELL, Session, Shard};
+use crate::shard::{
+    BUY, FLAG_IMMEDIATE, FLAG_POST_ONLY, Fault, Instrument, KILLED, Order, SELL, Session, Shard,
+};
 use ring0_wire::{Flags, MessageCells, SelfTrade, TimeInForce, message};
 
 const NONE: u8 = Reason::None as u8;
@@ -58,7 +60,11 @@ impl Shard<'_> {
         let session = self.session(header.session.get());
         let instrument = self.instrument(index);
         let flags = message.flags.get();
-        let side = if message.side.get() == message::BUY { BUY } else { SELL };
+        let side = if message.side.get() == message::BUY {
+            BUY
+        } else {
+            SELL
+        };
         let market = flags.has(Flags::MARKET);
         let immediate = market || flags.is_immediate();
 
@@ -209,7 +215,11 @@ impl Shard<'_> {
             rank = self.next_marked(index, other, rank.wrapping_add(1));
             levels = levels.wrapping_add(1);
         }
-        if rank > limit { Reason::NotFillable as u8 } else { Reason::FokTooDeep as u8 }
+        if rank > limit {
+            Reason::NotFillable as u8
+        } else {
+            Reason::FokTooDeep as u8
+        }
     }
 
     /// Replaces an order by the scratch message.
@@ -274,7 +284,9 @@ impl Shard<'_> {
         let session = self.session(order.session.get());
         let before = order.open.get();
         self.remove_reference(session, slot);
-        order.reference.set(self.scratch().message.new_reference.get());
+        order
+            .reference
+            .set(self.scratch().message.new_reference.get());
         self.add_reference(session, slot);
         self.shrink(order, before.wrapping_sub(lots));
         self.record_replaced(order, order.id.get(), before, true);
@@ -285,13 +297,21 @@ impl Shard<'_> {
     pub(crate) fn shrink(self, order: &Order, lots: u32) {
         let instrument = self.instrument(order.instrument.get());
         let side = u32::from(order.side.get());
-        let place = self.ladder(instrument.side(side), instrument.rank(side, order.price.get()));
+        let place = self.ladder(
+            instrument.side(side),
+            instrument.rank(side, order.price.get()),
+        );
         let level = self.level(place.get());
         self.ensure(level.lots.get() > u64::from(lots), Fault::LevelLots);
-        level.lots.set(level.lots.get().wrapping_sub(u64::from(lots)));
+        level
+            .lots
+            .set(level.lots.get().wrapping_sub(u64::from(lots)));
         order.open.set(order.open.get().wrapping_sub(lots));
         let balance = self.balance(order.account.get(), instrument.held_asset(side));
-        self.release(balance, u64::from(lots).wrapping_mul(order.hold_per_lot.get()));
+        self.release(
+            balance,
+            u64::from(lots).wrapping_mul(order.hold_per_lot.get()),
+        );
     }
 
     /// Another price or more lots: the old order leaves, the new one enters.
@@ -327,7 +347,9 @@ impl Shard<'_> {
         order.hold_per_lot.set(hold_per_lot);
         order.open.set(lots);
         order.price.set(price);
-        order.reference.set(self.scratch().message.new_reference.get());
+        order
+            .reference
+            .set(self.scratch().message.new_reference.get());
         order.swept.set(0);
         order.flags.set(order.flags.get() & FLAG_POST_ONLY);
         self.record_replaced(order, id_before, before, false);
@@ -340,7 +362,11 @@ impl Instrument {
     #[inline(always)]
     fn protection(&self, side: u32, price: u32) -> u32 {
         if side == BUY {
-            if price > self.top() { self.top() } else { price }
+            if price > self.top() {
+                self.top()
+            } else {
+                price
+            }
         } else if price < self.ladder_base.get() {
             self.ladder_base.get()
         } else {
@@ -371,7 +397,11 @@ impl Instrument {
 /// How many units make up `amount`, or `None` where there is a remainder. A unit of zero, which no listing has, makes none.
 #[inline(always)]
 pub(crate) const fn whole(amount: u32, unit: u32) -> Option<u32> {
-    if unit == 0 || !amount.is_multiple_of(unit) { None } else { Some(amount / unit) }
+    if unit == 0 || !amount.is_multiple_of(unit) {
+        None
+    } else {
+        Some(amount / unit)
+    }
 }
 
 /// Whether this version carries out the message's instructions.

@@ -41,7 +41,9 @@ impl<'a> Shard<'a> {
         }
         let session = self.session(shape.session);
         let (head, tail) = mold::session_words(&self.scratch().request);
-        session.status.get() != 0 && session.id_head.get() == head && session.id_tail.get() == u32::from(tail)
+        session.status.get() != 0
+            && session.id_head.get() == head
+            && session.id_tail.get() == u32::from(tail)
     }
 
     /// Keeps what a packet says of itself where the parts of a run find it.
@@ -50,7 +52,9 @@ impl<'a> Shard<'a> {
         let header = self.header();
         header.session.set(shape.session);
         header.packet_sequence.set(shape.sequence);
-        header.packet_messages.set(u32::from(shape.messages) | u32::from(shape.signed) << 16);
+        header
+            .packet_messages
+            .set(u32::from(shape.messages) | u32::from(shape.signed) << 16);
     }
 
     /// What [`Shard::set_shape`] kept.
@@ -100,7 +104,9 @@ impl<'a> Shard<'a> {
             Taken::Halted => self.refuse(Reason::Halted as u8, 0).seen(),
         }
         if shape.messages == 0 {
-            scratch.answer.put_u64_be(mold::SEQUENCE, session.expected.get());
+            scratch
+                .answer
+                .put_u64_be(mold::SEQUENCE, session.expected.get());
         }
         taken
     }
@@ -151,7 +157,9 @@ impl<'a> Shard<'a> {
             }
         }
         let to = from.wrapping_add(cost);
-        session.rate_state.set(if to < from { u64::MAX } else { to });
+        session
+            .rate_state
+            .set(if to < from { u64::MAX } else { to });
         header.time_ns.set(now);
         session.expected.set(end);
         Taken::Taken
@@ -221,11 +229,17 @@ impl<'a> Shard<'a> {
         let sequence = header.command.get();
         let stored = self.stored_answer(session, client_sequence);
         stored.sequence.set(sequence);
-        stored.reference_quantity.set(u64::from(reference) | u64::from(done.quantity()) << 32);
+        stored
+            .reference_quantity
+            .set(u64::from(reference) | u64::from(done.quantity()) << 32);
         stored.result_reason.set(u64::from(done.outcome_reason()));
         if block.letter != TAG_LETTER {
             let answer = &scratch.answer;
-            outbound::put_ack(answer, index, &ack(done.outcome_reason(), reference, done.quantity(), sequence));
+            outbound::put_ack(
+                answer,
+                index,
+                &ack(done.outcome_reason(), reference, done.quantity(), sequence),
+            );
         }
         block.next as u32
     }
@@ -234,7 +248,9 @@ impl<'a> Shard<'a> {
     #[inline(always)]
     fn execute(self, start: u32, letter: u8) -> Done {
         let scratch = self.scratch();
-        if let Err(error) = ring0_wire::parse(&scratch.request, start as usize, letter, &scratch.message) {
+        if let Err(error) =
+            ring0_wire::parse(&scratch.request, start as usize, letter, &scratch.message)
+        {
             return Done::rejected(Reason::number_of_field(error));
         }
         match letter {
@@ -260,7 +276,11 @@ impl<'a> Shard<'a> {
             let scratch = self.scratch();
             let block = ring0_wire::block(&scratch.request, at as usize);
             let reference = reference_of(self, block.letter, block.start);
-            outbound::put_ack(&scratch.answer, index as u16, &ack(result, reference, 0, sequence));
+            outbound::put_ack(
+                &scratch.answer,
+                index as u16,
+                &ack(result, reference, 0, sequence),
+            );
             at = block.next as u32;
             index = index.wrapping_add(1);
         }
@@ -275,7 +295,11 @@ impl<'a> Shard<'a> {
         let session = self.session(header.session.get());
         let expected = session.expected.get();
         let window = 1_u64 << (session.answers_log2.get() & 31);
-        let oldest = if expected > window { expected.wrapping_sub(window) } else { 1 };
+        let oldest = if expected > window {
+            expected.wrapping_sub(window)
+        } else {
+            1
+        };
         let too_old = Outcome::Answered as u32 | (Reason::Answered as u32) << 8;
         let mut at = HEADER as u32;
         let mut index = zero();
@@ -291,11 +315,20 @@ impl<'a> Shard<'a> {
                 let stored = self.stored_answer(session, sequence);
                 let both = stored.reference_quantity.get();
                 let result = stored.result_reason.get() as u32;
-                let again = ack(result, both as u32, (both >> 32) as u32, stored.sequence.get());
+                let again = ack(
+                    result,
+                    both as u32,
+                    (both >> 32) as u32,
+                    stored.sequence.get(),
+                );
                 outbound::put_ack(&scratch.answer, index as u16, &again);
             } else {
                 let reference = reference_of(self, block.letter, block.start);
-                outbound::put_ack(&scratch.answer, index as u16, &ack(too_old, reference, 0, 0));
+                outbound::put_ack(
+                    &scratch.answer,
+                    index as u16,
+                    &ack(too_old, reference, 0, 0),
+                );
             }
             at = block.next as u32;
             index = index.wrapping_add(1);
@@ -324,7 +357,10 @@ fn reference_of(shard: Shard<'_>, letter: u8, start: usize) -> u32 {
         b'U' => inbound::at::NEW_REFERENCE,
         _ => inbound::at::REFERENCE,
     };
-    shard.scratch().request.u32_be(start.wrapping_add(at).wrapping_add(4))
+    shard
+        .scratch()
+        .request
+        .u32_be(start.wrapping_add(at).wrapping_add(4))
 }
 
 #[inline(always)]
@@ -337,4 +373,3 @@ fn ack(result_reason: u32, reference: u32, quantity: u32, sequence: u64) -> Ack 
         reason: (result_reason >> 8) as u8,
     }
 }
-

@@ -2,8 +2,8 @@
 
 use crate::canon::{Hasher, Listing, StateHash, Tag};
 use crate::limits::AMOUNT_MAX;
-use crate::shard::{BUY, FLAG_SWEEPS, FLAGS_LISTED, Fault, NO_RANK, Order, SELL, Shard, Side};
 use crate::outbox::side_letter;
+use crate::shard::{BUY, FLAG_SWEEPS, FLAGS_LISTED, Fault, NO_RANK, Order, SELL, Shard, Side};
 use ring0_wire::SessionId;
 use std::collections::HashMap;
 
@@ -26,7 +26,8 @@ impl<'a> Shard<'a> {
             return None;
         }
         let instrument = self.instrument(instrument);
-        (instrument.listed.get() == 1).then(|| (instrument.tick_size.get(), instrument.lot_size.get()))
+        (instrument.listed.get() == 1)
+            .then(|| (instrument.tick_size.get(), instrument.lot_size.get()))
     }
 
     /// The best `levels` levels of a side (`B` or `S`) of a listed instrument, best first.
@@ -38,7 +39,11 @@ impl<'a> Shard<'a> {
             .take(levels)
             .map(|rank| {
                 let level = self.level(self.ladder(side, rank).get());
-                Depth { price: level.price.get(), lots: level.lots.get(), orders: level.orders.get() }
+                Depth {
+                    price: level.price.get(),
+                    lots: level.lots.get(),
+                    orders: level.orders.get(),
+                }
             })
             .collect()
     }
@@ -47,7 +52,12 @@ impl<'a> Shard<'a> {
     #[must_use]
     pub fn balances(self, account: u32, asset: u32) -> (u64, u64, i64, u64) {
         let balance = self.balance(account, asset);
-        (balance.available.get(), balance.held.get(), balance.outflow.get().cast_signed(), balance.limit.get())
+        (
+            balance.available.get(),
+            balance.held.get(),
+            balance.outflow.get().cast_signed(),
+            balance.limit.get(),
+        )
     }
 
     /// The client sequence that a granted session must send next, or `None`.
@@ -106,10 +116,16 @@ impl<'a> Shard<'a> {
     }
 
     fn session_orders(self, session: u32) -> impl Iterator<Item = (u32, &'a Order)> {
-        self.linked(self.session(session).orders_head.get(), |order| order.session_next.get())
+        self.linked(self.session(session).orders_head.get(), |order| {
+            order.session_next.get()
+        })
     }
 
-    fn linked(self, first: u32, next: impl Fn(&Order) -> u32) -> impl Iterator<Item = (u32, &'a Order)> {
+    fn linked(
+        self,
+        first: u32,
+        next: impl Fn(&Order) -> u32,
+    ) -> impl Iterator<Item = (u32, &'a Order)> {
         let mut slot = first;
         std::iter::from_fn(move || {
             let this = slot;
@@ -137,7 +153,10 @@ impl<'a> Shard<'a> {
         for index in 0..header.assets_max.get() {
             let asset = self.asset(index);
             if asset.total.get() != 0 || asset.fees.get() != 0 {
-                listing.item(Tag::Asset, &[index.into(), asset.total.get(), asset.fees.get()]);
+                listing.item(
+                    Tag::Asset,
+                    &[index.into(), asset.total.get(), asset.fees.get()],
+                );
             }
         }
         for index in 0..header.instruments_max.get() {
@@ -150,11 +169,23 @@ impl<'a> Shard<'a> {
             listing.item(Tag::Account, &[index.into()]);
             for asset in 0..header.assets_max.get() {
                 let balance = self.balance(index, asset);
-                let numbers = [balance.available.get(), balance.held.get(), balance.outflow.get(), balance.limit.get()];
+                let numbers = [
+                    balance.available.get(),
+                    balance.held.get(),
+                    balance.outflow.get(),
+                    balance.limit.get(),
+                ];
                 if numbers != [0, 0, 0, AMOUNT_MAX] {
                     listing.item(
                         Tag::Balance,
-                        &[index.into(), asset.into(), numbers[0], numbers[1], numbers[2], numbers[3]],
+                        &[
+                            index.into(),
+                            asset.into(),
+                            numbers[0],
+                            numbers[1],
+                            numbers[2],
+                            numbers[3],
+                        ],
                     );
                 }
             }
@@ -165,7 +196,10 @@ impl<'a> Shard<'a> {
         let mut number = header.pending_first.get();
         while number != 0 {
             let (index, of_session) = self.pending_what(number);
-            listing.item(Tag::Pending, &[if of_session { 2 } else { 1 }, index.into()]);
+            listing.item(
+                Tag::Pending,
+                &[if of_session { 2 } else { 1 }, index.into()],
+            );
             number = self.pending(number).next.get();
         }
     }
@@ -222,7 +256,10 @@ impl<'a> Shard<'a> {
             let order = self.order(sweep);
             let [a, b, c, d, e, f, g] = order_numbers(order);
             let letter = side_letter(u32::from(order.side.get()));
-            listing.item(Tag::Sweep, &[a, b, c, d, e, f, g, letter.into(), order.swept.get().into()]);
+            listing.item(
+                Tag::Sweep,
+                &[a, b, c, d, e, f, g, letter.into(), order.swept.get().into()],
+            );
         }
     }
 
@@ -251,7 +288,9 @@ impl<'a> Shard<'a> {
             ],
         );
         let expected = session.expected.get();
-        let oldest = expected.saturating_sub(1 << session.answers_log2.get()).max(1);
+        let oldest = expected
+            .saturating_sub(1 << session.answers_log2.get())
+            .max(1);
         for sequence in oldest..expected {
             let stored = self.stored_answer(session, sequence);
             let both = stored.reference_quantity.get();
@@ -270,7 +309,11 @@ impl<'a> Shard<'a> {
         }
         if session.cancelling.get() != 0 {
             let next = session.cancel_next.get();
-            let next_id = if next == 0 { 0 } else { self.order(next).id.get() };
+            let next_id = if next == 0 {
+                0
+            } else {
+                self.order(next).id.get()
+            };
             listing.item(
                 Tag::Cancel,
                 &[
@@ -302,7 +345,11 @@ impl<'a> Shard<'a> {
             let sweep = instrument.sweep.get();
             frozen += u32::from(sweep != 0);
             if sweep != 0 {
-                assert_ne!(self.order(sweep).flags.get() & FLAG_SWEEPS, 0, "a sweep is marked as one");
+                assert_ne!(
+                    self.order(sweep).flags.get() & FLAG_SWEEPS,
+                    0,
+                    "a sweep is marked as one"
+                );
                 live += 1;
             }
             let mut bests = [None; 2];
@@ -311,18 +358,33 @@ impl<'a> Shard<'a> {
                 self.check_bitmaps(book, instrument.ladder_len.get());
                 for rank in self.ranks(index, side) {
                     let slot = self.ladder(book, rank).get();
-                    assert_ne!(slot, 0, "instrument {index}: rank {rank} is marked and has no level");
+                    assert_ne!(
+                        slot, 0,
+                        "instrument {index}: rank {rank} is marked and has no level"
+                    );
                     let level = self.level(slot);
                     levels += 1;
                     bests[side as usize].get_or_insert(level.price.get());
-                    assert_eq!(instrument.rank(side, level.price.get()), rank, "a level stands at its price");
+                    assert_eq!(
+                        instrument.rank(side, level.price.get()),
+                        rank,
+                        "a level stands at its price"
+                    );
                     let (mut lots, mut orders, mut before) = (0, 0, 0);
                     for (slot, order) in self.level_orders(slot) {
                         assert!(order.open.get() > 0, "a resting order has open lots");
                         assert_eq!(order.prev.get(), before, "links agree");
-                        assert_eq!(order.flags.get() & FLAG_SWEEPS, 0, "a resting order does not sweep");
                         assert_eq!(
-                            (order.price.get(), order.instrument.get(), u32::from(order.side.get())),
+                            order.flags.get() & FLAG_SWEEPS,
+                            0,
+                            "a resting order does not sweep"
+                        );
+                        assert_eq!(
+                            (
+                                order.price.get(),
+                                order.instrument.get(),
+                                u32::from(order.side.get())
+                            ),
                             (level.price.get(), index, side)
                         );
                         lots += u64::from(order.open.get());
@@ -330,17 +392,35 @@ impl<'a> Shard<'a> {
                         before = slot;
                     }
                     assert!(orders > 0, "a level has orders");
-                    assert_eq!((level.lots.get(), level.orders.get(), level.tail.get()), (lots, orders, before));
+                    assert_eq!(
+                        (level.lots.get(), level.orders.get(), level.tail.get()),
+                        (lots, orders, before)
+                    );
                     live += orders;
                 }
             }
             if let ([Some(bid), Some(ask)], 0) = (bests, sweep) {
-                assert!(bid < ask, "instrument {index} is crossed: {bid} against {ask}");
+                assert!(
+                    bid < ask,
+                    "instrument {index} is crossed: {bid} against {ask}"
+                );
             }
         }
-        assert_eq!(header.orders_live.get(), live, "orders in use are those in books and sweeps");
-        assert_eq!(header.levels_live.get(), levels, "levels in use are those in ladders");
-        assert_eq!(header.frozen.get(), frozen, "frozen instruments are those with a sweep");
+        assert_eq!(
+            header.orders_live.get(),
+            live,
+            "orders in use are those in books and sweeps"
+        );
+        assert_eq!(
+            header.levels_live.get(),
+            levels,
+            "levels in use are those in ladders"
+        );
+        assert_eq!(
+            header.frozen.get(),
+            frozen,
+            "frozen instruments are those with a sweep"
+        );
         self.check_pending(frozen);
 
         let mut listed = 0;
@@ -348,7 +428,10 @@ impl<'a> Shard<'a> {
             let session = self.session(index);
             let (mut orders, mut before) = (0, 0);
             for (slot, order) in self.session_orders(index) {
-                assert_eq!((order.session.get(), order.session_prev.get()), (index, before));
+                assert_eq!(
+                    (order.session.get(), order.session_prev.get()),
+                    (index, before)
+                );
                 assert_eq!(
                     self.find_order(index, order.reference.get()),
                     slot,
@@ -361,7 +444,10 @@ impl<'a> Shard<'a> {
                 orders += 1;
                 before = slot;
             }
-            assert_eq!((session.orders_live.get(), session.orders_tail.get()), (orders, before));
+            assert_eq!(
+                (session.orders_live.get(), session.orders_tail.get()),
+                (orders, before)
+            );
             listed += orders;
         }
         assert_eq!(listed, live, "every order belongs to a session");
@@ -378,13 +464,18 @@ impl<'a> Shard<'a> {
                     "account {account} holds for its orders in asset {index}"
                 );
             }
-            assert_eq!(sum, u128::from(asset.total.get()), "asset {index} is conserved");
+            assert_eq!(
+                sum,
+                u128::from(asset.total.get()),
+                "asset {index} is conserved"
+            );
         }
     }
 
     fn check_pending(self, frozen: u32) {
         let header = self.header();
-        let (mut number, mut before, mut sweeps, mut cancels) = (header.pending_first.get(), 0, 0, 0);
+        let (mut number, mut before, mut sweeps, mut cancels) =
+            (header.pending_first.get(), 0, 0, 0);
         while number != 0 {
             let (index, of_session) = self.pending_what(number);
             let pends = if of_session {
@@ -399,16 +490,28 @@ impl<'a> Shard<'a> {
             before = number;
             number = self.pending(number).next.get();
         }
-        assert_eq!((header.pending_last.get(), header.pending_count.get()), (before, sweeps + cancels));
-        let pending = (0..header.sessions_max.get()).filter(|&index| self.session(index).cancelling.get() != 0);
-        assert_eq!((sweeps, cancels as usize), (frozen, pending.count()), "what pends is queued");
+        assert_eq!(
+            (header.pending_last.get(), header.pending_count.get()),
+            (before, sweeps + cancels)
+        );
+        let pending = (0..header.sessions_max.get())
+            .filter(|&index| self.session(index).cancelling.get() != 0);
+        assert_eq!(
+            (sweeps, cancels as usize),
+            (frozen, pending.count()),
+            "what pends is queued"
+        );
     }
 
     fn check_bitmaps(self, side: &Side, ladder_len: u32) {
         let mut best = NO_RANK;
         for rank in 0..ladder_len {
             let marked = self.is_marked(side, 0, rank);
-            assert_eq!(marked, self.ladder(side, rank).get() != 0, "a rank's bit says whether it has a level");
+            assert_eq!(
+                marked,
+                self.ladder(side, rank).get() != 0,
+                "a rank's bit says whether it has a level"
+            );
             if marked && best == NO_RANK {
                 best = rank;
             }
@@ -418,7 +521,10 @@ impl<'a> Shard<'a> {
         for height in 1..4 {
             let words = bits.div_ceil(64);
             for word in 0..words {
-                assert_eq!(self.is_marked(side, height, word), self.bits_word(side, height - 1, word) != 0);
+                assert_eq!(
+                    self.is_marked(side, height, word),
+                    self.bits_word(side, height - 1, word) != 0
+                );
             }
             bits = words;
         }

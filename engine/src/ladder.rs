@@ -15,20 +15,31 @@ impl Instrument {
     /// The side's book.
     #[inline(always)]
     pub(crate) fn side(&self, side: u32) -> &Side {
-        if side == BUY { &self.sides[0] } else { &self.sides[1] }
+        if side == BUY {
+            &self.sides[0]
+        } else {
+            &self.sides[1]
+        }
     }
 
     /// Rank on `side` of a price on the ladder.
     #[inline(always)]
     pub(crate) fn rank(&self, side: u32, price: u32) -> u32 {
         let up = price.wrapping_sub(self.ladder_base.get());
-        if side == BUY { self.ladder_len.get().wrapping_sub(1).wrapping_sub(up) } else { up }
+        if side == BUY {
+            self.ladder_len.get().wrapping_sub(1).wrapping_sub(up)
+        } else {
+            up
+        }
     }
 
     /// Highest price of the ladder.
     #[inline(always)]
     pub(crate) fn top(&self) -> u32 {
-        self.ladder_base.get().wrapping_add(self.ladder_len.get()).wrapping_sub(1)
+        self.ladder_base
+            .get()
+            .wrapping_add(self.ladder_len.get())
+            .wrapping_sub(1)
     }
 }
 
@@ -66,12 +77,14 @@ impl<'a> Shard<'a> {
     /// Level slot at a rank, 0 where there is none.
     #[inline(always)]
     pub(crate) fn ladder(self, side: &Side, rank: u32) -> &'a Cell<u32> {
-        self.memory.at(side.ladder.get().wrapping_add(rank.wrapping_mul(4)))
+        self.memory
+            .at(side.ladder.get().wrapping_add(rank.wrapping_mul(4)))
     }
 
     #[inline(always)]
     fn bits(self, side: &Side, height: usize, word: u32) -> &'a Cell<u64> {
-        self.memory.at(side.bits[height].get().wrapping_add(word.wrapping_mul(8)))
+        self.memory
+            .at(side.bits[height].get().wrapping_add(word.wrapping_mul(8)))
     }
 
     /// A word of a bitmap, for checks.

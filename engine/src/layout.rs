@@ -7,8 +7,8 @@ use crate::Capacity;
 use crate::ladder::LOWEST_BIT;
 use crate::limits::SLOT_LEN;
 use crate::shard::{
-    Account, Asset, Balance, Bucket, Header, Instrument, Level, MAGIC, Order, Pending, SCRATCH_AT, Scratch, Session, Shard,
-    StoredAnswer,
+    Account, Asset, Balance, Bucket, Header, Instrument, Level, MAGIC, Order, Pending, SCRATCH_AT,
+    Scratch, Session, Shard, StoredAnswer,
 };
 
 /// Changes whenever the meaning of a byte in the region changes.
@@ -41,11 +41,22 @@ pub enum CapacityError {
 impl core::fmt::Display for CapacityError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            CapacityError::OutOfRange { dimension, asked, max } => {
-                write!(f, "capacity: {dimension} = {asked} is not between 1 and {max}")
+            CapacityError::OutOfRange {
+                dimension,
+                asked,
+                max,
+            } => {
+                write!(
+                    f,
+                    "capacity: {dimension} = {asked} is not between 1 and {max}"
+                )
             }
             CapacityError::BucketsNotPowerOfTwo(asked) => {
-                write!(f, "capacity: buckets = {asked} is not a power of two; take {}", asked.next_power_of_two())
+                write!(
+                    f,
+                    "capacity: buckets = {asked} is not a power of two; take {}",
+                    asked.next_power_of_two()
+                )
             }
             CapacityError::TooLarge { bytes } => write!(
                 f,
@@ -112,7 +123,11 @@ impl Layout {
             ("buckets", c.buckets, 1 << 25),
         ] {
             if asked == 0 || asked > max {
-                return Err(CapacityError::OutOfRange { dimension, asked, max });
+                return Err(CapacityError::OutOfRange {
+                    dimension,
+                    asked,
+                    max,
+                });
             }
         }
         if !c.buckets.is_power_of_two() {
@@ -121,13 +136,27 @@ impl Layout {
         let wide = u64::from;
         let ladder = wide(c.ladder).next_multiple_of(64);
         // Each instrument's bitmaps round up to whole words at each of the four heights.
-        let bitmap_words = 2 * (ladder / 64 + ladder / 4096 + ladder / 262_144 + ladder / (1 << 24) + 3 * wide(c.instruments));
-        let table = |name, entries, entry_len: usize| Part { name, at: 0, entries, entry_len: entry_len as u64 };
+        let bitmap_words = 2
+            * (ladder / 64
+                + ladder / 4096
+                + ladder / 262_144
+                + ladder / (1 << 24)
+                + 3 * wide(c.instruments));
+        let table = |name, entries, entry_len: usize| Part {
+            name,
+            at: 0,
+            entries,
+            entry_len: entry_len as u64,
+        };
         let mut parts = [
             table("header", 1, size_of::<Header>()),
             table("scratch", 1, size_of::<Scratch>()),
             table("accounts", wide(c.accounts), size_of::<Account>()),
-            table("balances", wide(c.accounts) * wide(c.assets), size_of::<Balance>()),
+            table(
+                "balances",
+                wide(c.accounts) * wide(c.assets),
+                size_of::<Balance>(),
+            ),
             table("assets", wide(c.assets), size_of::<Asset>()),
             table("instruments", wide(c.instruments), size_of::<Instrument>()),
             table("sessions", wide(c.sessions), size_of::<Session>()),
@@ -138,7 +167,11 @@ impl Layout {
             table("answers", wide(c.answers), size_of::<StoredAnswer>()),
             table("references", wide(c.references), 4),
             table("buckets", wide(c.buckets), size_of::<Bucket>()),
-            table("pending", wide(c.instruments) + wide(c.sessions), size_of::<Pending>()),
+            table(
+                "pending",
+                wide(c.instruments) + wide(c.sessions),
+                size_of::<Pending>(),
+            ),
         ];
         let mut at = 0;
         for part in &mut parts {
@@ -149,7 +182,11 @@ impl Layout {
         if bytes > REGION_BYTES_MAX {
             return Err(CapacityError::TooLarge { bytes });
         }
-        Ok(Layout { capacity: *capacity, parts, bytes })
+        Ok(Layout {
+            capacity: *capacity,
+            parts,
+            bytes,
+        })
     }
 
     /// A number that differs when layout version, capacity or limits differ (FNV-1a): what an adopter compares.
@@ -232,19 +269,49 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let large = Capacity { orders: 1 << 26, ..Capacity::SMALL };
-        assert!(matches!(Layout::new(&large), Err(CapacityError::TooLarge { .. })));
-        let zero = Capacity { orders: 0, ..Capacity::SMALL };
-        assert!(matches!(Layout::new(&zero), Err(CapacityError::OutOfRange { dimension: "orders", .. })));
-        let odd = Capacity { buckets: 3, ..Capacity::SMALL };
-        assert_eq!(Layout::new(&odd), Err(CapacityError::BucketsNotPowerOfTwo(3)));
-        assert!(CapacityError::BucketsNotPowerOfTwo(3).to_string().contains("take 4"));
+        let large = Capacity {
+            orders: 1 << 26,
+            ..Capacity::SMALL
+        };
+        assert!(matches!(
+            Layout::new(&large),
+            Err(CapacityError::TooLarge { .. })
+        ));
+        let zero = Capacity {
+            orders: 0,
+            ..Capacity::SMALL
+        };
+        assert!(matches!(
+            Layout::new(&zero),
+            Err(CapacityError::OutOfRange {
+                dimension: "orders",
+                ..
+            })
+        ));
+        let odd = Capacity {
+            buckets: 3,
+            ..Capacity::SMALL
+        };
+        assert_eq!(
+            Layout::new(&odd),
+            Err(CapacityError::BucketsNotPowerOfTwo(3))
+        );
+        assert!(
+            CapacityError::BucketsNotPowerOfTwo(3)
+                .to_string()
+                .contains("take 4")
+        );
     }
 
     #[test]
     fn capacities_differ_in_their_hash() {
         let small = Layout::new(&Capacity::SMALL).unwrap().hash();
-        let other = Layout::new(&Capacity { orders: 4097, ..Capacity::SMALL }).unwrap().hash();
+        let other = Layout::new(&Capacity {
+            orders: 4097,
+            ..Capacity::SMALL
+        })
+        .unwrap()
+        .hash();
         assert_ne!(small, other);
     }
 }

@@ -29,8 +29,7 @@ pub const SLOT_LEN: usize = 64;
 pub const COMMAND_SLOTS_MAX: u32 = 2 + FILLS_MAX + 4;
 
 /// Slots that a packet may take at the most: each message's command and two further events, and the packet's work.
-pub const PACKET_SLOTS_MAX: u64 =
-    (ring0_wire::COUNT_MAX as u64) * (2 + 2) + PACKET_WORK_MAX as u64;
+pub const PACKET_SLOTS_MAX: u64 = (ring0_wire::COUNT_MAX as u64) * (2 + 2) + PACKET_WORK_MAX as u64;
 
 /// Slots that one continuation step may take at the most.
 pub const STEP_SLOTS_MAX: u64 = COMMAND_SLOTS_MAX as u64;

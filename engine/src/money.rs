@@ -16,7 +16,10 @@ pub(crate) const fn fee_up(amount: u64, ppm: u32) -> u64 {
     if ppm == 0 {
         return 0;
     }
-    let rest = (amount % PPM).wrapping_mul(ppm as u64).wrapping_add(PPM - 1) / PPM;
+    let rest = (amount % PPM)
+        .wrapping_mul(ppm as u64)
+        .wrapping_add(PPM - 1)
+        / PPM;
     (amount / PPM).wrapping_mul(ppm as u64).wrapping_add(rest)
 }
 
@@ -33,7 +36,11 @@ pub(crate) const fn fee_down(amount: u64, ppm: u32) -> u64 {
 /// The product, or `None` at 2^63 and above. (`u64::checked_mul` does not compile for BPF.)
 #[inline(always)]
 pub(crate) const fn amount_product(a: u64, b: u64) -> Option<u64> {
-    if a != 0 && b > AMOUNT_MAX / a { None } else { Some(a.wrapping_mul(b)) }
+    if a != 0 && b > AMOUNT_MAX / a {
+        None
+    } else {
+        Some(a.wrapping_mul(b))
+    }
 }
 
 /// Amount held for one lot of a buy at a price with this value, fee included.
@@ -57,7 +64,11 @@ impl Instrument {
     /// Asset that an order of a side holds.
     #[inline(always)]
     pub(crate) fn held_asset(&self, side: u32) -> u32 {
-        if side == BUY { self.quote_asset.get() } else { self.base_asset.get() }
+        if side == BUY {
+            self.quote_asset.get()
+        } else {
+            self.base_asset.get()
+        }
     }
 
     /// Price × lots in quote units.
@@ -83,7 +94,11 @@ impl Balance {
             held.wrapping_add(outflow) // both at most 2^63 − 1 + 2^63 − 1: below 2^64
         } else {
             let inflow = outflow.wrapping_neg();
-            if inflow >= held { 0 } else { held.wrapping_sub(inflow) }
+            if inflow >= held {
+                0
+            } else {
+                held.wrapping_sub(inflow)
+            }
         };
         if exposed > self.limit.get() {
             return Reason::UnsettledLimit as u8;
@@ -94,19 +109,25 @@ impl Balance {
     /// Moves an amount from available to held.
     #[inline(always)]
     pub(crate) fn hold(&self, amount: u64) {
-        self.available.set(self.available.get().wrapping_sub(amount));
+        self.available
+            .set(self.available.get().wrapping_sub(amount));
         self.held.set(self.held.get().wrapping_add(amount));
     }
 
     /// Takes from available what left the account, and counts it as outflow; a negative amount came in.
     #[inline(always)]
     fn pay(&self, amount: u64) {
-        self.available.set(self.available.get().wrapping_sub(amount));
+        self.available
+            .set(self.available.get().wrapping_sub(amount));
         let before = self.outflow.get();
         let after = before.wrapping_add(amount);
         // Signed overflow: both terms differ in sign from the sum. −2^63 is beyond the end too.
         let over = ((before ^ after) & (amount ^ after)) >> 63 != 0 || after == 1 << 63;
-        let end = if amount >> 63 == 0 { AMOUNT_MAX } else { AMOUNT_MAX.wrapping_neg() };
+        let end = if amount >> 63 == 0 {
+            AMOUNT_MAX
+        } else {
+            AMOUNT_MAX.wrapping_neg()
+        };
         self.outflow.set(if over { end } else { after });
     }
 }
@@ -118,7 +139,9 @@ impl Shard<'_> {
         let held = balance.held.get();
         self.ensure(held >= amount, Fault::Held);
         balance.held.set(held.wrapping_sub(amount));
-        balance.available.set(balance.available.get().wrapping_add(amount));
+        balance
+            .available
+            .set(balance.available.get().wrapping_add(amount));
     }
 
     /// Gives back what an order still holds.
@@ -126,7 +149,10 @@ impl Shard<'_> {
     pub(crate) fn release_order(self, instrument: &Instrument, order: &Order) {
         let side = u32::from(order.side.get());
         let balance = self.balance(order.account.get(), instrument.held_asset(side));
-        self.release(balance, u64::from(order.open.get()).wrapping_mul(order.hold_per_lot.get()));
+        self.release(
+            balance,
+            u64::from(order.open.get()).wrapping_mul(order.hold_per_lot.get()),
+        );
     }
 
     /// Moves the money of one fill and records it.
@@ -144,8 +170,16 @@ impl Shard<'_> {
             fee_down(notional, maker_ppm.wrapping_neg()).wrapping_neg()
         };
         let taker_buys = u32::from(taker.side.get()) == BUY;
-        let (buyer, seller) = if taker_buys { (taker, maker) } else { (maker, taker) };
-        let (buyer_fee, seller_fee) = if taker_buys { (taker_fee, maker_fee) } else { (maker_fee, taker_fee) };
+        let (buyer, seller) = if taker_buys {
+            (taker, maker)
+        } else {
+            (maker, taker)
+        };
+        let (buyer_fee, seller_fee) = if taker_buys {
+            (taker_fee, maker_fee)
+        } else {
+            (maker_fee, taker_fee)
+        };
         let (base, quote) = (instrument.base_asset.get(), instrument.quote_asset.get());
 
         let paid = notional.wrapping_add(buyer_fee);
@@ -154,13 +188,15 @@ impl Shard<'_> {
         let balance = self.balance(buyer.account.get(), quote);
         self.release(balance, hold);
         balance.pay(paid);
-        self.balance(buyer.account.get(), base).pay(base_amount.wrapping_neg());
+        self.balance(buyer.account.get(), base)
+            .pay(base_amount.wrapping_neg());
 
         let balance = self.balance(seller.account.get(), base);
         self.release(balance, base_amount);
         balance.pay(base_amount);
         let proceeds = notional.wrapping_sub(seller_fee);
-        self.balance(seller.account.get(), quote).pay(proceeds.wrapping_neg());
+        self.balance(seller.account.get(), quote)
+            .pay(proceeds.wrapping_neg());
 
         let fees = &self.asset(quote).fees;
         fees.set(fees.get().wrapping_add(taker_fee).wrapping_add(maker_fee));
@@ -175,7 +211,14 @@ mod tests {
 
     #[test]
     fn fees_round_against_the_payer() {
-        for (amount, ppm) in [(0, 5), (1, 1), (999_999, 1), (1_000_000, 1), (1_000_001, 30), (AMOUNT_MAX, 100_000)] {
+        for (amount, ppm) in [
+            (0, 5),
+            (1, 1),
+            (999_999, 1),
+            (1_000_000, 1),
+            (1_000_001, 30),
+            (AMOUNT_MAX, 100_000),
+        ] {
             let exact = u128::from(amount) * u128::from(ppm);
             assert_eq!(u128::from(fee_up(amount, ppm)), exact.div_ceil(1_000_000));
             assert_eq!(u128::from(fee_down(amount, ppm)), exact / 1_000_000);

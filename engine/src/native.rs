@@ -139,7 +139,9 @@ impl std::fmt::Display for NativeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             NativeError::Capacity(error) => error.fmt(f),
-            NativeError::Memory(error) => write!(f, "memory of the shard: {error}; lower the capacity"),
+            NativeError::Memory(error) => {
+                write!(f, "memory of the shard: {error}; lower the capacity")
+            }
         }
     }
 }
@@ -170,7 +172,11 @@ impl<R: Recorder> Native<R> {
         let layout = Layout::new(capacity).map_err(NativeError::Capacity)?;
         let region = Region::new(layout.bytes).map_err(NativeError::Memory)?;
         layout.initialise(Shard::new(region.memory()));
-        Ok(Native { region, layout, recorder })
+        Ok(Native {
+            region,
+            layout,
+            recorder,
+        })
     }
 
     /// The shard itself.
@@ -197,7 +203,12 @@ impl<R: Recorder> Native<R> {
     ///
     /// # Errors
     /// The packet is not ours: nothing changed but that steps were taken.
-    pub fn packet(&mut self, payload: &[u8], boot_ns: u64, key: Option<&Key>) -> Result<(Taken, Vec<u8>), Dropped> {
+    pub fn packet(
+        &mut self,
+        payload: &[u8],
+        boot_ns: u64,
+        key: Option<&Key>,
+    ) -> Result<(Taken, Vec<u8>), Dropped> {
         let (taken, len) = self.packet_in_place(payload, boot_ns, |_| key.copied())?;
         let mut answer = vec![0; len];
         self.shard().scratch().answer.copy_out(&mut answer);
@@ -218,7 +229,8 @@ impl<R: Recorder> Native<R> {
         let shard = self.shard();
         let request = &shard.scratch().request;
         request.copy_in(payload);
-        let shape = ring0_wire::shape::<Bounded>(request, payload.len()).map_err(Dropped::Malformed)?;
+        let shape =
+            ring0_wire::shape::<Bounded>(request, payload.len()).map_err(Dropped::Malformed)?;
         if !shard.is_granted(&shape) {
             return Err(Dropped::UnknownSession);
         }
@@ -252,7 +264,8 @@ impl<R: Recorder> Native<R> {
         let shard = self.shard();
         let request = &shard.scratch().request;
         request.copy_in(payload);
-        let shape = ring0_wire::shape::<Bounded>(request, payload.len()).map_err(Dropped::Malformed)?;
+        let shape =
+            ring0_wire::shape::<Bounded>(request, payload.len()).map_err(Dropped::Malformed)?;
         if !shard.is_granted(&shape) {
             return Err(Dropped::UnknownSession);
         }
@@ -274,13 +287,18 @@ impl<R: Recorder> Native<R> {
     pub fn control(&mut self, commands: &[Control], boot_ns: u64) -> Vec<(Outcome, Reason)> {
         let shard = self.shard();
         shard.steps(&self.recorder);
-        commands.iter().map(|command| self.replay_control(command, boot_ns)).collect()
+        commands
+            .iter()
+            .map(|command| self.replay_control(command, boot_ns))
+            .collect()
     }
 
     /// Only one control command.
     pub fn replay_control(&mut self, command: &Control, boot_ns: u64) -> (Outcome, Reason) {
         let shard = self.shard();
-        shard.control(command.kind, boot_ns, &self.recorder, |index| command.body[index as usize]);
+        shard.control(command.kind, boot_ns, &self.recorder, |index| {
+            command.body[index as usize]
+        });
         control_result(shard.outbox_word(0, 3))
     }
 
@@ -299,5 +317,8 @@ pub fn control_result(word: u64) -> (Outcome, Reason) {
         b'C' => Outcome::Continues,
         _ => Outcome::Rejected,
     };
-    (outcome, Reason::from_number((word >> 40) as u8).unwrap_or(Reason::None))
+    (
+        outcome,
+        Reason::from_number((word >> 40) as u8).unwrap_or(Reason::None),
+    )
 }

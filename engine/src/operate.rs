@@ -142,7 +142,9 @@ impl Shard<'_> {
         const _: () = {
             assert!(offset_of!(Deposit, account) == 0 && offset_of!(Deposit, asset) == 4);
             assert!(offset_of!(SetLimit, account) == 0 && offset_of!(SetLimit, asset) == 4);
-            assert!(offset_of!(SettlementMark, account) == 0 && offset_of!(SettlementMark, asset) == 4);
+            assert!(
+                offset_of!(SettlementMark, account) == 0 && offset_of!(SettlementMark, asset) == 4
+            );
         };
         let header = self.header();
         let both = self.control_body(0);
@@ -170,7 +172,9 @@ impl Shard<'_> {
             if amount == 0 || amount > AMOUNT_MAX.wrapping_sub(total.get()) {
                 return rejected(Reason::BadAmount);
             }
-            balance.available.set(balance.available.get().wrapping_add(amount));
+            balance
+                .available
+                .set(balance.available.get().wrapping_add(amount));
             total.set(total.get().wrapping_add(amount));
             return DONE;
         }
@@ -180,7 +184,9 @@ impl Shard<'_> {
         if amount > balance.available.get() {
             return rejected(Reason::Funds);
         }
-        balance.available.set(balance.available.get().wrapping_sub(amount));
+        balance
+            .available
+            .set(balance.available.get().wrapping_sub(amount));
         total.set(total.get().wrapping_sub(amount));
         DONE
     }
@@ -238,10 +244,16 @@ impl Shard<'_> {
         let index = half!(self, List, instrument);
         let halted = half!(self, List, halted);
         let symbol = u64::from_be(word!(self, List, symbol));
-        let (base_asset, quote_asset) = (half!(self, List, base_asset), half!(self, List, quote_asset));
+        let (base_asset, quote_asset) = (
+            half!(self, List, base_asset),
+            half!(self, List, quote_asset),
+        );
         let (tick_size, lot_size) = (half!(self, List, tick_size), half!(self, List, lot_size));
         let tick_value = half!(self, List, tick_value);
-        let (ladder_base, ladder_len) = (half!(self, List, ladder_base), half!(self, List, ladder_len));
+        let (ladder_base, ladder_len) = (
+            half!(self, List, ladder_base),
+            half!(self, List, ladder_len),
+        );
         let lot_value = word!(self, List, lot_value);
         let lots_max = half!(self, List, lots_max);
         if index >= header.instruments_max.get()
@@ -258,7 +270,12 @@ impl Shard<'_> {
             return rejected(Reason::BadListing);
         }
         let places = ladder_len.wrapping_add(63) & !63;
-        if places > header.ladder_max.get().wrapping_sub(header.ladder_used.get()) {
+        if places
+            > header
+                .ladder_max
+                .get()
+                .wrapping_sub(header.ladder_used.get())
+        {
             return rejected(Reason::LadderFull);
         }
 
@@ -283,7 +300,11 @@ impl Shard<'_> {
         header.ladder_used.set(first.wrapping_add(places));
         self.place_side(instrument.side(BUY), first, places);
         // The other side's ladder lies behind all of this side's.
-        self.place_side(instrument.side(SELL), first.wrapping_add(header.ladder_max.get()), places);
+        self.place_side(
+            instrument.side(SELL),
+            first.wrapping_add(header.ladder_max.get()),
+            places,
+        );
         instrument.listed.set(1);
         DONE
     }
@@ -293,21 +314,29 @@ impl Shard<'_> {
     fn listing_is_good(self, symbol: u64) -> bool {
         let (tick_size, lot_size) = (half!(self, List, tick_size), half!(self, List, lot_size));
         let tick_value = half!(self, List, tick_value);
-        let (ladder_base, ladder_len) = (half!(self, List, ladder_base), half!(self, List, ladder_len));
+        let (ladder_base, ladder_len) = (
+            half!(self, List, ladder_base),
+            half!(self, List, ladder_len),
+        );
         let lot_value = word!(self, List, lot_value);
         let lots_max = half!(self, List, lots_max);
         let (band_low, band_high) = (half!(self, List, band_low), half!(self, List, band_high));
         let (maker_ppm, taker_ppm) = (half!(self, List, maker_ppm), half!(self, List, taker_ppm));
-        if half!(self, List, base_asset) == half!(self, List, quote_asset) || half!(self, List, halted) > 1 {
+        if half!(self, List, base_asset) == half!(self, List, quote_asset)
+            || half!(self, List, halted) > 1
+        {
             return false;
         }
-        if tick_size == 0 || lot_size == 0 || tick_value == 0 || ladder_base == 0 || ladder_len == 0 {
+        if tick_size == 0 || lot_size == 0 || tick_value == 0 || ladder_base == 0 || ladder_len == 0
+        {
             return false;
         }
         if lot_value == 0 || lots_max == 0 || !is_printable(symbol) {
             return false;
         }
-        if ladder_len > 1 << 24 || u64::from(ladder_base).wrapping_add(u64::from(ladder_len)) > u64::from(u32::MAX) {
+        if ladder_len > 1 << 24
+            || u64::from(ladder_base).wrapping_add(u64::from(ladder_len)) > u64::from(u32::MAX)
+        {
             return false;
         }
         let top = ladder_base.wrapping_add(ladder_len).wrapping_sub(1);
@@ -319,7 +348,11 @@ impl Shard<'_> {
         if (band_low == 0) != (band_high == 0) || band_low > band_high {
             return false;
         }
-        let maker = if maker_ppm >> 31 == 0 { maker_ppm } else { maker_ppm.wrapping_neg() };
+        let maker = if maker_ppm >> 31 == 0 {
+            maker_ppm
+        } else {
+            maker_ppm.wrapping_neg()
+        };
         if taker_ppm > FEE_PPM_MAX || maker > taker_ppm {
             return false;
         }
@@ -328,7 +361,8 @@ impl Shard<'_> {
             return false; // a hold is at most 1.1 times the price
         }
         let hold = buy_hold_per_lot(price_value, taker_ppm);
-        amount_product(hold, u64::from(lots_max)).is_some() && amount_product(lot_value, u64::from(lots_max)).is_some()
+        amount_product(hold, u64::from(lots_max)).is_some()
+            && amount_product(lot_value, u64::from(lots_max)).is_some()
     }
 
     /// Gives a side its ladder and bitmaps. All of them are zero: the region was, and nothing is given twice.
@@ -336,7 +370,8 @@ impl Shard<'_> {
     fn place_side(self, side: &Side, first: u32, places: u32) {
         let header = self.header();
         side.best.set(NO_RANK);
-        side.ladder.set(header.ladder_at.get().wrapping_add(first.wrapping_mul(4)));
+        side.ladder
+            .set(header.ladder_at.get().wrapping_add(first.wrapping_mul(4)));
         let mut words = places >> 6;
         let mut used = header.bitmap_used.get();
         let base = header.bitmap_at.get();
@@ -388,7 +423,8 @@ impl Shard<'_> {
         if session.answers_owned.get() == 0 {
             let answers = 1_u32 << (answers_log2 & 31);
             let references = 1_u32 << (references_log2 & 31);
-            let (answers_used, references_used) = (header.answers_used.get(), header.references_used.get());
+            let (answers_used, references_used) =
+                (header.answers_used.get(), header.references_used.get());
             if answers > header.answers_max.get().wrapping_sub(answers_used)
                 || references > header.references_max.get().wrapping_sub(references_used)
             {
@@ -397,7 +433,9 @@ impl Shard<'_> {
             session.answers_first.set(answers_used);
             session.references_first.set(references_used);
             header.answers_used.set(answers_used.wrapping_add(answers));
-            header.references_used.set(references_used.wrapping_add(references));
+            header
+                .references_used
+                .set(references_used.wrapping_add(references));
             session.answers_owned.set(u32::from(answers_log2));
             session.references_owned.set(u32::from(references_log2));
         } else if u32::from(answers_log2) > session.answers_owned.get()

@@ -57,7 +57,8 @@ impl<'a> Shard<'a> {
     fn slot(self, index: u32) -> &'a SlotWords {
         let header_and_buffers = crate::shard::SCRATCH_AT
             .wrapping_add(core::mem::offset_of!(crate::shard::Scratch, outbox) as u32);
-        self.memory.at(header_and_buffers.wrapping_add(index.wrapping_mul(64)))
+        self.memory
+            .at(header_and_buffers.wrapping_add(index.wrapping_mul(64)))
     }
 
     /// Word of a slot of the outbox, for the ring that copies it out.
@@ -101,7 +102,14 @@ impl<'a> Shard<'a> {
 
     /// Begins the record of a message: everything but its result. The outbox becomes two slots.
     #[inline(always)]
-    pub(crate) fn record_message(self, index: u16, count: u16, client_sequence: u64, start: usize, letter: u8) {
+    pub(crate) fn record_message(
+        self,
+        index: u16,
+        count: u16,
+        client_sequence: u64,
+        start: usize,
+        letter: u8,
+    ) {
         let header = self.header();
         let sequence = self.next_sequence();
         header.command.set(sequence);
@@ -111,7 +119,11 @@ impl<'a> Shard<'a> {
         let request = &self.scratch().request;
         let (first, second) = (self.slot(0), self.slot(1));
         let length = ring0_wire::shape::length_of(letter) as u64;
-        let locate = if letter == ring0_wire::shape::TAG_LETTER { 0 } else { request.u16_be(start.wrapping_add(1)) };
+        let locate = if letter == ring0_wire::shape::TAG_LETTER {
+            0
+        } else {
+            request.u16_be(start.wrapping_add(1))
+        };
         first.word[0].set(Kind::Message as u64 | 2 << 16 | u64::from(locate) << 32);
         first.word[1].set(sequence);
         first.word[2].set(header.time_ns.get());
@@ -119,7 +131,12 @@ impl<'a> Shard<'a> {
         first.word[4].set(client_sequence);
         first.word[5].set(u64::from(index) | u64::from(count) << 16);
         first.word[6].set(length << 16);
-        let words = Words { request, start, first, second };
+        let words = Words {
+            request,
+            start,
+            first,
+            second,
+        };
         match letter {
             b'A' => words.copy::<{ inbound::ENTER }>(),
             b'D' => words.copy::<{ inbound::CANCEL }>(),
@@ -209,7 +226,11 @@ impl<'a> Shard<'a> {
     /// The order rests.
     #[inline(always)]
     pub(crate) fn record_rested(self, order: &Order) {
-        let slot = self.event(Kind::Rested, u32::from(order.side.get()), order.instrument.get());
+        let slot = self.event(
+            Kind::Rested,
+            u32::from(order.side.get()),
+            order.instrument.get(),
+        );
         slot.word[2].set(order.id.get());
         slot.word[3].set(pair(order.session.get(), order.account.get()));
         slot.word[4].set(pair(order.reference.get(), order.price.get()));
@@ -220,8 +241,19 @@ impl<'a> Shard<'a> {
 
     /// A fill; fees in quote units.
     #[inline(always)]
-    pub(crate) fn record_filled(self, maker: &Order, taker: &Order, lots: u32, maker_fee: u64, taker_fee: u64) {
-        let slot = self.event(Kind::Filled, u32::from(taker.side.get()), taker.instrument.get());
+    pub(crate) fn record_filled(
+        self,
+        maker: &Order,
+        taker: &Order,
+        lots: u32,
+        maker_fee: u64,
+        taker_fee: u64,
+    ) {
+        let slot = self.event(
+            Kind::Filled,
+            u32::from(taker.side.get()),
+            taker.instrument.get(),
+        );
         slot.word[2].set(maker.id.get());
         slot.word[3].set(taker.id.get());
         slot.word[4].set(pair(maker.price.get(), lots));
@@ -233,11 +265,18 @@ impl<'a> Shard<'a> {
     /// The order is gone with what it had open.
     #[inline(always)]
     pub(crate) fn record_removed(self, order: &Order, removal: u8, rested: bool) {
-        let slot = self.event(Kind::Removed, u32::from(order.side.get()), order.instrument.get());
+        let slot = self.event(
+            Kind::Removed,
+            u32::from(order.side.get()),
+            order.instrument.get(),
+        );
         slot.word[2].set(order.id.get());
         slot.word[3].set(pair(order.session.get(), order.account.get()));
         slot.word[4].set(pair(order.reference.get(), order.price.get()));
-        slot.word[5].set(pair(order.open.get(), u32::from(removal) | u32::from(rested) << 8));
+        slot.word[5].set(pair(
+            order.open.get(),
+            u32::from(removal) | u32::from(rested) << 8,
+        ));
         clear(&slot.word[6]);
         clear(&slot.word[7]);
     }
@@ -245,7 +284,11 @@ impl<'a> Shard<'a> {
     /// The order lost `lots` and keeps what it now has.
     #[inline(always)]
     pub(crate) fn record_reduced(self, order: &Order, lots: u32) {
-        let slot = self.event(Kind::Reduced, u32::from(order.side.get()), order.instrument.get());
+        let slot = self.event(
+            Kind::Reduced,
+            u32::from(order.side.get()),
+            order.instrument.get(),
+        );
         slot.word[2].set(order.id.get());
         slot.word[3].set(pair(order.session.get(), order.account.get()));
         slot.word[4].set(pair(order.reference.get(), order.price.get()));
@@ -256,8 +299,18 @@ impl<'a> Shard<'a> {
 
     /// The order, which now has its new terms, replaced what `id_before` and `lots_before` were.
     #[inline(always)]
-    pub(crate) fn record_replaced(self, order: &Order, id_before: u64, lots_before: u32, kept: bool) {
-        let slot = self.event(Kind::Replaced, u32::from(order.side.get()), order.instrument.get());
+    pub(crate) fn record_replaced(
+        self,
+        order: &Order,
+        id_before: u64,
+        lots_before: u32,
+        kept: bool,
+    ) {
+        let slot = self.event(
+            Kind::Replaced,
+            u32::from(order.side.get()),
+            order.instrument.get(),
+        );
         slot.word[2].set(id_before);
         slot.word[3].set(order.id.get());
         slot.word[4].set(pair(order.account.get(), order.session.get()));
@@ -286,7 +339,11 @@ impl Words<'_> {
     fn word<const LENGTH: usize>(&self, index: usize) -> u64 {
         let begin = index * 8;
         let word = self.request.u64_le(self.start.wrapping_add(begin));
-        if begin + 8 <= LENGTH { word } else { word & !(u64::MAX << (8 * (LENGTH - begin))) }
+        if begin + 8 <= LENGTH {
+            word
+        } else {
+            word & !(u64::MAX << (8 * (LENGTH - begin)))
+        }
     }
 
     #[inline(always)]

@@ -19,7 +19,11 @@ impl Shard<'_> {
     /// Number of the mass cancel of a session among the pending continuations.
     #[inline(always)]
     fn mass_number(self, session: u32) -> u32 {
-        self.header().instruments_max.get().wrapping_add(session).wrapping_add(1)
+        self.header()
+            .instruments_max
+            .get()
+            .wrapping_add(session)
+            .wrapping_add(1)
     }
 
     /// Instrument or session index of a number, and whether it is a session's.
@@ -27,7 +31,11 @@ impl Shard<'_> {
     pub(crate) fn pending_what(self, number: u32) -> (u32, bool) {
         let index = number.wrapping_sub(1);
         let instruments = self.header().instruments_max.get();
-        if index < instruments { (index, false) } else { (index.wrapping_sub(instruments), true) }
+        if index < instruments {
+            (index, false)
+        } else {
+            (index.wrapping_sub(instruments), true)
+        }
     }
 
     /// Queues the sweep of an instrument.
@@ -61,7 +69,9 @@ impl Shard<'_> {
             self.pending(last).next.set(number);
         }
         header.pending_last.set(number);
-        header.pending_count.set(header.pending_count.get().wrapping_add(1));
+        header
+            .pending_count
+            .set(header.pending_count.get().wrapping_add(1));
     }
 
     #[inline(always)]
@@ -79,7 +89,9 @@ impl Shard<'_> {
         } else {
             self.pending(next).prev.set(prev);
         }
-        header.pending_count.set(header.pending_count.get().wrapping_sub(1));
+        header
+            .pending_count
+            .set(header.pending_count.get().wrapping_sub(1));
     }
 
     /// Takes the continuation steps of a run: at most [`STEPS_MAX`].
@@ -112,7 +124,11 @@ impl Shard<'_> {
     #[inline(never)]
     pub(crate) fn step(self) -> Finished {
         let (index, of_session) = self.pending_what(self.header().pending_first.get());
-        let done = if of_session { self.step_mass(index) } else { self.step_sweep(index) };
+        let done = if of_session {
+            self.step_mass(index)
+        } else {
+            self.step_sweep(index)
+        };
         self.record_step_result(done);
         Finished::here()
     }
@@ -161,4 +177,3 @@ impl Shard<'_> {
         Done::accepted(cancelled)
     }
 }
-

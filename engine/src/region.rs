@@ -73,14 +73,20 @@ impl<'a> Memory<'a> {
     /// thread is the only one that writes what is mapped there.
     #[must_use]
     pub const unsafe fn new(base: *mut u8) -> Self {
-        Memory { base, region: PhantomData }
+        Memory {
+            base,
+            region: PhantomData,
+        }
     }
 
     /// What lies at `offset`.
     #[inline(always)]
     #[must_use]
     pub fn at<T: Cells>(self, offset: u32) -> &'a T {
-        debug_assert!((offset as usize).is_multiple_of(align_of::<T>()), "offsets are aligned");
+        debug_assert!(
+            (offset as usize).is_multiple_of(align_of::<T>()),
+            "offsets are aligned"
+        );
         // SAFETY: inside the reservation, as `new` demands.
         let place = unsafe { self.base.add(offset as usize) };
         // SAFETY: `Cells` admits every bit pattern and aliasing; offsets are multiples of the alignment by layout.
@@ -96,7 +102,10 @@ impl<'a> Memory<'a> {
     /// The program uses an arena, has touched all its pages, and holds the lock of the shard that lives there.
     #[inline(always)]
     pub const unsafe fn new(base: u32) -> Self {
-        Memory { base, region: PhantomData }
+        Memory {
+            base,
+            region: PhantomData,
+        }
     }
 
     /// What lies at `offset`.
@@ -157,7 +166,9 @@ impl Finished {
     pub fn here() -> Self {
         let mut number: u64 = 0;
         // SAFETY: no instruction.
-        unsafe { core::arch::asm!("/* {0} */", inout(reg) number, options(nomem, nostack, preserves_flags)) };
+        unsafe {
+            core::arch::asm!("/* {0} */", inout(reg) number, options(nomem, nostack, preserves_flags))
+        };
         Finished(number)
     }
 
@@ -166,7 +177,9 @@ impl Finished {
     #[inline(always)]
     pub fn seen(self) {
         // SAFETY: no instruction.
-        unsafe { core::arch::asm!("/* {0} */", in(reg) self.0, options(nomem, nostack, preserves_flags)) };
+        unsafe {
+            core::arch::asm!("/* {0} */", in(reg) self.0, options(nomem, nostack, preserves_flags))
+        };
     }
 
     /// At the end of the function.

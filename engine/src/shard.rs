@@ -468,7 +468,8 @@ impl<'a> Shard<'a> {
 
     #[inline(always)]
     fn entry<T: Cells>(self, table: u32, index: u32) -> &'a T {
-        self.memory.at(table.wrapping_add(index.wrapping_mul(size_of::<T>() as u32)))
+        self.memory
+            .at(table.wrapping_add(index.wrapping_mul(size_of::<T>() as u32)))
     }
 
     /// Order in a slot, which is not 0.
@@ -506,7 +507,9 @@ impl<'a> Shard<'a> {
     #[inline(always)]
     pub(crate) fn balance(self, account: u32, asset: u32) -> &'a Balance {
         let header = self.header();
-        let index = account.wrapping_mul(header.assets_max.get()).wrapping_add(asset);
+        let index = account
+            .wrapping_mul(header.assets_max.get())
+            .wrapping_add(asset);
         self.entry(header.balances_at.get(), index)
     }
 
@@ -514,7 +517,10 @@ impl<'a> Shard<'a> {
     #[inline(always)]
     pub(crate) fn stored_answer(self, session: &Session, sequence: u64) -> &'a StoredAnswer {
         let mask = (1_u32 << (session.answers_log2.get() & 31)).wrapping_sub(1);
-        let index = session.answers_first.get().wrapping_add(sequence as u32 & mask);
+        let index = session
+            .answers_first
+            .get()
+            .wrapping_add(sequence as u32 & mask);
         self.entry(self.header().answers_at.get(), index)
     }
 
@@ -522,7 +528,10 @@ impl<'a> Shard<'a> {
     #[inline(always)]
     pub(crate) fn reference_place(self, session: &Session, reference: u32) -> &'a Cell<u32> {
         let mask = (1_u32 << (session.references_log2.get() & 31)).wrapping_sub(1);
-        let index = session.references_first.get().wrapping_add(reference & mask);
+        let index = session
+            .references_first
+            .get()
+            .wrapping_add(reference & mask);
         self.entry(self.header().references_at.get(), index)
     }
 
@@ -533,7 +542,10 @@ impl<'a> Shard<'a> {
         let hash = session
             .wrapping_mul(0x9E37_79B1)
             .wrapping_add(reference.wrapping_mul(0x85EB_CA77));
-        self.entry(header.buckets_at.get(), (hash >> 7) & header.buckets.get().wrapping_sub(1))
+        self.entry(
+            header.buckets_at.get(),
+            (hash >> 7) & header.buckets.get().wrapping_sub(1),
+        )
     }
 
     /// Links of a pending continuation by its number, which is not 0.

@@ -15,7 +15,9 @@ use ring0_engine::{Depth, Reason, Shard};
 use ring0_wire::Key;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use xdp_loader::{Arena, Commands, Cursors, Fresh, LoadOptions, Loaded, LoaderError, Pinned, Program, RecordRing};
+use xdp_loader::{
+    Arena, Commands, Cursors, Fresh, LoadOptions, Loaded, LoaderError, Pinned, Program, RecordRing,
+};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Bytes of Ethernet, IPv4 and UDP headers before a payload.
@@ -48,11 +50,17 @@ pub fn load_shard(options: &KernelOptions) -> Result<(Loaded, KernelShard), Ring
             fresh.arena[offset as usize..offset as usize + 4].copy_from_slice(&value.to_le_bytes());
         };
         put(device::PORT, options.port.into());
-        put(device::ADDRESS, options.address.map_or(0, |address| u32::from_le_bytes(address.octets())));
+        put(
+            device::ADDRESS,
+            options
+                .address
+                .map_or(0, |address| u32::from_le_bytes(address.octets())),
+        );
         put(device::RECORD_MASK, load.record_slots - 1);
         put(device::COMMAND_MASK, load.command_slots / 2 - 1);
         // SAFETY: the arena reserves what a `u32` offset can reach, and nothing is attached to it yet.
-        let memory = unsafe { Memory::new(fresh.arena.as_mut_ptr().add(SHARD_BASE as usize)) };
+        let memory =
+            unsafe { Memory::new(fresh.arena.as_mut_ptr().wrapping_add(SHARD_BASE as usize)) };
         options.layout.initialise(Shard::new(memory));
         fresh.arena[device::READY as usize] = 1;
         Ok(())
@@ -141,7 +149,10 @@ impl KernelShard {
             let at = offset as usize;
             (arena.word(at & !7).load(Ordering::Relaxed) >> (at % 8 * 8)) as u32
         };
-        let doorbell = Doorbell { commands, mask: word(device::COMMAND_MASK).into() };
+        let doorbell = Doorbell {
+            commands,
+            mask: word(device::COMMAND_MASK).into(),
+        };
         let port = word(device::PORT) as u16;
         let consumer = Consumer::observer(pinned)?;
         Ok(KernelShard {
@@ -161,7 +172,7 @@ impl KernelShard {
     pub fn shard(&self) -> Shard<'_> {
         // SAFETY: the arena is mapped, with the rest of the 4 GiB reserved, while `self` lives; this process writes nothing
         // through it.
-        Shard::new(unsafe { Memory::new(self.arena.as_ptr().add(SHARD_BASE as usize)) })
+        Shard::new(unsafe { Memory::new(self.arena.as_ptr().wrapping_add(SHARD_BASE as usize)) })
     }
 
     /// Sets a session's key, or switches its tag off.
@@ -216,7 +227,11 @@ impl KernelShard {
         let mut out = vec![0; frame.len() + 64];
         let run = self.program.test_run(frame, &mut out, 1)?;
         out.truncate(run.data_len as usize);
-        Ok(PacketRun { verdict: run.retval, frame: out, duration_ns: run.duration_ns })
+        Ok(PacketRun {
+            verdict: run.retval,
+            frame: out,
+            duration_ns: run.duration_ns,
+        })
     }
 
     /// The frame that carries a payload to the shard.
@@ -254,7 +269,10 @@ impl KernelShard {
         let taken = self.shard().header().controls_taken.get();
         // What was not taken is withdrawn, so that it cannot act later behind the caller's back.
         self.doorbell.head().store(taken, Ordering::Release);
-        Err(RingError::ControlNotTaken { taken: taken - before, written: written - before })
+        Err(RingError::ControlNotTaken {
+            taken: taken - before,
+            written: written - before,
+        })
     }
 
     /// One doorbell: continuation steps, then what stands in the command ring.
@@ -296,7 +314,10 @@ impl Doorbell {
             let mut entry = *control;
             entry.number = head + 1;
             let index = 1 + (head & self.mask) as u32;
-            let bytes = entry.as_bytes().try_into().expect("a control command is an entry long");
+            let bytes = entry
+                .as_bytes()
+                .try_into()
+                .expect("a control command is an entry long");
             self.commands.write(index, bytes);
             head += 1;
         }
@@ -309,8 +330,13 @@ impl Consumer {
     fn open(pinned: &Pinned, entry: usize) -> Result<Consumer, LoaderError> {
         let records = pinned.map_records()?;
         let cursors = pinned.map_cursors()?;
-        let mut consumer =
-            Consumer { records, cursors, entry, mask: u64::from(pinned.record_slots()) - 1, next: 0 };
+        let mut consumer = Consumer {
+            records,
+            cursors,
+            entry,
+            mask: u64::from(pinned.record_slots()) - 1,
+            next: 0,
+        };
         consumer.next = consumer.tail();
         Ok(consumer)
     }
@@ -341,15 +367,27 @@ impl Consumer {
         for number in 0..cursor::CONSUMERS {
             let entry = (cursor::FIRST_CONSUMER + number) as usize;
             let at = entry * SLOT_LEN;
-            let required = consumer.cursors.word(at + cursor::REQUIRED).load(Ordering::Acquire);
+            let required = consumer
+                .cursors
+                .word(at + cursor::REQUIRED)
+                .load(Ordering::Acquire);
             let found = [
-                consumer.cursors.word(at + cursor::NAME).load(Ordering::Acquire),
-                consumer.cursors.word(at + cursor::NAME + 8).load(Ordering::Acquire),
+                consumer
+                    .cursors
+                    .word(at + cursor::NAME)
+                    .load(Ordering::Acquire),
+                consumer
+                    .cursors
+                    .word(at + cursor::NAME + 8)
+                    .load(Ordering::Acquire),
             ];
             if found == wanted {
                 consumer.entry = entry;
                 consumer.next = consumer.cursors.cursor(entry).load(Ordering::Acquire);
-                consumer.cursors.word(at + cursor::REQUIRED).store(1, Ordering::Release);
+                consumer
+                    .cursors
+                    .word(at + cursor::REQUIRED)
+                    .store(1, Ordering::Release);
                 return Ok(consumer);
             }
             if required == 0 && found == [0, 0] && free.is_none() {
@@ -365,11 +403,27 @@ impl Consumer {
         let at = entry * SLOT_LEN;
         consumer.entry = entry;
         let slots = consumer.mask + 1;
-        consumer.next = if consumer.tail() <= slots { 0 } else { consumer.tail() };
-        consumer.cursors.cursor(entry).store(consumer.next, Ordering::Release);
-        consumer.cursors.word(at + cursor::NAME).store(wanted[0], Ordering::Release);
-        consumer.cursors.word(at + cursor::NAME + 8).store(wanted[1], Ordering::Release);
-        consumer.cursors.word(at + cursor::REQUIRED).store(1, Ordering::Release);
+        consumer.next = if consumer.tail() <= slots {
+            0
+        } else {
+            consumer.tail()
+        };
+        consumer
+            .cursors
+            .cursor(entry)
+            .store(consumer.next, Ordering::Release);
+        consumer
+            .cursors
+            .word(at + cursor::NAME)
+            .store(wanted[0], Ordering::Release);
+        consumer
+            .cursors
+            .word(at + cursor::NAME + 8)
+            .store(wanted[1], Ordering::Release);
+        consumer
+            .cursors
+            .word(at + cursor::REQUIRED)
+            .store(1, Ordering::Release);
         Ok(consumer)
     }
 
@@ -377,9 +431,15 @@ impl Consumer {
     pub fn release(self) {
         if self.entry != 0 {
             let at = self.entry * SLOT_LEN;
-            self.cursors.word(at + cursor::REQUIRED).store(0, Ordering::Release);
-            self.cursors.word(at + cursor::NAME).store(0, Ordering::Release);
-            self.cursors.word(at + cursor::NAME + 8).store(0, Ordering::Release);
+            self.cursors
+                .word(at + cursor::REQUIRED)
+                .store(0, Ordering::Release);
+            self.cursors
+                .word(at + cursor::NAME)
+                .store(0, Ordering::Release);
+            self.cursors
+                .word(at + cursor::NAME + 8)
+                .store(0, Ordering::Release);
             self.cursors.cursor(self.entry).store(0, Ordering::Release);
         }
     }
@@ -387,7 +447,9 @@ impl Consumer {
     /// Slots published so far.
     #[must_use]
     pub fn tail(&self) -> u64 {
-        self.cursors.cursor(cursor::TAIL as usize).load(Ordering::Acquire)
+        self.cursors
+            .cursor(cursor::TAIL as usize)
+            .load(Ordering::Acquire)
     }
 
     /// Slots read so far.
@@ -417,7 +479,9 @@ impl Consumer {
     /// Tells the program that everything read so far is kept; only then may its slots be written over.
     pub fn commit(&self) {
         if self.entry != 0 {
-            self.cursors.cursor(self.entry).store(self.next, Ordering::Release);
+            self.cursors
+                .cursor(self.entry)
+                .store(self.next, Ordering::Release);
         }
     }
 
@@ -439,14 +503,22 @@ impl Consumer {
     }
 
     /// Results of the control records between two tails.
-    fn control_results(&self, from: u64, to: u64, results: &mut Vec<(Outcome, Reason)>) -> Result<(), RingError> {
+    fn control_results(
+        &self,
+        from: u64,
+        to: u64,
+        results: &mut Vec<(Outcome, Reason)>,
+    ) -> Result<(), RingError> {
         let mut bytes = Vec::new();
         self.copy(from, to, &mut bytes)?;
         let mut at = 0;
         while at < bytes.len() {
-            let Ok((head, _)) = Head::ref_from_prefix(&bytes[at..]) else { break };
+            let Ok((head, _)) = Head::ref_from_prefix(&bytes[at..]) else {
+                break;
+            };
             if head.kind == Kind::Control as u16 {
-                let word = u64::from_le_bytes(bytes[at + 24..at + 32].try_into().expect("eight bytes"));
+                let word =
+                    u64::from_le_bytes(bytes[at + 24..at + 32].try_into().expect("eight bytes"));
                 results.push(control_result(word));
             }
             at += usize::from(head.slots.max(1)) * SLOT_LEN;
@@ -460,7 +532,11 @@ impl Ring for KernelShard {
         "kernel"
     }
 
-    fn control(&mut self, commands: &[Control], _: u64) -> Result<Vec<(Outcome, Reason)>, RingError> {
+    fn control(
+        &mut self,
+        commands: &[Control],
+        _: u64,
+    ) -> Result<Vec<(Outcome, Reason)>, RingError> {
         self.command(commands)
     }
 
@@ -470,7 +546,9 @@ impl Ring for KernelShard {
         sign(&mut signed, &self.tags);
         let run = self.run_frame(&frame(self.port, &signed))?;
         if run.verdict != XDP_TX {
-            return Err(RingError::NoAnswer { verdict: run.verdict });
+            return Err(RingError::NoAnswer {
+                verdict: run.verdict,
+            });
         }
         Ok(run.frame[HEADERS..].to_vec())
     }
@@ -501,11 +579,20 @@ const XDP_TX: u32 = 3;
 fn sign(payload: &mut [u8], tags: &[Option<Key>]) {
     let buffer = ring0_wire::Buffer::new();
     buffer.copy_in(payload);
-    let Some(signed) = payload.len().checked_sub(ring0_wire::TAG_BLOCK) else { return };
-    let Some(Some(key)) = ring0_wire::mold::session_index(&buffer).and_then(|index| tags.get(index as usize)) else {
+    let Some(signed) = payload.len().checked_sub(ring0_wire::TAG_BLOCK) else {
         return;
     };
-    let tag = ring0_wire::mac::tag::<ring0_wire::Native>(&buffer, signed, key, ring0_wire::Domain::Request);
+    let Some(Some(key)) =
+        ring0_wire::mold::session_index(&buffer).and_then(|index| tags.get(index as usize))
+    else {
+        return;
+    };
+    let tag = ring0_wire::mac::tag::<ring0_wire::Native>(
+        &buffer,
+        signed,
+        key,
+        ring0_wire::Domain::Request,
+    );
     if let Ok(tag) = tag {
         ring0_wire::mac::put_tag(&buffer, signed, tag);
         buffer.copy_out(payload);

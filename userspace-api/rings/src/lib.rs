@@ -7,6 +7,8 @@ mod kernel;
 mod object;
 mod ring;
 
-pub use kernel::{Consumer, Doorbell, KernelOptions, KernelShard, PacketRun, key_entry, load_shard};
+pub use kernel::{
+    Consumer, Doorbell, KernelOptions, KernelShard, PacketRun, key_entry, load_shard,
+};
 pub use object::{OBJECT_VARIABLE, kept_object};
 pub use ring::{NativeRing, ReferenceRing, Ring, RingError};

@@ -21,7 +21,9 @@ pub enum RingError {
     #[error("the packet was dropped: {0:?}; see docs/wire.md for what a packet must be")]
     Dropped(Dropped),
     /// The kernel program dropped or passed the packet.
-    #[error("the kernel program gave no answer (verdict {verdict}); look at the counters of `xdp-loader status`")]
+    #[error(
+        "the kernel program gave no answer (verdict {verdict}); look at the counters of `xdp-loader status`"
+    )]
     NoAnswer {
         /// The XDP action.
         verdict: u32,
@@ -40,7 +42,9 @@ pub enum RingError {
     #[error("{0}")]
     Consumer(String),
     /// The memory is not what this build knows.
-    #[error("the shard's memory is of another layout ({found:#x}, this build makes {expected:#x}); unload it and load anew")]
+    #[error(
+        "the shard's memory is of another layout ({found:#x}, this build makes {expected:#x}); unload it and load anew"
+    )]
     Layout {
         /// In memory.
         found: u64,
@@ -57,7 +61,11 @@ pub trait Ring {
     ///
     /// # Errors
     /// The ring's own failures; a rejected command is a result.
-    fn control(&mut self, commands: &[Control], boot_ns: u64) -> Result<Vec<(Outcome, Reason)>, RingError>;
+    fn control(
+        &mut self,
+        commands: &[Control],
+        boot_ns: u64,
+    ) -> Result<Vec<(Outcome, Reason)>, RingError>;
     /// A run with a packet of a granted session, tagged where the ring checks tags; gives the answer's payload.
     ///
     /// # Errors
@@ -97,12 +105,19 @@ impl Ring for NativeRing {
         "native"
     }
 
-    fn control(&mut self, commands: &[Control], boot_ns: u64) -> Result<Vec<(Outcome, Reason)>, RingError> {
+    fn control(
+        &mut self,
+        commands: &[Control],
+        boot_ns: u64,
+    ) -> Result<Vec<(Outcome, Reason)>, RingError> {
         Ok(self.0.control(commands, boot_ns))
     }
 
     fn packet(&mut self, payload: &[u8], boot_ns: u64) -> Result<Vec<u8>, RingError> {
-        let (_, answer) = self.0.packet(payload, boot_ns, None).map_err(RingError::Dropped)?;
+        let (_, answer) = self
+            .0
+            .packet(payload, boot_ns, None)
+            .map_err(RingError::Dropped)?;
         Ok(answer)
     }
 
@@ -140,7 +155,11 @@ impl Ring for ReferenceRing {
         "reference"
     }
 
-    fn control(&mut self, commands: &[Control], boot_ns: u64) -> Result<Vec<(Outcome, Reason)>, RingError> {
+    fn control(
+        &mut self,
+        commands: &[Control],
+        boot_ns: u64,
+    ) -> Result<Vec<(Outcome, Reason)>, RingError> {
         Ok(self.0.control(commands, boot_ns))
     }
 
@@ -163,6 +182,13 @@ impl Ring for ReferenceRing {
 
     fn depth(&mut self, instrument: u32, side: u8, levels: usize) -> Vec<Depth> {
         let levels = self.0.depth(instrument, side, levels);
-        levels.into_iter().map(|(price, lots, orders)| Depth { price, lots, orders }).collect()
+        levels
+            .into_iter()
+            .map(|(price, lots, orders)| Depth {
+                price,
+                lots,
+                orders,
+            })
+            .collect()
     }
 }

@@ -12,21 +12,52 @@ use xdp_loader::{LoadOptions, Object, unload};
 fn doorbell_carries_out_commands() {
     let veth = Veth::up(Options::default()).unwrap();
     let object = Object::Path(std::env::var("RING0_BPF_OBJECT").map_or_else(
-        |_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../ebpf/target/bpfel-unknown-none/release/ring0").into(),
+        |_| {
+            concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../../ebpf/target/bpfel-unknown-none/release/ring0"
+            )
+            .into()
+        },
         Into::into,
     ));
     let load = LoadOptions::new(object, &veth.exchange_if, Some(&veth.exchange_ns));
     let pin_root = load.pin_root.clone();
     let layout = Layout::new(&Capacity::SMALL).unwrap();
-    let options = KernelOptions { load, layout, port: 4400, address: None };
+    let options = KernelOptions {
+        load,
+        layout,
+        port: 4400,
+        address: None,
+    };
     let (loaded, mut shard) = load_shard(&options).unwrap_or_else(|error| panic!("{error}"));
     println!("{:?}", loaded.report);
     let results = shard
         .command(&[
             Control::new(ControlKind::Clock, &Clock { day_base_ns: 5 }),
-            Control::new(ControlKind::OpenAccount, &OpenAccount { account: 1, reserved: 0 }),
-            Control::new(ControlKind::Deposit, &Deposit { account: 1, asset: 0, amount: 7 }),
-            Control::new(ControlKind::Deposit, &Deposit { account: 2, asset: 0, amount: 7 }),
+            Control::new(
+                ControlKind::OpenAccount,
+                &OpenAccount {
+                    account: 1,
+                    reserved: 0,
+                },
+            ),
+            Control::new(
+                ControlKind::Deposit,
+                &Deposit {
+                    account: 1,
+                    asset: 0,
+                    amount: 7,
+                },
+            ),
+            Control::new(
+                ControlKind::Deposit,
+                &Deposit {
+                    account: 2,
+                    asset: 0,
+                    amount: 7,
+                },
+            ),
         ])
         .unwrap();
     assert_eq!(
