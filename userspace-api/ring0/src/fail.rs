@@ -53,6 +53,13 @@ impl From<ring0_rings::RingError> for Fail {
     }
 }
 
+impl From<ring0d::DaemonError> for Fail {
+    fn from(error: ring0d::DaemonError) -> Fail {
+        let code = error.exit();
+        Fail { text: error.to_string(), code }
+    }
+}
+
 macro_rules! fails {
     ($($error:ty),+ $(,)?) => {$(
         impl From<$error> for Fail {
@@ -63,4 +70,13 @@ macro_rules! fails {
     )+};
 }
 
-fails!(ring0_engine::native::NativeError, ring0_lab::LabError, std::io::Error, serde_json::Error);
+fails!(
+    ring0_engine::native::NativeError,
+    ring0_lab::LabError,
+    ring0_market::MarketError,
+    ring0_mq::MqError,
+    ring0_trader::TraderError,
+    ring0d::ClientError,
+    std::io::Error,
+    serde_json::Error,
+);

@@ -13,6 +13,7 @@ mod trade;
 mod wire_lab;
 
 use clap::{Parser, Subcommand};
+use fail::Fail;
 use std::process::ExitCode;
 
 /// An exchange core whose matching engine runs in the kernel.
@@ -32,6 +33,9 @@ enum Verb {
     Demo(demo::Args),
     /// Make the keys that a market file names and that do not exist yet.
     Keygen(keys::Args),
+    /// Be the daemon, as `ring0d` is: for a machine that has only this binary.
+    #[command(hide = true)]
+    Daemon(ring0d::Args),
     /// Talk to a running daemon: status, deposit, withdraw, halt, resume, kill, revive.
     Ctl(ctl::Args),
     /// Consume the record ring into a file, as its required consumer; goes on where it was.
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Demo(args) => demo::run(&args),
         Verb::Keygen(args) => keys::run(&args),
+        Verb::Daemon(args) => ring0d::run(&args).map_err(Fail::from),
         Verb::Ctl(args) => ctl::run(&args),
         Verb::Record(args) => record::run(&args),
         Verb::Trade(args) => trade::run(&args),
