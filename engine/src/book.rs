@@ -1,15 +1,12 @@
-//! The order book: pools, price levels, and the two ways in which an order is found again (by session, by reference).
+//! The order book: price levels, matching, and the orders of each session.
 //!
 //! Invariants, checked by [`Shard::check`](crate::Shard::check): a level exists exactly while it has orders; its lots are the sum of theirs; its
 //! orders ascend by id except that a kept replace keeps its place; every resting or sweeping order stands once in its
-//! session's list and once among the references. Cost: every operation here is O(1) but for the scan of one overflow bucket.
+//! session's list and once among the references. Cost: every operation here is O(1) but a sweep, which is O(fills).
 
-use crate::limits::{BUCKET_LEN, FILLS_MAX};
+use crate::limits::FILLS_MAX;
 use crate::region::{Finished, can_loop, zero};
-use crate::shard::{
-    BUY, FLAG_IMMEDIATE, FLAG_OVERFLOWED, FLAG_SWEEPS, Fault, Instrument, NO_RANK, SELL, Session,
-    Shard,
-};
+use crate::shard::{BUY, FLAG_IMMEDIATE, FLAG_SWEEPS, Fault, Instrument, NO_RANK, SELL, Shard};
 
 /// The side that an order of `side` trades with.
 #[inline(always)]
@@ -17,63 +14,7 @@ pub(crate) const fn opposite(side: u32) -> u32 {
     if side == BUY { SELL } else { BUY }
 }
 
-impl<'a> Shard<'a> {
-    /// Takes an order slot out of the pool, which has one.
-    #[inline(always)]
-    pub(crate) fn take_order(self) -> u32 {
-        let header = self.header();
-        header
-            .orders_live
-            .set(header.orders_live.get().wrapping_add(1));
-        let free = header.orders_free.get();
-        if free != 0 {
-            header.orders_free.set(self.order(free).next.get());
-            return free;
-        }
-        let fresh = header.orders_fresh.get().wrapping_add(1);
-        self.ensure(fresh <= header.orders_max.get(), Fault::Pool);
-        header.orders_fresh.set(fresh);
-        fresh
-    }
-
-    /// Gives an order slot back.
-    #[inline(always)]
-    pub(crate) fn give_order(self, slot: u32) {
-        let header = self.header();
-        self.order(slot).next.set(header.orders_free.get());
-        header.orders_free.set(slot);
-        header
-            .orders_live
-            .set(header.orders_live.get().wrapping_sub(1));
-    }
-
-    #[inline(always)]
-    fn take_level(self) -> u32 {
-        let header = self.header();
-        header
-            .levels_live
-            .set(header.levels_live.get().wrapping_add(1));
-        let free = header.levels_free.get();
-        if free != 0 {
-            header.levels_free.set(self.level(free).tail.get());
-            return free;
-        }
-        let fresh = header.levels_fresh.get().wrapping_add(1);
-        self.ensure(fresh <= header.levels_max.get(), Fault::Pool);
-        header.levels_fresh.set(fresh);
-        fresh
-    }
-
-    #[inline(always)]
-    fn give_level(self, slot: u32) {
-        let header = self.header();
-        self.level(slot).tail.set(header.levels_free.get());
-        header.levels_free.set(slot);
-        header
-            .levels_live
-            .set(header.levels_live.get().wrapping_sub(1));
-    }
-
+impl Shard<'_> {
     /// Puts an order at the end of its price level, making the level if it is the first there.
     #[inline(never)]
     pub(crate) fn add_to_level(self, slot: u32) -> Finished {
@@ -199,136 +140,6 @@ impl<'a> Shard<'a> {
             .set(session.orders_live.get().wrapping_sub(1));
         self.remove_reference(session, slot);
         Finished::here()
-    }
-
-    /// Puts an order under its reference; an older order there moves to the overflow table, which has room.
-    #[inline(always)]
-    pub(crate) fn add_reference(self, session: &Session, slot: u32) {
-        let order = self.order(slot);
-        let place = self.reference_place(session, order.reference.get());
-        let older = place.get();
-        if older != 0 {
-            self.overflow(older).seen();
-        }
-        order.flags.set(order.flags.get() & !FLAG_OVERFLOWED);
-        place.set(slot);
-    }
-
-    #[inline(never)]
-    fn overflow(self, slot: u32) -> Finished {
-        let order = self.order(slot);
-        let bucket = self.bucket(order.session.get(), order.reference.get());
-        let mut index = zero();
-        while index < BUCKET_LEN {
-            if !can_loop() {
-                self.fault(Fault::LoopBudget);
-                return Finished::here();
-            }
-            let entry = &bucket.slots[(index & (BUCKET_LEN - 1)) as usize];
-            if entry.get() == 0 {
-                entry.set(slot);
-                order.flags.set(order.flags.get() | FLAG_OVERFLOWED);
-                return Finished::here();
-            }
-            index = index.wrapping_add(1);
-        }
-        self.fault(Fault::Reference);
-        Finished::here()
-    }
-
-    /// Takes an order away from its reference.
-    #[inline(always)]
-    pub(crate) fn remove_reference(self, session: &Session, slot: u32) {
-        let order = self.order(slot);
-        if order.flags.get() & FLAG_OVERFLOWED == 0 {
-            self.reference_place(session, order.reference.get()).set(0);
-        } else {
-            self.remove_overflowed(slot).seen();
-        }
-    }
-
-    #[inline(never)]
-    fn remove_overflowed(self, slot: u32) -> Finished {
-        let order = self.order(slot);
-        let bucket = self.bucket(order.session.get(), order.reference.get());
-        let mut index = zero();
-        while index < BUCKET_LEN {
-            if !can_loop() {
-                self.fault(Fault::LoopBudget);
-                return Finished::here();
-            }
-            let entry = &bucket.slots[(index & (BUCKET_LEN - 1)) as usize];
-            if entry.get() == slot {
-                entry.set(0);
-                return Finished::here();
-            }
-            index = index.wrapping_add(1);
-        }
-        self.fault(Fault::Reference);
-        Finished::here()
-    }
-
-    /// Slot of the live order of a session under a reference, or 0.
-    #[inline(always)]
-    pub(crate) fn find_order(self, session_index: u32, reference: u32) -> u32 {
-        let slot = self
-            .reference_place(self.session(session_index), reference)
-            .get();
-        if slot == 0 {
-            // Only an order that a newer one pushed out is in the table, and the newer one may be gone since.
-            return self.find_overflowed(session_index, reference);
-        }
-        if self.order(slot).reference.get() == reference {
-            return slot;
-        }
-        self.find_overflowed(session_index, reference)
-    }
-
-    #[inline(never)]
-    fn find_overflowed(self, session_index: u32, reference: u32) -> u32 {
-        let bucket = self.bucket(session_index, reference);
-        let mut index = zero();
-        while index < BUCKET_LEN {
-            if !can_loop() {
-                self.fault(Fault::LoopBudget);
-                return 0;
-            }
-            let slot = bucket.slots[(index & (BUCKET_LEN - 1)) as usize].get();
-            if slot != 0 {
-                let order = self.order(slot);
-                if order.session.get() == session_index && order.reference.get() == reference {
-                    return slot;
-                }
-            }
-            index = index.wrapping_add(1);
-        }
-        0
-    }
-
-    /// Whether a new reference finds a place, `gone` being an order that leaves first (or 0).
-    #[inline(always)]
-    pub(crate) fn has_place(self, session: &Session, reference: u32, gone: u32) -> bool {
-        let older = self.reference_place(session, reference).get();
-        older == 0 || older == gone || self.has_bucket_place(older, gone)
-    }
-
-    #[inline(never)]
-    fn has_bucket_place(self, older: u32, gone: u32) -> bool {
-        let order = self.order(older);
-        let bucket = self.bucket(order.session.get(), order.reference.get());
-        let mut index = zero();
-        while index < BUCKET_LEN {
-            if !can_loop() {
-                self.fault(Fault::LoopBudget);
-                return false;
-            }
-            let slot = bucket.slots[(index & (BUCKET_LEN - 1)) as usize].get();
-            if slot == 0 || slot == gone {
-                return true;
-            }
-            index = index.wrapping_add(1);
-        }
-        false
     }
 
     /// Fills an order against the other side until it is filled, crosses no more, or has made [`FILLS_MAX`] fills. Gives the lots

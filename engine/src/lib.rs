@@ -22,10 +22,12 @@ pub mod native;
 mod operate;
 mod outbox;
 mod pending;
+mod pool;
 mod reason;
 pub mod record;
 #[cfg(feature = "std")]
 pub mod reference;
+mod references;
 pub mod region;
 #[cfg(feature = "std")]
 pub mod replay;

@@ -1,0 +1,123 @@
+//! Client references: which live order a session means by a number (RULES 16; `docs/matching.md#places-of-references`).
+//!
+//! A reference stands in its session's window, at its value modulo the window's length; the window holds the newest live order of each place, a
+//! bounded bucket of the overflow table the older ones. Invariant, checked by [`Shard::check`](crate::Shard::check): a live order is found under its
+//! reference. Cost: one load, or the scan of one cache line.
+
+use crate::limits::BUCKET_LEN;
+use crate::region::{Finished, can_loop, zero};
+use crate::shard::{Bucket, FLAG_OVERFLOWED, Fault, Order, Session, Shard};
+use core::cell::Cell;
+
+impl<'a> Shard<'a> {
+    /// Puts an order under its reference; an older order there moves to the overflow table, which has room.
+    #[inline(always)]
+    pub(crate) fn add_reference(self, session: &Session, slot: u32) {
+        let order = self.order(slot);
+        let place = self.reference_place(session, order.reference.get());
+        let older = place.get();
+        if older != 0 {
+            self.overflow(older).seen();
+        }
+        order.flags.set(order.flags.get() & !FLAG_OVERFLOWED);
+        place.set(slot);
+    }
+
+    /// Takes an order away from its reference.
+    #[inline(always)]
+    pub(crate) fn remove_reference(self, session: &Session, slot: u32) {
+        let order = self.order(slot);
+        if order.flags.get() & FLAG_OVERFLOWED == 0 {
+            self.reference_place(session, order.reference.get()).set(0);
+        } else {
+            self.remove_overflowed(slot).seen();
+        }
+    }
+
+    /// Slot of the live order of a session under a reference, or 0.
+    #[inline(always)]
+    pub(crate) fn find_order(self, session_index: u32, reference: u32) -> u32 {
+        let slot = self
+            .reference_place(self.session(session_index), reference)
+            .get();
+        if slot != 0 && self.order(slot).reference.get() == reference {
+            return slot;
+        }
+        // Only an order that a newer one pushed out is in the table, and the newer one may be gone since.
+        self.find_overflowed(session_index, reference)
+    }
+
+    /// Whether a new reference finds a place, `gone` being an order that leaves first (or 0).
+    #[inline(always)]
+    pub(crate) fn has_place(self, session: &Session, reference: u32, gone: u32) -> bool {
+        let older = self.reference_place(session, reference).get();
+        older == 0 || older == gone || self.has_bucket_place(older, gone)
+    }
+
+    #[inline(never)]
+    fn overflow(self, slot: u32) -> Finished {
+        let order = self.order(slot);
+        match self.scan(self.bucket_of(order), |entry| entry == 0) {
+            Some(entry) => {
+                entry.set(slot);
+                order.flags.set(order.flags.get() | FLAG_OVERFLOWED);
+            }
+            None => self.fault(Fault::Reference),
+        }
+        Finished::here()
+    }
+
+    #[inline(never)]
+    fn remove_overflowed(self, slot: u32) -> Finished {
+        match self.scan(self.bucket_of(self.order(slot)), |entry| entry == slot) {
+            Some(entry) => entry.set(0),
+            None => self.fault(Fault::Reference),
+        }
+        Finished::here()
+    }
+
+    #[inline(never)]
+    fn find_overflowed(self, session_index: u32, reference: u32) -> u32 {
+        let found = self.scan(self.bucket(session_index, reference), |entry| {
+            if entry == 0 {
+                return false;
+            }
+            let order = self.order(entry);
+            order.session.get() == session_index && order.reference.get() == reference
+        });
+        match found {
+            Some(entry) => entry.get(),
+            None => 0,
+        }
+    }
+
+    #[inline(never)]
+    fn has_bucket_place(self, older: u32, gone: u32) -> bool {
+        let bucket = self.bucket_of(self.order(older));
+        self.scan(bucket, |entry| entry == 0 || entry == gone)
+            .is_some()
+    }
+
+    #[inline(always)]
+    fn bucket_of(self, order: &Order) -> &'a Bucket {
+        self.bucket(order.session.get(), order.reference.get())
+    }
+
+    /// The first entry of a bucket that is wanted.
+    #[inline(always)]
+    fn scan(self, bucket: &'a Bucket, wanted: impl Fn(u32) -> bool) -> Option<&'a Cell<u32>> {
+        let mut index = zero();
+        while index < BUCKET_LEN {
+            if !can_loop() {
+                self.fault(Fault::LoopBudget);
+                return None;
+            }
+            let entry = &bucket.slots[(index & (BUCKET_LEN - 1)) as usize];
+            if wanted(entry.get()) {
+                return Some(entry);
+            }
+            index = index.wrapping_add(1);
+        }
+        None
+    }
+}
