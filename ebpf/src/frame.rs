@@ -121,8 +121,9 @@ pub fn classify(ctx: &XdpContext) -> Kind {
     })
 }
 
+/// Bytes of the frame, as it is now.
 #[inline(always)]
-fn frame_len(ctx: &XdpContext) -> u64 {
+pub fn frame_len(ctx: &XdpContext) -> u64 {
     ctx.data_end().wrapping_sub(ctx.data()) as u64
 }
 

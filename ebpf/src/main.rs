@@ -10,6 +10,7 @@
 
 mod arena;
 mod frame;
+mod log;
 mod map;
 mod ring;
 
@@ -55,6 +56,9 @@ pub fn ring0(ctx: XdpContext) -> u32 {
         Kind::Order(frame) => order(&ctx, frame),
     };
     map::count(verdict.counter);
+    if verdict.action == xdp_action::XDP_DROP && verdict.counter != Counter::Doorbell as u32 {
+        log::dropped(verdict.counter, frame::frame_len(&ctx));
+    }
     verdict.action
 }
 
@@ -106,6 +110,7 @@ fn order(ctx: &XdpContext, frame: Frame) -> Verdict {
         return dropped(Counter::DropBusy as u32);
     }
     let verdict = order_locked(ctx, frame, shard);
+    log::fault(shard);
     release(shard);
     verdict
 }
@@ -217,6 +222,8 @@ fn doorbell() -> Verdict {
     let ring = KernelRing;
     shard.steps(&ring);
     drain(shard).seen();
+    log::fault(shard);
+    log::doorbell(shard);
     release(shard);
     dropped(Counter::Doorbell as u32)
 }

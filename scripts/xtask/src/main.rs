@@ -39,6 +39,10 @@ struct EbpfArguments {
     /// Print the path of a usable object: the kept one if it is current, otherwise a new build.
     #[arg(long)]
     path: bool,
+    /// Build the matcher with its log (`docs/decisions/0022-kernel-log.md`) into `ebpf/target`, beside
+    /// the programs; prints the object's path. Never kept.
+    #[arg(long)]
+    log: bool,
 }
 
 /// Exit code of `--check` when the versions differ, so that nothing can be said.
@@ -76,6 +80,10 @@ fn ebpf(root: &Path, arguments: &EbpfArguments) -> Result<ExitCode, program::Bui
             "{}",
             kept::object_path(root, program::PROGRAMS[0]).display()
         );
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.log {
+        println!("{}", program::build_log(root)?.display());
         return Ok(ExitCode::SUCCESS);
     }
     let built = program::build(root)?;

@@ -65,6 +65,12 @@ fn list(violations: &[Violation]) -> String {
 /// The programs of `ebpf/`: the matcher, and what the loader's tests load.
 pub(crate) const PROGRAMS: [&str; 2] = ["ring0", "proof"];
 
+/// [`PROGRAMS`]' matcher with its log.
+const LOG_PROGRAM: &str = "ring0-log";
+
+/// Where cargo puts objects, below the target folder.
+const RELEASE: &str = "bpfel-unknown-none/release";
+
 /// A finished object.
 pub(crate) struct Object {
     /// One of [`PROGRAMS`].
@@ -81,12 +87,40 @@ pub(crate) struct Built {
 
 /// Compiles, links and checks the programs.
 pub(crate) fn build(root: &Path) -> Result<Built, BuildError> {
-    let (folder, versions) = compile(root, &root.join("ebpf"))?;
+    let folder = root.join("ebpf");
+    let (folder, versions) = compile(root, &folder, &folder.join("target"), &[])?;
     let [ring0, proof] = PROGRAMS.map(|name| checked(name, folder.join(name)));
     Ok(Built {
         objects: [ring0?, proof?],
         versions,
     })
+}
+
+/// Compiles, links and checks the matcher with its log, and gives its path: beside the programs, never in their place. It is
+/// built in a folder of its own, because cargo would put it where the program without the log is.
+pub(crate) fn build_log(root: &Path) -> Result<PathBuf, BuildError> {
+    let folder = root.join("ebpf");
+    let target = folder.join("target/log");
+    let (objects, _) = compile(
+        root,
+        &folder,
+        &target,
+        &["--bin", "ring0", "--features", "log"],
+    )?;
+    let built = checked(PROGRAMS[0], objects.join(PROGRAMS[0]))?;
+    let path = folder.join("target").join(RELEASE).join(LOG_PROGRAM);
+    let error = |source| BuildError::File {
+        path: path.clone(),
+        source,
+    };
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(error)?;
+    }
+    // Whoever loads it meanwhile has the old file or the new one, whole.
+    let next = path.with_extension(std::process::id().to_string());
+    std::fs::write(&next, &built.bytes).map_err(error)?;
+    std::fs::rename(&next, &path).map_err(error)?;
+    Ok(path)
 }
 
 fn checked(name: &'static str, path: PathBuf) -> Result<Object, BuildError> {
@@ -102,8 +136,13 @@ fn checked(name: &'static str, path: PathBuf) -> Result<Object, BuildError> {
     }
 }
 
-/// Compiles the package in `folder` without judging it; gives the folder of the objects.
-fn compile(root: &Path, folder: &Path) -> Result<(PathBuf, Versions), BuildError> {
+/// Compiles the package in `folder` without judging it; gives the folder of the objects, below `target`.
+fn compile(
+    root: &Path,
+    folder: &Path,
+    target: &Path,
+    options: &[&str],
+) -> Result<(PathBuf, Versions), BuildError> {
     let compiler = compiler::find(root)?;
     let mut flags = FLAGS.map(str::to_owned).to_vec();
     flags.push(format!("-Clinker={}", compiler.linker.display()));
@@ -113,7 +152,8 @@ fn compile(root: &Path, folder: &Path) -> Result<(PathBuf, Versions), BuildError
         .args(["build", "--release", "--locked", "-Zbuild-std=core"])
         .args(["--target", "bpfel-unknown-none"])
         .arg("--target-dir")
-        .arg(folder.join("target"))
+        .arg(target)
+        .args(options)
         .env("RUSTC", &compiler.rustc)
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
@@ -134,10 +174,7 @@ fn compile(root: &Path, folder: &Path) -> Result<(PathBuf, Versions), BuildError
     if !status.success() {
         return Err(BuildError::Compile);
     }
-    Ok((
-        folder.join("target/bpfel-unknown-none/release"),
-        compiler.versions,
-    ))
+    Ok((target.join(RELEASE), compiler.versions))
 }
 
 /// A file's bytes, with its name in the error.
@@ -178,7 +215,8 @@ mod tests {
         ] {
             std::fs::write(folder.path().join(name), text).expect("a new file");
         }
-        let (objects, _) = compile(&root, folder.path()).expect("it compiles: that is the trap");
+        let (objects, _) = compile(&root, folder.path(), &folder.path().join("target"), &[])
+            .expect("it compiles: that is the trap");
         let object = read(&objects.join("ring0")).expect("an object");
         let violations = object_rules::violations(&object).expect("an object file");
         assert!(
