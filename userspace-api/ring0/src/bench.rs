@@ -1,15 +1,28 @@
 //! `ring0 bench`: what a ring does in a second, and what it costs.
 
-mod mmsg;
+pub(crate) mod mmsg;
+mod processors;
 pub(crate) mod pump;
+mod wire;
 
 use crate::fail::Fail;
 
 /// Arguments.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// The whole kernel path over a veth pair, everything answered, beside a plain UDP-socket server with the same engine.
+    Wire(wire::Args),
+}
 
 /// Runs the verb.
-pub(crate) fn run(_: &Args) -> Result<(), Fail> {
-    Err(Fail::new("this verb is being written"))
+pub(crate) fn run(args: &Args) -> Result<(), Fail> {
+    match &args.what {
+        What::Wire(args) => wire::run(args),
+    }
 }

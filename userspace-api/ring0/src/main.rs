@@ -10,6 +10,7 @@ mod keys;
 mod record;
 mod replay;
 mod trade;
+mod udp_server;
 mod wire_lab;
 
 use clap::{Parser, Subcommand};

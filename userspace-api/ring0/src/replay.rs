@@ -3,6 +3,8 @@
 mod lobster;
 pub(crate) mod stream;
 
+pub(crate) use lobster::rand_key;
+
 use crate::fail::Fail;
 use serde_json::Value;
 use std::path::PathBuf;

@@ -42,6 +42,11 @@ impl Packets {
         &self.bytes[start..self.ends[index]]
     }
 
+    /// Messages of the payload at `index`, its tag block not counted.
+    pub(crate) fn messages(&self, index: usize) -> u64 {
+        self.header(index).1 - 1
+    }
+
     /// Client sequence and count of the payload at `index`.
     #[inline]
     fn header(&self, index: usize) -> (u64, u64) {
@@ -151,6 +156,37 @@ impl<'a> Pump<'a> {
             }
         }
         between(self.first)
+    }
+
+    /// Sends the next packet and asks for its answer until it is there; gives the time between.
+    pub(crate) fn round_trip(&mut self) -> Result<Duration, Fail> {
+        let mut bytes = [0; 2048];
+        let packet = self.packets.get(self.next);
+        let begin = Instant::now();
+        self.socket.send(packet)?;
+        loop {
+            if let Ok(len) = self.socket.recv(&mut bytes) {
+                let took = begin.elapsed();
+                let answer = bytes.get(..len).filter(|it| it.len() > 25);
+                let result = answer.map_or(b'N', |it| it[23]);
+                if result == b'N' {
+                    return Err(Fail::disagreed("an order of a round trip was not taken"));
+                }
+                (self.counted.sent, self.counted.answered) =
+                    (self.counted.sent + 1, self.counted.answered + 1);
+                self.skip_to(self.next + 1);
+                return Ok(took);
+            }
+            if begin.elapsed() > PATIENCE {
+                return Err(Fail::new("an order of a round trip got no answer"));
+            }
+        }
+    }
+
+    /// Goes on behind packets that were carried out by other means.
+    pub(crate) fn skip_to(&mut self, next: usize) {
+        self.answered[self.first..next].fill(true);
+        (self.first, self.next) = (next, next);
     }
 
     fn may_send(&self, end: usize) -> bool {
