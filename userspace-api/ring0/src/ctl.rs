@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Arguments.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The daemon's socket.
     #[arg(long, value_name = "PATH", global = true, conflicts_with = "market")]
     socket: Option<PathBuf>,
@@ -81,28 +81,58 @@ enum Say {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args) -> Result<(), Fail> {
+pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let socket = match (&args.socket, &args.market) {
         (Some(socket), _) => socket.clone(),
         (None, Some(market)) => default_socket(&ring0_market::Plan::load(market)?.shard.name),
-        (None, None) => return Err(Fail::new("which daemon? give --market FILE or --socket PATH")),
+        (None, None) => {
+            return Err(Fail::new(
+                "which daemon? give --market FILE or --socket PATH",
+            ));
+        }
     };
     let verb = match &args.say {
         Say::Status { hash } => Verb::Status { hash: *hash },
         Say::Accounts => Verb::Accounts,
-        Say::Deposit { account, asset, amount } => {
-            Verb::Deposit { account: account.clone(), asset: asset.clone(), amount: amount.clone() }
-        }
-        Say::Withdraw { account, asset, amount } => {
-            Verb::Withdraw { account: account.clone(), asset: asset.clone(), amount: amount.clone() }
-        }
-        Say::Limit { account, asset, amount } => {
-            Verb::Limit { account: account.clone(), asset: asset.clone(), amount: amount.clone() }
-        }
-        Say::Halt { instrument } => Verb::Halt { instrument: instrument.clone() },
-        Say::Resume { instrument } => Verb::Resume { instrument: instrument.clone() },
-        Say::Kill { session } => Verb::Kill { session: session.clone() },
-        Say::Revive { session } => Verb::Revive { session: session.clone() },
+        Say::Deposit {
+            account,
+            asset,
+            amount,
+        } => Verb::Deposit {
+            account: account.clone(),
+            asset: asset.clone(),
+            amount: amount.clone(),
+        },
+        Say::Withdraw {
+            account,
+            asset,
+            amount,
+        } => Verb::Withdraw {
+            account: account.clone(),
+            asset: asset.clone(),
+            amount: amount.clone(),
+        },
+        Say::Limit {
+            account,
+            asset,
+            amount,
+        } => Verb::Limit {
+            account: account.clone(),
+            asset: asset.clone(),
+            amount: amount.clone(),
+        },
+        Say::Halt { instrument } => Verb::Halt {
+            instrument: instrument.clone(),
+        },
+        Say::Resume { instrument } => Verb::Resume {
+            instrument: instrument.clone(),
+        },
+        Say::Kill { session } => Verb::Kill {
+            session: session.clone(),
+        },
+        Say::Revive { session } => Verb::Revive {
+            session: session.clone(),
+        },
     };
     let answer = Client::connect(&socket)?.call(&verb)?;
     if args.json {
@@ -115,10 +145,19 @@ pub fn run(args: &Args) -> Result<(), Fail> {
 
 /// Every leaf on a line of its own: `ring.slots  1048576`.
 fn print_lines(path: &str, value: &Value) {
-    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    let below = |key: &str| {
+        if path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{path}.{key}")
+        }
+    };
     match value {
         Value::Object(fields) => {
-            for (key, value) in fields.iter().filter(|(key, _)| !path.is_empty() || *key != "ok") {
+            for (key, value) in fields
+                .iter()
+                .filter(|(key, _)| !path.is_empty() || *key != "ok")
+            {
                 print_lines(&below(key), value);
             }
         }

@@ -23,7 +23,7 @@ const ALONE: Duration = Duration::from_secs(3);
 
 /// Arguments.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Seconds of trading before daemon and recorder are killed.
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args) -> Result<(), Fail> {
+pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let stop = stop_flag();
     let probe = xdp_loader::probe();
     if let Err(error) = probe.require() {
@@ -42,8 +42,16 @@ pub fn run(args: &Args) -> Result<(), Fail> {
                 "ring0 demo: this kernel ({}) cannot run the kernel ring: arena {}, may_goto {}. Linux 6.12 can. \
                  `ring0 bench wire` has the same engine behind a plain UDP socket, and `ring0 replay` runs it natively",
                 probe.kernel,
-                if probe.arena.works { "works" } else { "is missing" },
-                if probe.may_goto.works { "works" } else { "is missing" },
+                if probe.arena.works {
+                    "works"
+                } else {
+                    "is missing"
+                },
+                if probe.may_goto.works {
+                    "works"
+                } else {
+                    "is missing"
+                },
             );
         }
         return Err(error.into());
@@ -74,7 +82,10 @@ pub fn run(args: &Args) -> Result<(), Fail> {
     let (tallies, story) = std::thread::scope(|scope| {
         let threads = crew.go(scope);
         let story = (|| {
-            say(&format!("four traders quote and take for {} s", args.seconds));
+            say(&format!(
+                "four traders quote and take for {} s",
+                args.seconds
+            ));
             rest(Duration::from_secs(args.seconds), &alive)?;
             before_kill = stage.published()?;
             stage.kill_all();
@@ -88,7 +99,11 @@ pub fn run(args: &Args) -> Result<(), Fail> {
         finish.store(true, Ordering::Release);
         let tallies: Result<Vec<Tally>, Fail> = threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(Fail::new("a trader panicked; its message is above"))))
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|_| Err(Fail::new("a trader panicked; its message is above")))
+            })
             .collect();
         (tallies, story)
     });
@@ -115,7 +130,10 @@ pub fn run(args: &Args) -> Result<(), Fail> {
     drop(stage);
     match findings.disagreements() {
         texts if texts.is_empty() => Ok(()),
-        texts => Err(Fail::disagreed(format!("these disagree: {}", texts.join("; ")))),
+        texts => Err(Fail::disagreed(format!(
+            "these disagree: {}",
+            texts.join("; ")
+        ))),
     }
 }
 
@@ -129,7 +147,13 @@ fn rest(time: Duration, alive: &dyn Fn() -> Result<(), Fail>) -> Result<(), Fail
     Ok(())
 }
 
-fn report(tally: &Tally, findings: &Findings, live: &Value, before_kill: u64, traded: Duration) -> Value {
+fn report(
+    tally: &Tally,
+    findings: &Findings,
+    live: &Value,
+    before_kill: u64,
+    traded: Duration,
+) -> Value {
     let microseconds = |quantile: f64| tally.round_trip.value_at_quantile(quantile) as f64 / 1000.0;
     let mut report = json!({
         "seconds": traded.as_secs_f64(),
@@ -170,7 +194,9 @@ fn print_table(report: &Value) {
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Number(number) if number.is_f64() => format!("{:.1}", number.as_f64().unwrap_or(0.0)),
+        Value::Number(number) if number.is_f64() => {
+            format!("{:.1}", number.as_f64().unwrap_or(0.0))
+        }
         other => other.to_string(),
     }
 }

@@ -4,29 +4,38 @@ use std::fmt::Display;
 
 /// A failed verb.
 #[derive(Debug)]
-pub struct Fail {
+pub(crate) struct Fail {
     text: String,
     code: u8,
 }
 
 impl Fail {
     /// Failed for this reason: status 1.
-    pub fn new(text: impl Display) -> Fail {
-        Fail { text: text.to_string(), code: 1 }
+    pub(crate) fn new(text: impl Display) -> Fail {
+        Fail {
+            text: text.to_string(),
+            code: 1,
+        }
     }
 
     /// Something disagreed: status 3.
-    pub fn disagreed(text: impl Display) -> Fail {
-        Fail { text: text.to_string(), code: 3 }
+    pub(crate) fn disagreed(text: impl Display) -> Fail {
+        Fail {
+            text: text.to_string(),
+            code: 3,
+        }
     }
 
     /// A privilege is missing: status 5.
-    pub fn privilege(text: impl Display) -> Fail {
-        Fail { text: text.to_string(), code: 5 }
+    pub(crate) fn privilege(text: impl Display) -> Fail {
+        Fail {
+            text: text.to_string(),
+            code: 5,
+        }
     }
 
     /// The exit status.
-    pub fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> u8 {
         self.code
     }
 }
@@ -40,7 +49,10 @@ impl Display for Fail {
 impl From<xdp_loader::LoaderError> for Fail {
     fn from(error: xdp_loader::LoaderError) -> Fail {
         let code = error.exit() as u8;
-        Fail { text: error.to_string(), code }
+        Fail {
+            text: error.to_string(),
+            code,
+        }
     }
 }
 
@@ -56,7 +68,10 @@ impl From<ring0_rings::RingError> for Fail {
 impl From<ring0d::DaemonError> for Fail {
     fn from(error: ring0d::DaemonError) -> Fail {
         let code = error.exit();
-        Fail { text: error.to_string(), code }
+        Fail {
+            text: error.to_string(),
+            code,
+        }
     }
 }
 

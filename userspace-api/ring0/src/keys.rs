@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Arguments.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The market's TOML file.
     #[arg(long, value_name = "FILE")]
     market: PathBuf,
@@ -20,8 +20,12 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args) -> Result<(), Fail> {
-    let existing = if args.replace { Existing::Replace } else { Existing::Keep };
+pub(crate) fn run(args: &Args) -> Result<(), Fail> {
+    let existing = if args.replace {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
     let keys = keygen(&args.market, existing)?;
     if args.json {
         let keys: Vec<_> = keys

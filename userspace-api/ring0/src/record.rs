@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Arguments.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Folder of the shard's pins.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["interface", "market"])]
     pin_root: Option<PathBuf>,
@@ -39,7 +39,7 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args) -> Result<(), Fail> {
+pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let pinned = xdp_loader::open_pinned(&pin_root(args)?)?;
     let Some(out) = &args.out else {
         Consumer::required(&pinned, CONSUMER)?.release();
@@ -47,12 +47,17 @@ pub fn run(args: &Args) -> Result<(), Fail> {
         return Ok(());
     };
     let stop = stop_flag();
-    let end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let end = args
+        .seconds
+        .map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut recorder = Recorder::open(&pinned, out)?;
     let from = recorder.file().position();
     let cut = recorder.file().cut_bytes();
     if cut != 0 {
-        eprintln!("ring0 record: cut {cut} bytes of an unfinished record off {}", out.display());
+        eprintln!(
+            "ring0 record: cut {cut} bytes of an unfinished record off {}",
+            out.display()
+        );
     }
     eprintln!("ring0 record: {} from slot {from} on", out.display());
     let slots = recorder.run(&mut || {
@@ -78,10 +83,15 @@ fn pin_root(args: &Args) -> Result<PathBuf, Fail> {
         return Ok(pin_root.clone());
     }
     if let Some(interface) = &args.interface {
-        return Ok(xdp_loader::default_pin_root(interface, args.netns.as_deref()));
+        return Ok(xdp_loader::default_pin_root(
+            interface,
+            args.netns.as_deref(),
+        ));
     }
     let Some(market) = &args.market else {
-        return Err(Fail::new("which shard? give --interface (and --netns), --pin-root, or --market"));
+        return Err(Fail::new(
+            "which shard? give --interface (and --netns), --pin-root, or --market",
+        ));
     };
     let plan = ring0_market::Plan::load(market)?;
     let status =

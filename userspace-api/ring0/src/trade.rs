@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Arguments.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The market's file; the session's key file must be readable.
     #[arg(long, value_name = "FILE", global = true)]
     market: Option<PathBuf>,
@@ -100,15 +100,26 @@ struct Enter {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args) -> Result<(), Fail> {
-    let missing = |name| Fail::new(format!("--{name} is missing; `ring0 trade --help` shows an order whole"));
+pub(crate) fn run(args: &Args) -> Result<(), Fail> {
+    let missing = |name| {
+        Fail::new(format!(
+            "--{name} is missing; `ring0 trade --help` shows an order whole"
+        ))
+    };
     let market = Market::load(args.market.as_ref().ok_or_else(|| missing("market"))?)?;
     let name = args.session.as_ref().ok_or_else(|| missing("session"))?;
     let to = args.to.ok_or_else(|| missing("to"))?;
     let session = market.session(name).ok_or_else(|| {
-        let names: Vec<&str> =
-            market.plan.sessions.iter().map(|one| one.name.as_str()).collect();
-        Fail::new(format!("there is no session {name:?}; name one of: {}", names.join(", ")))
+        let names: Vec<&str> = market
+            .plan
+            .sessions
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
+        Fail::new(format!(
+            "there is no session {name:?}; name one of: {}",
+            names.join(", ")
+        ))
     })?;
     let order = order(&args.order, &market.plan.instruments)?;
     let transport = match &args.netns {
@@ -123,9 +134,15 @@ pub fn run(args: &Args) -> Result<(), Fail> {
             trader.poll(Duration::from_secs(1), &mut Vec::new())?;
         }
         if args.json {
-            println!("{}", json!({ "heartbeat": sent.sequence, "next": sent.next }));
+            println!(
+                "{}",
+                json!({ "heartbeat": sent.sequence, "next": sent.next })
+            );
         } else {
-            println!("heartbeat {} answered; the next sequence is {}", sent.sequence, sent.next);
+            println!(
+                "heartbeat {} answered; the next sequence is {}",
+                sent.sequence, sent.next
+            );
         }
         return Ok(());
     };
@@ -177,20 +194,37 @@ fn order(what: &What, instruments: &[Instrument]) -> Result<Option<Order>, Fail>
     Ok(Some(match what {
         What::Buy(enter) => entered(Side::Buy, enter, instruments)?,
         What::Sell(enter) => entered(Side::Sell, enter, instruments)?,
-        What::Replace { instrument, reference, shares, price } => Order::replace(
+        What::Replace {
+            instrument,
+            reference,
+            shares,
+            price,
+        } => Order::replace(
             locate(instrument, instruments)?,
             Reference(*reference),
             Shares(*shares),
             wire_price(price)?,
         ),
-        What::Reduce { instrument, reference, shares } => {
-            Order::reduce(locate(instrument, instruments)?, Reference(*reference), Shares(*shares))
-        }
-        What::Cancel { instrument, reference } => {
-            Order::cancel(locate(instrument, instruments)?, Reference(*reference))
-        }
-        What::MassCancel { instrument: Some(_), kill: true } => {
-            return Err(Fail::new("a kill is of the whole session; leave the instrument out"));
+        What::Reduce {
+            instrument,
+            reference,
+            shares,
+        } => Order::reduce(
+            locate(instrument, instruments)?,
+            Reference(*reference),
+            Shares(*shares),
+        ),
+        What::Cancel {
+            instrument,
+            reference,
+        } => Order::cancel(locate(instrument, instruments)?, Reference(*reference)),
+        What::MassCancel {
+            instrument: Some(_),
+            kill: true,
+        } => {
+            return Err(Fail::new(
+                "a kill is of the whole session; leave the instrument out",
+            ));
         }
         What::MassCancel { instrument, kill } => match instrument {
             Some(instrument) => Order::mass_cancel(Some(locate(instrument, instruments)?)),
@@ -203,7 +237,12 @@ fn order(what: &What, instruments: &[Instrument]) -> Result<Option<Order>, Fail>
 
 fn entered(side: Side, enter: &Enter, instruments: &[Instrument]) -> Result<Order, Fail> {
     let locate = locate(&enter.instrument, instruments)?;
-    let mut order = Order::limit(side, locate, Shares(enter.shares), wire_price(&enter.price)?);
+    let mut order = Order::limit(
+        side,
+        locate,
+        Shares(enter.shares),
+        wire_price(&enter.price)?,
+    );
     if enter.ioc {
         order = order.immediate();
     }
@@ -225,9 +264,15 @@ fn locate(text: &str, instruments: &[Instrument]) -> Result<Locate, Fail> {
         return Ok(Locate(index as u16 + 1));
     }
     text.parse().map(Locate).map_err(|_| {
-        let symbols: Vec<&str> =
-            instruments.iter().take(16).map(|one| one.symbol.as_str()).collect();
-        Fail::new(format!("there is no instrument {text:?}; name one of: {}", symbols.join(", ")))
+        let symbols: Vec<&str> = instruments
+            .iter()
+            .take(16)
+            .map(|one| one.symbol.as_str())
+            .collect();
+        Fail::new(format!(
+            "there is no instrument {text:?}; name one of: {}",
+            symbols.join(", ")
+        ))
     })
 }
 
@@ -249,8 +294,16 @@ mod tests {
 
     #[test]
     fn prices_are_exact() {
-        for (text, wire) in [("1", 10_000), ("60000.5", 600_005_000), ("0.0001", 1), ("429496.7295", u32::MAX)] {
-            assert_eq!(wire_price(text).map_err(|fail| fail.to_string()), Ok(Price(wire)));
+        for (text, wire) in [
+            ("1", 10_000),
+            ("60000.5", 600_005_000),
+            ("0.0001", 1),
+            ("429496.7295", u32::MAX),
+        ] {
+            assert_eq!(
+                wire_price(text).map_err(|fail| fail.to_string()),
+                Ok(Price(wire))
+            );
         }
         for bad in ["", ".5", "1.00001", "-1", "429496.7296", "1e3", "1.2.3"] {
             assert!(wire_price(bad).is_err(), "{bad}");

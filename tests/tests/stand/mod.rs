@@ -1,0 +1,269 @@
+//! A market over a veth pair of its own, with daemon and recorder as processes; gone with the value.
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use ring0_engine::record::{Head, Kind, Message};
+use ring0_lab::{Options, Veth};
+use ring0_market::{Existing, Market, keygen};
+use ring0_mq::Records;
+use ring0_trader::{Trader, UdpTransport};
+use ring0d::{Client, Verb};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use zerocopy::FromBytes;
+
+/// How long a process may take to be ready on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Stand {
+    pub market: Market,
+    pub veth: Veth,
+    pub pin_root: PathBuf,
+    folder: tempfile::TempDir,
+    daemon: Option<Child>,
+    recorder: Option<Child>,
+}
+
+impl Stand {
+    /// Namespaces, market file and keys; no process yet.
+    pub fn new() -> Stand {
+        let ran = ring0_tests::ring0(&["--version"]); // builds it
+        assert_eq!(ran.status, 0, "{ran:?}");
+        xdp_loader::ensure_bpffs().unwrap();
+        let veth = Veth::up(Options::default()).unwrap_or_else(|error| panic!("{error}"));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("market.toml");
+        fs::write(&file, include_str!("../../../markets/example.toml")).unwrap();
+        keygen(&file, Existing::Keep).unwrap();
+        let market = Market::load(&file).unwrap();
+        let pin_root = xdp_loader::default_pin_root(&veth.exchange_if, Some(&veth.exchange_ns));
+        Stand {
+            market,
+            veth,
+            pin_root,
+            folder,
+            daemon: None,
+            recorder: None,
+        }
+    }
+
+    /// With daemon and recorder running.
+    pub fn up() -> Stand {
+        let mut stand = Stand::new();
+        stand.start_daemon();
+        stand.start_recorder();
+        stand
+    }
+
+    pub fn recording(&self) -> PathBuf {
+        self.folder.path().join("records.mq1")
+    }
+
+    pub fn daemon_log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("daemon.log")).unwrap_or_default()
+    }
+
+    pub fn command(&self, log: &str, arguments: &[&str]) -> Command {
+        let log = File::options()
+            .append(true)
+            .create(true)
+            .open(self.folder.path().join(log));
+        let test = std::env::current_exe().unwrap();
+        let mut command = Command::new(test.ancestors().nth(2).unwrap().join("ring0"));
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.unwrap());
+        command
+    }
+
+    /// The daemon's command line.
+    pub fn daemon_command(&self) -> Command {
+        let folder = self.folder.path().display();
+        self.command(
+            "daemon.log",
+            &[
+                "daemon",
+                "--market",
+                &format!("{folder}/market.toml"),
+                "--interface",
+                &self.veth.exchange_if,
+                "--netns",
+                &self.veth.exchange_ns,
+                "--peer",
+                &format!("{}%{}", self.veth.trader_if, self.veth.trader_ns),
+                "--socket",
+                &format!("{folder}/socket"),
+            ],
+        )
+    }
+
+    /// Starts the daemon and waits for it; gives its status.
+    pub fn start_daemon(&mut self) -> Value {
+        self.daemon = Some(self.daemon_command().spawn().unwrap());
+        self.wait("the daemon", |stand| {
+            stand.try_call(&Verb::Status { hash: false })
+        })
+    }
+
+    pub fn start_recorder(&mut self) {
+        let recording = self.recording().display().to_string();
+        let pin_root = self.pin_root.display().to_string();
+        let mut command = self.command(
+            "recorder.log",
+            &["record", "--pin-root", &pin_root, "--out", &recording],
+        );
+        self.recorder = Some(command.spawn().unwrap());
+        self.wait("the recorder", |stand| {
+            let status = stand.status();
+            let required = status["ring"]["required"].as_array().unwrap();
+            required
+                .iter()
+                .any(|one| one["name"] == "recorder")
+                .then_some(())
+        });
+    }
+
+    pub fn kill_daemon(&mut self) {
+        kill(self.daemon.take());
+    }
+
+    pub fn kill_recorder(&mut self) {
+        kill(self.recorder.take());
+    }
+
+    fn wait<T>(&mut self, what: &str, ask: impl Fn(&Stand) -> Option<T>) -> T {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(answer) = ask(self) {
+                return answer;
+            }
+            for child in [&mut self.daemon, &mut self.recorder].into_iter().flatten() {
+                let ended = child.try_wait().unwrap();
+                let log =
+                    |name| fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+                assert!(
+                    ended.is_none() && Instant::now() < end,
+                    "{what} is not ready ({ended:?}): {} {}",
+                    log("daemon.log"),
+                    log("recorder.log")
+                );
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(&self.folder.path().join("socket")).unwrap()
+    }
+
+    pub fn try_call(&self, verb: &Verb) -> Option<Value> {
+        Client::connect(&self.folder.path().join("socket"))
+            .ok()?
+            .call(verb)
+            .ok()
+    }
+
+    pub fn status(&self) -> Value {
+        self.client().call(&Verb::Status { hash: false }).unwrap()
+    }
+
+    /// An account's balance in an asset, as the daemon says it.
+    pub fn balance(&self, account: &str, asset: &str, part: &str) -> String {
+        let answer = self.client().call(&Verb::Accounts).unwrap();
+        let accounts = answer["accounts"].as_array().unwrap();
+        let found = accounts.iter().find(|one| one["name"] == account).unwrap();
+        found["balances"][asset][part].as_str().unwrap().to_owned()
+    }
+
+    /// A trader in the trader's namespace.
+    pub fn trader(&self, session: &str) -> Trader<UdpTransport> {
+        let to = (self.veth.exchange_address, self.market.plan.shard.port).into();
+        let transport = self
+            .veth
+            .in_trader(|| UdpTransport::connect(to))
+            .unwrap()
+            .unwrap();
+        Trader::new(self.market.session(session).unwrap().clone(), transport)
+    }
+
+    /// Waits until everything published is recorded.
+    pub fn settle(&self) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status();
+            if status["ring"]["required"][0]["behind"] == 0 && status["pending"] == 0 {
+                return;
+            }
+            assert!(
+                Instant::now() < end,
+                "the recorder does not catch up: {status}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The recorded bytes, and the messages by session and client sequence. No message is recorded twice.
+    pub fn recorded(&self) -> (Vec<u8>, HashMap<(u32, u64), Message>) {
+        let mut records = Records::open(&self.recording()).unwrap();
+        assert_eq!(records.first(), 0, "recorded from the first slot on");
+        let (mut bytes, mut record) = (Vec::new(), Vec::new());
+        let mut messages = HashMap::new();
+        let mut next = 1;
+        while records.next_into(&mut record).unwrap() {
+            let (head, _) = Head::read_from_prefix(&record).unwrap();
+            assert_eq!(head.sequence, next, "no gap");
+            next += 1;
+            bytes.extend_from_slice(&record);
+            if head.kind == Kind::Message as u16 {
+                let message = Message::read_from_bytes(&record).unwrap();
+                let key = (message.session, message.client_sequence);
+                assert!(
+                    messages.insert(key, message).is_none(),
+                    "executed twice: {key:?}"
+                );
+            }
+        }
+        (bytes, messages)
+    }
+
+    /// Detaches and removes everything, and checks that nothing stays.
+    pub fn unload(&mut self) {
+        self.kill_daemon();
+        self.kill_recorder();
+        xdp_loader::unload(&self.pin_root).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!Path::new(&self.pin_root).exists());
+        for (netns, interface) in [
+            (&self.veth.exchange_ns, &self.veth.exchange_if),
+            (&self.veth.trader_ns, &self.veth.trader_if),
+        ] {
+            let output = Command::new("ip")
+                .args(["-n", netns, "-d", "link", "show", interface])
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success() && !text.contains("xdp"), "{text}");
+        }
+    }
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        self.kill_daemon();
+        self.kill_recorder();
+        if let Err(error) = xdp_loader::unload(&self.pin_root) {
+            eprintln!("{error}");
+        }
+    }
+}
+
+fn kill(child: Option<Child>) {
+    if let Some(mut child) = child {
+        let _ = child.kill(); // it has ended already
+        child.wait().unwrap();
+    }
+}
