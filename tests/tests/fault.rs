@@ -40,10 +40,7 @@ fn a_wrong_level_stops_the_shard_and_is_told() {
     // The order that meets it is not answered as done.
     let buy = Order::buy(Locate(1), Shares(5), price);
     let met = bob.submit(&[buy.immediate()]);
-    assert!(
-        !matches!(&met, Ok(acks) if acks[0].outcome == Outcome::Accepted),
-        "{met:?}"
-    );
+    assert!(matches!(met, Err(TraderError::Halted { .. })), "{met:?}");
     let status = stand.status();
     assert_eq!(status["fault"]["name"], "LevelLots", "{status}");
     assert_eq!(status["fault"]["number"], 2);

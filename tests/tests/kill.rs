@@ -64,7 +64,7 @@ fn a_daemon_killed_while_trading_is_adopted_and_no_answer_is_lost() {
                     "{step:?}: {status}"
                 );
             }
-            if step.is_none_or(|step| step as u32 % 3 == 0) {
+            if step.is_none_or(|step| (step as u32).is_multiple_of(3)) {
                 stand.kill_recorder();
             }
             let status = stand.start_daemon();
@@ -74,7 +74,7 @@ fn a_daemon_killed_while_trading_is_adopted_and_no_answer_is_lost() {
                 "{step:?}"
             );
             assert_eq!(status["attached"], true, "{step:?}");
-            if step.is_none_or(|step| step as u32 % 3 == 0) {
+            if step.is_none_or(|step| (step as u32).is_multiple_of(3)) {
                 stand.start_recorder();
             }
         }

@@ -18,10 +18,10 @@ use zerocopy::FromBytes;
 /// How long a process may take to be ready on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct Stand {
-    pub market: Market,
-    pub veth: Veth,
-    pub pin_root: PathBuf,
+pub(crate) struct Stand {
+    pub(crate) market: Market,
+    pub(crate) veth: Veth,
+    pub(crate) pin_root: PathBuf,
     folder: tempfile::TempDir,
     daemon: Option<Child>,
     recorder: Option<Child>,
@@ -29,7 +29,7 @@ pub struct Stand {
 
 impl Stand {
     /// Namespaces, market file and keys; no process yet.
-    pub fn new() -> Stand {
+    pub(crate) fn new() -> Stand {
         let ran = ring0_tests::ring0(&["--version"]); // builds it
         assert_eq!(ran.status, 0, "{ran:?}");
         xdp_loader::ensure_bpffs().unwrap();
@@ -51,22 +51,22 @@ impl Stand {
     }
 
     /// With daemon and recorder running.
-    pub fn up() -> Stand {
+    pub(crate) fn up() -> Stand {
         let mut stand = Stand::new();
         stand.start_daemon();
         stand.start_recorder();
         stand
     }
 
-    pub fn recording(&self) -> PathBuf {
+    pub(crate) fn recording(&self) -> PathBuf {
         self.folder.path().join("records.mq1")
     }
 
-    pub fn daemon_log(&self) -> String {
+    pub(crate) fn daemon_log(&self) -> String {
         fs::read_to_string(self.folder.path().join("daemon.log")).unwrap_or_default()
     }
 
-    pub fn command(&self, log: &str, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, log: &str, arguments: &[&str]) -> Command {
         let log = File::options()
             .append(true)
             .create(true)
@@ -82,7 +82,7 @@ impl Stand {
     }
 
     /// The daemon's command line.
-    pub fn daemon_command(&self) -> Command {
+    pub(crate) fn daemon_command(&self) -> Command {
         let folder = self.folder.path().display();
         self.command(
             "daemon.log",
@@ -103,14 +103,14 @@ impl Stand {
     }
 
     /// Starts the daemon and waits for it; gives its status.
-    pub fn start_daemon(&mut self) -> Value {
+    pub(crate) fn start_daemon(&mut self) -> Value {
         self.daemon = Some(self.daemon_command().spawn().unwrap());
         self.wait("the daemon", |stand| {
             stand.try_call(&Verb::Status { hash: false })
         })
     }
 
-    pub fn start_recorder(&mut self) {
+    pub(crate) fn start_recorder(&mut self) {
         let recording = self.recording().display().to_string();
         let pin_root = self.pin_root.display().to_string();
         let mut command = self.command(
@@ -128,11 +128,11 @@ impl Stand {
         });
     }
 
-    pub fn kill_daemon(&mut self) {
+    pub(crate) fn kill_daemon(&mut self) {
         kill(self.daemon.take());
     }
 
-    pub fn kill_recorder(&mut self) {
+    pub(crate) fn kill_recorder(&mut self) {
         kill(self.recorder.take());
     }
 
@@ -157,23 +157,23 @@ impl Stand {
         }
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(&self.folder.path().join("socket")).unwrap()
     }
 
-    pub fn try_call(&self, verb: &Verb) -> Option<Value> {
+    pub(crate) fn try_call(&self, verb: &Verb) -> Option<Value> {
         Client::connect(&self.folder.path().join("socket"))
             .ok()?
             .call(verb)
             .ok()
     }
 
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         self.client().call(&Verb::Status { hash: false }).unwrap()
     }
 
     /// An account's balance in an asset, as the daemon says it.
-    pub fn balance(&self, account: &str, asset: &str, part: &str) -> String {
+    pub(crate) fn balance(&self, account: &str, asset: &str, part: &str) -> String {
         let answer = self.client().call(&Verb::Accounts).unwrap();
         let accounts = answer["accounts"].as_array().unwrap();
         let found = accounts.iter().find(|one| one["name"] == account).unwrap();
@@ -181,7 +181,7 @@ impl Stand {
     }
 
     /// A trader in the trader's namespace.
-    pub fn trader(&self, session: &str) -> Trader<UdpTransport> {
+    pub(crate) fn trader(&self, session: &str) -> Trader<UdpTransport> {
         let to = (self.veth.exchange_address, self.market.plan.shard.port).into();
         let transport = self
             .veth
@@ -192,7 +192,7 @@ impl Stand {
     }
 
     /// Waits until everything published is recorded.
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         let end = Instant::now() + PATIENCE;
         loop {
             let status = self.status();
@@ -208,7 +208,7 @@ impl Stand {
     }
 
     /// The recorded bytes, and the messages by session and client sequence. No message is recorded twice.
-    pub fn recorded(&self) -> (Vec<u8>, HashMap<(u32, u64), Message>) {
+    pub(crate) fn recorded(&self) -> (Vec<u8>, HashMap<(u32, u64), Message>) {
         let mut records = Records::open(&self.recording()).unwrap();
         assert_eq!(records.first(), 0, "recorded from the first slot on");
         let (mut bytes, mut record) = (Vec::new(), Vec::new());
@@ -232,7 +232,7 @@ impl Stand {
     }
 
     /// Detaches and removes everything, and checks that nothing stays.
-    pub fn unload(&mut self) {
+    pub(crate) fn unload(&mut self) {
         self.kill_daemon();
         self.kill_recorder();
         xdp_loader::unload(&self.pin_root).unwrap_or_else(|error| panic!("{error}"));
