@@ -48,8 +48,8 @@ mod lines {
     use ring0_engine::region::Finished;
     use ring0_wire::Malformed;
 
-    /// Bytes of a name in [`NAMES`], padded with spaces: the verifier wants every copy's length constant. The longest name
-    /// has 25.
+    /// Bytes of a name in [`NAMES`], padded with spaces: with one length the verifier knows where in the record everything lies.
+    /// The longest name has 25.
     const NAME: usize = 28;
 
     /// Names by number, as `ring0_abi::counter_name` has them. One table: a table of `&str` would need addresses in

@@ -152,6 +152,14 @@ pub enum LoaderError {
         /// The pin folder.
         pin_root: PathBuf,
     },
+    /// The pinned program was built without its log.
+    #[error(
+        "the program at {pin_root} has no log; load one that `cargo xtask ebpf --log` builds, the book stays"
+    )]
+    NoLog {
+        /// The pin folder.
+        pin_root: PathBuf,
+    },
     /// No such interface.
     #[error("no interface {name} in {place}; there are: {known}")]
     UnknownInterface {

@@ -40,6 +40,7 @@ mod error;
     reason = "one call into the module that owns the mappings"
 )]
 mod load;
+mod log;
 #[expect(unsafe_code, reason = "owns mapped memory")]
 mod memory;
 mod netns;
@@ -57,6 +58,7 @@ pub use error::{Exit, LoaderError};
 pub use load::{
     ARENA_ADDRESS, ARENA_BYTES_MAX, InitError, LoadOptions, LoadReport, Loaded, Mode, Step, load,
 };
+pub use log::{Log, LogLevel, LogLine};
 pub use memory::{
     Arena, COMMAND_BYTES, CURSOR_BYTES, Commands, Cursors, Fresh, PAGE_BYTES, RECORD_BYTES,
     RecordRing,

@@ -12,7 +12,10 @@ use crate::{
     netns,
     object::{Object, Parsed},
     pinned::{Pinned, program_name},
-    pins::{self, Folder, LINK, Lock, MAPS, META, Meta, NAME_BYTES_MAX, PROGRAM, PROGRAM_NEXT},
+    pins::{
+        self, Folder, LINK, Lock, MAP_PREFIX, MAPS, META, Meta, NAME_BYTES_MAX, PROGRAM,
+        PROGRAM_NEXT,
+    },
     probe,
     subprograms::Subprograms,
     sys::{self, MapShape},
@@ -560,6 +563,33 @@ fn create(
     Ok((arena, maps, (meta_map, meta)))
 }
 
+/// The maps that this program declares besides [`MAPS`], adopted where one of the same shape is pinned, otherwise made. They are
+/// for watching a program, not for its book: `META` does not know them, and a death at any point leaves at worst a pin that the
+/// next load adopts or removes.
+fn further_maps(folder: &Folder, object: &Parsed) -> Result<Vec<(String, OwnedFd)>, LoaderError> {
+    let mut maps = Vec::new();
+    for (name, shape) in object.further_maps(&MAPS)? {
+        let pin = format!("{MAP_PREFIX}{name}");
+        let pinned = folder
+            .open(&pin)?
+            .filter(|map| sys::map_facts(map.as_fd()).is_ok_and(|facts| facts.shape == shape));
+        let map = match pinned {
+            Some(map) => map,
+            None => {
+                folder.remove(&pin)?;
+                let map = sys::map_create(&name, &shape).map_err(LoaderError::call(
+                    format!("making map {name} ({} entries)", shape.entries_max),
+                    "free some memory, or load an object without this map",
+                ))?;
+                folder.pin(&pin, &map)?;
+                map
+            }
+        };
+        maps.push((name, map));
+    }
+    Ok(maps)
+}
+
 struct Attached {
     facts: sys::ProgramFacts,
     load_ns: u64,
@@ -575,7 +605,11 @@ fn attach(
     maps: &[OwnedFd],
     (meta_map, mut meta): (OwnedFd, Meta),
 ) -> Result<Attached, LoaderError> {
-    let named: Vec<(&str, &OwnedFd)> = MAPS.into_iter().zip(maps).collect();
+    let further = further_maps(folder, &object)?;
+    let further = further.iter().map(|(name, map)| (name.as_str(), map));
+    let further: Vec<(&str, &OwnedFd)> = further.collect();
+    let mut named: Vec<(&str, &OwnedFd)> = MAPS.into_iter().zip(maps).collect();
+    named.extend(&further);
     let start = Instant::now();
     let program = object.load(&named, options.subprograms)?;
     let load_ns = nanoseconds(start);
@@ -592,6 +626,14 @@ fn attach(
     Step::ProgramPinned.reached();
     let replaced = link(options, folder, ifindex, &program)?;
     folder.rename(PROGRAM_NEXT, PROGRAM)?;
+    // What only the program before had: nobody writes there any more.
+    for pin in folder.names()? {
+        if let Some(name) = pin.strip_prefix(MAP_PREFIX)
+            && !further.iter().any(|(declared, _)| *declared == name)
+        {
+            folder.remove(&pin)?;
+        }
+    }
     Step::ProgramNamed.reached();
     meta.load_ns = load_ns;
     meta.write(&meta_map)?;

@@ -1,14 +1,16 @@
-//! The ops command: `load`, `unload`, `status`, `probe`, `subprograms`.
+//! The ops command: `load`, `unload`, `status`, `log`, `probe`, `subprograms`.
 #![deny(unsafe_code)]
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::{Duration, Instant},
 };
 use xdp_loader::{
     Exit, LoadOptions, LoaderError, Mode, Object, Subprograms, default_pin_root, ensure_bpffs,
-    load, probe, status, unload,
+    load, open_pinned, probe, status, unload,
 };
 
 const EXIT_CODES: &str = "Exit codes:
@@ -50,6 +52,15 @@ enum Command {
     /// Say what is loaded and attached.
     #[command(after_help = EXIT_CODES)]
     Status(Place),
+    /// Print what a program built with `cargo xtask ebpf --log` logs, until Ctrl-C. A line is printed once, by one reader.
+    #[command(after_help = EXIT_CODES)]
+    Log {
+        #[command(flatten)]
+        place: Place,
+        /// End after this time.
+        #[arg(long)]
+        seconds: Option<u64>,
+    },
     /// Say whether this kernel and this user can run the kernel ring.
     #[command(after_help = EXIT_CODES)]
     Probe,
@@ -153,6 +164,7 @@ fn main() -> ExitCode {
         Command::Load(options) => run_load(options, arguments.json),
         Command::Unload(place) => run_unload(place, arguments.json),
         Command::Status(place) => run_status(place, arguments.json),
+        Command::Log { place, seconds } => run_log(place, *seconds, arguments.json),
         Command::Probe => run_probe(arguments.json),
         Command::Subprograms { object } => run_subprograms(object, arguments.json),
     };
@@ -308,6 +320,30 @@ fn run_status(place: &Place, json: bool) -> Result<Exit, LoaderError> {
     } else {
         Exit::NotAttached
     })
+}
+
+fn run_log(place: &Place, seconds: Option<u64>, json: bool) -> Result<Exit, LoaderError> {
+    const TURN: Duration = Duration::from_secs(1);
+    /// Lines that may still be read when the time is over: more than the buffer holds is new.
+    const LAST_LINES: u32 = 4096;
+    let mut log = open_pinned(&place.pin_root())?.log()?;
+    let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let mut last_lines = 0;
+    loop {
+        let left = end.map_or(TURN, |end| end.saturating_duration_since(Instant::now()));
+        let line = log.next(left.min(TURN))?;
+        last_lines += u32::from(left.is_zero());
+        let text = match &line {
+            Some(line) if json => serde_json::to_string(line).expect("plain data is JSON"),
+            Some(line) => line.to_string(),
+            None if left.is_zero() => return Ok(Exit::Ok),
+            None => continue,
+        };
+        // Whoever read our output may have gone: then there is nothing left to do.
+        if writeln!(std::io::stdout(), "{text}").is_err() || last_lines >= LAST_LINES {
+            return Ok(Exit::Ok);
+        }
+    }
 }
 
 fn run_subprograms(object: &Path, json: bool) -> Result<Exit, LoaderError> {

@@ -38,6 +38,17 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     fn new(map: impl AsFd, bytes: usize, writable: bool, address: Option<u64>) -> io::Result<Self> {
+        Self::part(map, 0, bytes, writable, address)
+    }
+
+    /// `bytes` of the map from `offset` on, whole pages.
+    fn part(
+        map: impl AsFd,
+        offset: u64,
+        bytes: usize,
+        writable: bool,
+        address: Option<u64>,
+    ) -> io::Result<Self> {
         let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
         let (hint, flags) = match address {
             Some(address) => (
@@ -47,8 +58,9 @@ impl Mapping {
             None => (std::ptr::null_mut(), libc::MAP_SHARED),
         };
         let fd = map.as_fd().as_raw_fd();
+        let offset = i64::try_from(offset).map_err(io::Error::other)?;
         // SAFETY: a new range chosen by the kernel, or one where it has found nothing (NOREPLACE).
-        let base = unsafe { libc::mmap(hint, bytes, protection, flags, fd, 0) };
+        let base = unsafe { libc::mmap(hint, bytes, protection, flags, fd, offset) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -291,6 +303,73 @@ impl Commands {
     /// Length in bytes.
     pub fn len_bytes(&self) -> usize {
         self.0.bytes
+    }
+}
+
+/// A ring buffer map as its reader sees it (`kernel/bpf/ringbuf.c`, 6.18): a page with the reader's position, a page with the
+/// writer's, then the data, mapped twice in a row so that no record is cut. Positions count bytes and never wrap.
+#[derive(Debug)]
+pub(crate) struct LogRing {
+    reader: Mapping,
+    rest: Mapping,
+    data_bytes: u64,
+}
+
+impl LogRing {
+    pub(crate) fn map(map: impl AsFd, data_bytes: u32) -> io::Result<Self> {
+        const PAGE: usize = PAGE_BYTES as usize;
+        Ok(Self {
+            reader: Mapping::part(&map, 0, PAGE, true, None)?,
+            rest: Mapping::part(
+                &map,
+                PAGE_BYTES,
+                PAGE + 2 * data_bytes as usize,
+                false,
+                None,
+            )?,
+            data_bytes: data_bytes.into(),
+        })
+    }
+
+    /// The oldest finished record, which nobody gets again.
+    pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
+        const HEADER_BYTES: u64 = 8;
+        const BUSY: u32 = 1 << 31;
+        const DISCARDED: u32 = 1 << 30;
+        let position = self.reader.word(0);
+        loop {
+            let at = position.load(Ordering::Relaxed);
+            // Pairs with the kernel's release when it has written the record's header.
+            if at >= self.rest.word(0).load(Ordering::Acquire) {
+                return None;
+            }
+            let start = PAGE_BYTES + at % self.data_bytes;
+            // The low half is length and flags. Pairs with the program's submit.
+            let header = self.rest.word(start as usize).load(Ordering::Acquire) as u32;
+            if header & BUSY != 0 {
+                return None;
+            }
+            let bytes = u64::from(header & !DISCARDED);
+            let next = at + (HEADER_BYTES + bytes).next_multiple_of(8);
+            let record = (header & DISCARDED == 0).then(|| self.copy(start + HEADER_BYTES, bytes));
+            // The kernel may write over the record from here on.
+            position.store(next, Ordering::Release);
+            if record.is_some() {
+                return record;
+            }
+        }
+    }
+
+    fn copy(&self, start: u64, bytes: u64) -> Vec<u8> {
+        let words = (start..start + bytes).step_by(8);
+        let mut copy: Vec<u8> = words
+            .flat_map(|at| {
+                let word = self.rest.word(at as usize).load(Ordering::Relaxed);
+                word.to_ne_bytes()
+            })
+            .collect();
+        copy.truncate(bytes as usize);
+        copy
     }
 }
 

@@ -114,6 +114,25 @@ impl Parsed {
         })
     }
 
+    /// The maps that the object declares besides `known`, by name, and their shapes.
+    pub(crate) fn further_maps(
+        &self,
+        known: &[&str],
+    ) -> Result<Vec<(String, MapShape)>, LoaderError> {
+        let maps = self.object.maps.iter();
+        let mut names: Vec<&String> = maps
+            .filter(|(name, map)| {
+                map.section_kind() != EbpfSectionKind::Rodata && !known.contains(&name.as_str())
+            })
+            .map(|(name, _)| name)
+            .collect();
+        names.sort();
+        names
+            .into_iter()
+            .map(|name| Ok((name.clone(), self.map(name)?)))
+            .collect()
+    }
+
     /// What is wrong with the object.
     pub(crate) fn error(&self, what: impl Into<String>) -> LoaderError {
         self.source.error(what)

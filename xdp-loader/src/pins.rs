@@ -5,6 +5,7 @@
 //! | pin | what |
 //! |---|---|
 //! | `ARENA` `RECORDS` `CURSORS` `COMMANDS` `KEYS` `COUNTERS` | the maps |
+//! | `MAP_…` | maps that this program declares besides; nothing that a book needs |
 //! | `META` | [`Meta`]; its state word is the commit mark of a load |
 //! | `PROG` | the attached program |
 //! | `PROG_NEXT` | a program on its way to `PROG`; what a dead load leaves is removed |
@@ -39,6 +40,8 @@ const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 pub(crate) const MAPS: [&str; 6] = [
     "ARENA", "RECORDS", "CURSORS", "COMMANDS", "KEYS", "COUNTERS",
 ];
+/// Before the names of the maps that only some programs have.
+pub(crate) const MAP_PREFIX: &str = "MAP_";
 pub(crate) const META: &str = "META";
 pub(crate) const PROGRAM: &str = "PROG";
 pub(crate) const PROGRAM_NEXT: &str = "PROG_NEXT";

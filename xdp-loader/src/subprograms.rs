@@ -67,6 +67,9 @@ fn helper_arguments(number: i32) -> u8 {
         7 | 8 => 0,             // get_prandom_u32, get_smp_processor_id
         23 | 44 | 54 | 65 => 2, // redirect, xdp_adjust_head, xdp_adjust_meta, xdp_adjust_tail
         51 => 3,                // redirect_map
+        130 => 4,               // ringbuf_output
+        131 => 3,               // ringbuf_reserve
+        132 | 133 => 2,         // ringbuf_submit, ringbuf_discard
         _ => 5,
     }
 }

@@ -13,10 +13,12 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
+    time::Duration,
 };
 
 pub(crate) const MAP_TYPE_ARRAY: u32 = 2;
 pub(crate) const MAP_TYPE_PERCPU_ARRAY: u32 = 6;
+pub(crate) const MAP_TYPE_RINGBUF: u32 = 27;
 pub(crate) const MAP_TYPE_ARENA: u32 = 33;
 pub(crate) const MAP_MMAPABLE: u32 = 1 << 10;
 
@@ -703,6 +705,25 @@ pub(crate) fn test_run(
         data_len: attribute.out_bytes,
         duration_ns: attribute.duration_ns,
     })
+}
+
+/// Waits until there is something to read from a ring buffer map, or `wait` is over, or a signal came.
+pub(crate) fn wait_readable(map: BorrowedFd<'_>, wait: Duration) -> io::Result<()> {
+    let mut wanted = libc::pollfd {
+        fd: map.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let milliseconds = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: one entry, alive during the call.
+    let result = unsafe { libc::poll(&raw mut wanted, 1, milliseconds) };
+    if result >= 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        error => Err(error),
+    }
 }
 
 /// A descriptor that was opened for something with a file name (folders, namespaces).

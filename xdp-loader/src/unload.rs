@@ -3,7 +3,9 @@
 use crate::{
     error::LoaderError,
     load::Step,
-    pins::{Folder, LINK, Lock, MAPS, META, PEER_PREFIX, PROGRAM, PROGRAM_NEXT, on_bpffs},
+    pins::{
+        Folder, LINK, Lock, MAP_PREFIX, MAPS, META, PEER_PREFIX, PROGRAM, PROGRAM_NEXT, on_bpffs,
+    },
     sys,
 };
 use std::{os::fd::AsFd, path::Path};
@@ -59,7 +61,8 @@ pub(crate) fn remove_pins(folder: &Folder) -> Result<Unloaded, LoaderError> {
     Step::UnloadProgram.reached();
     unloaded.pins += u32::from(folder.remove(META)?);
     Step::UnloadMeta.reached();
-    for name in MAPS {
+    let further = names.iter().filter(|name| name.starts_with(MAP_PREFIX));
+    for name in MAPS.into_iter().chain(further.map(String::as_str)) {
         unloaded.pins += u32::from(folder.remove(name)?);
     }
     Step::UnloadMaps.reached();
