@@ -1,19 +1,18 @@
 //! `ring0 demo` agrees, says so, and leaves nothing behind, also when it is stopped.
 
 use serde_json::Value;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// What a demo of this process id would have left.
 fn left_by(pid: u32) -> Vec<String> {
     let prefix = format!("ring0-{pid}-");
-    let temporary = format!("ring0-demo-{pid}-");
+    let temporary = format!("ring0-demo-{pid}");
     let mut left = Vec::new();
     for folder in [
         "/run/netns".into(),
         std::env::temp_dir(),
-        Path::new("/sys/fs/bpf").join("ring0"),
+        xdp_loader::PIN_PARENT.into(),
     ] {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -66,8 +65,8 @@ fn the_demo_agrees_and_cleans_up() {
         assert!(report[name].as_u64().unwrap() > 0, "{name}: {report}");
     }
     assert_eq!(report["messages"], report["answered"]);
-    assert_eq!(report["kernel_state_hash"], report["native_state_hash"]);
-    assert_eq!(report["kernel_state_hash"], report["reference_state_hash"]);
+    assert_eq!(report["ring_state_hash"], report["native_state_hash"]);
+    assert_eq!(report["ring_state_hash"], report["reference_state_hash"]);
     assert_eq!(left_by(pid), Vec::<String>::new());
 }
 
@@ -89,4 +88,17 @@ fn stopped_in_the_middle_it_cleans_up() {
         );
         assert_eq!(left_by(number), Vec::<String>::new(), "after {wait_ms} ms");
     }
+}
+
+#[test]
+fn without_the_kernel_ring_the_same_market_agrees_too() {
+    let ran = ring0_tests::ring0(&["demo", "--ring", "udp", "--seconds", "1", "--json"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let report = ran.json();
+    assert_eq!(
+        (&report["agrees"], &report["lost"]),
+        (&true.into(), &0.into()),
+        "{report}"
+    );
+    assert_eq!(report["ring_state_hash"], report["reference_state_hash"]);
 }

@@ -75,6 +75,7 @@ impl Stand {
         let mut command = Command::new(test.ancestors().nth(2).unwrap().join("ring0"));
         command
             .args(arguments)
+            .arg("--with-parent")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.unwrap());

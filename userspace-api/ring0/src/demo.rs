@@ -6,13 +6,20 @@
 
 mod check;
 mod market;
+mod processors;
 mod traders;
 
 use crate::fail::Fail;
-use check::{Finding, Findings};
-use market::Stage;
+use crate::udp_server::{self, Server};
+use check::{Finding, Findings, Recording};
+use market::{Folder, Stage};
+use processors::Processors;
+use ring0_engine::control::{Clock, Control, ControlKind};
+use ring0_market::Market;
+use ring0_trader::UdpTransport;
 use ring0d::stop_flag;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use traders::{Crew, Tally};
@@ -27,114 +34,248 @@ pub(crate) struct Args {
     /// Seconds of trading before daemon and recorder are killed.
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// Where the engine runs [default: in the kernel, behind a UDP socket where the kernel cannot].
+    #[arg(long, value_enum)]
+    ring: Option<RingName>,
     /// One JSON object.
     #[arg(long)]
     json: bool,
 }
 
+/// Where the engine runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+enum RingName {
+    /// In the kernel, at XDP.
+    Kernel,
+    /// Behind a UDP socket in this process.
+    Udp,
+}
+
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let stop = stop_flag();
-    let probe = xdp_loader::probe();
-    if let Err(error) = probe.require() {
-        if matches!(error, LoaderError::KernelLacks { .. }) {
-            eprintln!(
-                "ring0 demo: this kernel ({}) cannot run the kernel ring: arena {}, may_goto {}. Linux 6.12 can. \
-                 `ring0 bench wire` has the same engine behind a plain UDP socket, and `ring0 replay` runs it natively",
-                probe.kernel,
-                if probe.arena.works {
-                    "works"
-                } else {
-                    "is missing"
-                },
-                if probe.may_goto.works {
-                    "works"
-                } else {
-                    "is missing"
-                },
-            );
+    let demo = Demo {
+        args,
+        alive: &|| {
+            if stop.load(Ordering::Acquire) {
+                return Err(Fail::new("stopped; everything was removed"));
+            }
+            Ok(())
+        },
+    };
+    match args.ring {
+        Some(RingName::Kernel) => demo.kernel(),
+        Some(RingName::Udp) => demo.udp(),
+        None => {
+            let probe = xdp_loader::probe();
+            match probe.require() {
+                Err(LoaderError::KernelLacks { .. }) => {
+                    eprintln!(
+                        "ring0 demo: this kernel ({}) cannot run the kernel ring (arena {}, may_goto {}; Linux 6.12 has both): \
+                         the same engine runs behind a plain UDP socket instead, with the same checks",
+                        probe.kernel,
+                        if probe.arena.works {
+                            "works"
+                        } else {
+                            "missing"
+                        },
+                        if probe.may_goto.works {
+                            "works"
+                        } else {
+                            "missing"
+                        },
+                    );
+                    demo.udp()
+                }
+                _ => demo.kernel(),
+            }
         }
-        return Err(error.into());
     }
-    xdp_loader::ensure_bpffs()?;
-    let say = |text: &str| {
-        if !args.json {
+}
+
+/// One run.
+struct Demo<'a> {
+    args: &'a Args,
+    /// Fails once the run was stopped.
+    alive: &'a dyn Fn() -> Result<(), Fail>,
+}
+
+impl Demo<'_> {
+    fn say(&self, text: &str) {
+        if !self.args.json {
             println!("{text}");
         }
-    };
-    let alive = || {
-        if stop.load(Ordering::Acquire) {
-            return Err(Fail::new("stopped; everything was removed"));
-        }
-        Ok(())
-    };
+    }
 
-    say("bringing up two namespaces, a veth pair, the program and the market");
-    let mut stage = Stage::up()?;
-    let first = stage.start()?;
-    alive()?;
-    let began = Instant::now();
-    let finish = AtomicBool::new(false);
-    let alone = AtomicBool::new(false);
-    let crew = Crew::of(&stage, &finish, &alone)?;
-
-    let mut before_kill = 0;
-    let (tallies, story) = std::thread::scope(|scope| {
-        let threads = crew.go(scope);
-        let story = (|| {
-            say(&format!(
+    /// Lets the four trade while `story` runs; gives what they saw, what the story gave and the processors' times.
+    fn trade<T>(
+        &self,
+        market: &Market,
+        connect: &dyn Fn() -> Result<UdpTransport, Fail>,
+        story: impl FnOnce(&AtomicBool) -> Result<T, Fail>,
+    ) -> Result<Traded<T>, Fail> {
+        let (finish, alone) = (AtomicBool::new(false), AtomicBool::new(false));
+        let crew = Crew::of(market, connect, &finish, &alone)?;
+        let (began, processors) = (Instant::now(), Processors::now());
+        let (tallies, story) = std::thread::scope(|scope| {
+            let threads = crew.go(scope);
+            self.say(&format!(
                 "four traders quote and take for {} s",
-                args.seconds
+                self.args.seconds
             ));
-            rest(Duration::from_secs(args.seconds), &alive)?;
-            before_kill = stage.published()?;
+            let story = rest(Duration::from_secs(self.args.seconds), self.alive)
+                .and_then(|()| story(&alone));
+            finish.store(true, Ordering::Release);
+            let join = |thread: std::thread::ScopedJoinHandle<'_, Result<Tally, Fail>>| {
+                let panicked = |_| Err(Fail::new("a trader panicked; its message is above"));
+                thread.join().unwrap_or_else(panicked)
+            };
+            let tallies: Result<Vec<Tally>, Fail> = threads.into_iter().map(join).collect();
+            (tallies, story)
+        });
+        let story = story?;
+        Ok(Traded {
+            tallies: tallies?,
+            story,
+            seconds: began.elapsed().as_secs_f64(),
+            processors: processors.busy_since(),
+        })
+    }
+
+    /// The market in the kernel over a veth pair, with daemon and recorder killed and brought back.
+    fn kernel(&self) -> Result<(), Fail> {
+        xdp_loader::probe().require()?;
+        xdp_loader::ensure_bpffs()?;
+        self.say("bringing up two namespaces, a veth pair, the program and the market");
+        let mut stage = Stage::up()?;
+        let first = stage.start()?;
+        (self.alive)()?;
+        let market = stage.folder.market.clone();
+        let to = SocketAddr::from((stage.veth.exchange_address, market.plan.shard.port));
+        let netns = stage.veth.trader_ns.clone();
+        let connect = || Ok(ring0_lab::in_netns(&netns, || UdpTransport::connect(to))??);
+        let traded = self.trade(&market, &connect, |alone| {
+            let before_kill = stage.published()?;
             stage.kill_all();
             alone.store(true, Ordering::Release);
-            say("daemon and recorder killed (-9); the traders go on");
-            rest(ALONE, &alive)?;
+            self.say("daemon and recorder killed (-9); the traders go on");
+            rest(ALONE, self.alive)?;
             alone.store(false, Ordering::Release);
-            say("starting both again");
-            stage.start()
-        })();
-        finish.store(true, Ordering::Release);
-        let tallies: Result<Vec<Tally>, Fail> = threads
-            .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|_| Err(Fail::new("a trader panicked; its message is above")))
-            })
-            .collect();
-        (tallies, story)
-    });
-    let second = story?;
-    let tallies = tallies?;
-    let traded = began.elapsed();
-    alive()?;
+            self.say("starting both again");
+            Ok((before_kill, stage.start()?))
+        })?;
+        (self.alive)()?;
 
-    say("quiet; comparing the recording with what was answered, and replaying it");
-    let live = stage.settle(&alive)?;
-    let tally = Tally::sum(&tallies);
-    let mut findings = Findings::default();
-    findings.expect("adopted", true, second["adopted"].as_bool() == Some(true));
-    findings.expect("same_memory", true, first["arena_id"] == second["arena_id"]);
-    check::recording(&stage, &live, &tallies, &mut findings)?;
-    alive()?;
-    check::replays(&stage, &live, &mut findings)?;
-    let report = report(&tally, &findings, &live, before_kill, traded);
-    if args.json {
-        println!("{report}");
-    } else {
-        print_table(&report);
+        self.say("quiet; comparing the recording with what was answered, and replaying it");
+        let live = stage.settle(self.alive)?;
+        let (before_kill, second) = &traded.story;
+        let mut findings = Findings::default();
+        findings.note("slots_recorded_before_the_kill", *before_kill);
+        findings.expect("adopted", true, second["adopted"].clone());
+        findings.expect("same_memory", true, first["arena_id"] == second["arena_id"]);
+        let published = live["ring"]["published"].as_u64().unwrap_or(0);
+        let recording = Recording::read(&stage.recording(), published)?;
+        check::recording(&recording, &traded.tallies, &mut findings)?;
+        (self.alive)()?;
+        let hash = live["state_hash"].clone();
+        check::replays(
+            &recording.bytes,
+            market.capacity(),
+            "kernel",
+            hash,
+            &mut findings,
+        )?;
+        let counters = live["counters"].as_object().cloned().unwrap_or_default();
+        drop(stage);
+        self.finish(&traded, &findings, counters)
     }
-    drop(stage);
-    match findings.disagreements() {
-        texts if texts.is_empty() => Ok(()),
-        texts => Err(Fail::disagreed(format!(
-            "these disagree: {}",
-            texts.join("; ")
-        ))),
+
+    /// The market behind a UDP socket of this process (RULES 33): nothing here outlives the process, so nothing is killed.
+    fn udp(&self) -> Result<(), Fail> {
+        let folder = Folder::new()?;
+        let market = &folder.market;
+        let mut controls = vec![Control::new(ControlKind::Clock, &Clock { day_base_ns: 0 })];
+        controls.extend(market.controls());
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let to = socket.local_addr()?;
+        // A tenth of a million slots a second, and as many again.
+        let record_slots = (self.args.seconds as usize + 1) * 200_000;
+        let server = Server::start(
+            socket,
+            udp_server::Options {
+                capacity: market.capacity(),
+                controls,
+                keys: market
+                    .sessions()
+                    .iter()
+                    .map(|session| session.key().copied())
+                    .collect(),
+                record_slots,
+                processor: None,
+            },
+        )?;
+        let traded = self.trade(market, &|| Ok(UdpTransport::connect(to)?), |_| Ok(()))?;
+        let served = server.stop()?;
+        self.say("quiet; comparing the records with what was answered, and replaying them");
+        let mut findings = Findings::default();
+        let recorder = served.native.recorder();
+        let bytes = recorder.records().ok_or_else(|| {
+            Fail::new("more was recorded than the demo has memory for; give fewer --seconds")
+        })?;
+        let recording = Recording {
+            bytes,
+            first: 0,
+            published: recorder.tail(),
+        };
+        check::recording(&recording, &traded.tallies, &mut findings)?;
+        let hash = check::hex(served.native.shard().state_hash()).into();
+        check::replays(
+            &recording.bytes,
+            market.capacity(),
+            "udp",
+            hash,
+            &mut findings,
+        )?;
+        let counters = [
+            ("received", served.received),
+            ("answered", served.answered),
+            ("drop_all", served.dropped),
+        ];
+        let counters = counters
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count.into()));
+        self.finish(&traded, &findings, counters.collect())
     }
+
+    /// Prints the report; fails when something disagrees.
+    fn finish<T>(
+        &self,
+        traded: &Traded<T>,
+        findings: &Findings,
+        counters: Map<String, Value>,
+    ) -> Result<(), Fail> {
+        let report = report(traded, findings, counters);
+        if self.args.json {
+            println!("{report}");
+        } else {
+            print_table(&report);
+        }
+        match findings.disagreements() {
+            texts if texts.is_empty() => Ok(()),
+            texts => Err(Fail::disagreed(format!(
+                "these disagree: {}",
+                texts.join("; ")
+            ))),
+        }
+    }
+}
+
+/// What came of the trading.
+struct Traded<T> {
+    tallies: Vec<Tally>,
+    story: T,
+    seconds: f64,
+    processors: Value,
 }
 
 /// Waits, and looks now and then whether to go on.
@@ -147,22 +288,17 @@ fn rest(time: Duration, alive: &dyn Fn() -> Result<(), Fail>) -> Result<(), Fail
     Ok(())
 }
 
-fn report(
-    tally: &Tally,
-    findings: &Findings,
-    live: &Value,
-    before_kill: u64,
-    traded: Duration,
-) -> Value {
+fn report<T>(traded: &Traded<T>, findings: &Findings, counters: Map<String, Value>) -> Value {
+    let tally = Tally::sum(&traded.tallies);
     let microseconds = |quantile: f64| tally.round_trip.value_at_quantile(quantile) as f64 / 1000.0;
     let mut report = json!({
-        "seconds": traded.as_secs_f64(),
+        "seconds": traded.seconds,
         "messages": tally.sent,
         "answered": tally.acks.len(),
+        "rejected": tally.rejected(),
         "answered_with_neither_alive": tally.answered_alone,
         "packets": tally.packets,
         "packets_sent_twice": tally.repeated,
-        "slots_recorded_before_the_kill": before_kill,
     });
     for Finding { name, found, .. } in findings.all() {
         report[name] = found.clone();
@@ -171,7 +307,13 @@ fn report(
         "p50": microseconds(0.5), "p99": microseconds(0.99), "p99.9": microseconds(0.999),
         "packets": tally.round_trip.len(),
     });
-    report["kernel_counters"] = live["counters"].clone();
+    let dropped = counters
+        .iter()
+        .filter(|(name, _)| name.starts_with("drop_"));
+    let dropped: u64 = dropped.filter_map(|(_, count)| count.as_u64()).sum();
+    report["drops"] = dropped.into();
+    report["counters"] = counters.into();
+    report["processors"] = traded.processors.clone();
     report["agrees"] = findings.disagreements().is_empty().into();
     report
 }
@@ -196,6 +338,12 @@ fn text(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Number(number) if number.is_f64() => {
             format!("{:.1}", number.as_f64().unwrap_or(0.0))
+        }
+        Value::Object(fields) => {
+            let parts = fields
+                .iter()
+                .map(|(name, value)| format!("{name} {}", text(value)));
+            parts.collect::<Vec<_>>().join("  ")
         }
         other => other.to_string(),
     }

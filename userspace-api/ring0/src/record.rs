@@ -3,7 +3,7 @@
 use crate::fail::Fail;
 use ring0_mq::{CONSUMER, Recorder};
 use ring0_rings::Consumer;
-use ring0d::{Client, Verb, default_socket, stop_flag};
+use ring0d::{Client, Verb, default_socket, end_with_parent, stop_flag};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -36,10 +36,16 @@ pub(crate) struct Args {
     /// One JSON object at the end.
     #[arg(long)]
     json: bool,
+    /// End when the process that started this one does: for demos and tests.
+    #[arg(long, hide = true)]
+    with_parent: bool,
 }
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
+    if args.with_parent {
+        end_with_parent();
+    }
     let pinned = xdp_loader::open_pinned(&pin_root(args)?)?;
     let Some(out) = &args.out else {
         Consumer::required(&pinned, CONSUMER)?.release();

@@ -42,6 +42,13 @@ impl MemoryRing {
     pub(crate) fn tail(&self) -> u64 {
         self.tail.get()
     }
+
+    /// All records from the first on; `None` when some were written over.
+    pub(crate) fn records(&self) -> Option<Vec<u8>> {
+        let slots = self.slots.get(..self.tail.get() as usize)?;
+        let words = slots.iter().flat_map(|slot| slot.get());
+        Some(words.flat_map(u64::to_le_bytes).collect())
+    }
 }
 
 impl Recorder for MemoryRing {

@@ -2,7 +2,9 @@
 
 use crate::server::{Call, Server, refusal};
 use crate::watch::Watch;
-use crate::{Args, Attach, DaemonError, Request, amount, default_socket, setup, stop_flag};
+use crate::{
+    Args, Attach, DaemonError, Request, amount, default_socket, end_with_parent, setup, stop_flag,
+};
 use ring0_abi::command;
 use ring0_engine::control::{Body, Control, ControlKind, Deposit, Empty, SetLimit, Target};
 use ring0_engine::layout::Layout;
@@ -37,6 +39,9 @@ struct Daemon {
 /// # Errors
 /// It could not start; what is pinned already is as it was.
 pub fn run(args: &Args) -> Result<(), DaemonError> {
+    if args.with_parent {
+        end_with_parent();
+    }
     let stop = stop_flag();
     let end = args
         .seconds

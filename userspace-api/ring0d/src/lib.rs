@@ -18,7 +18,7 @@ mod watch;
 pub use client::{Client, ClientError};
 pub use daemon::run;
 pub use protocol::{Request, Verb, default_socket};
-pub use stop::stop_flag;
+pub use stop::{end_with_parent, stop_flag};
 
 use std::io;
 use std::path::PathBuf;
@@ -56,6 +56,9 @@ pub struct Args {
     /// At the end detach and remove everything. Without it the shard goes on trading.
     #[arg(long)]
     pub unload: bool,
+    /// End when the process that started this one does: for demos and tests.
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
 }
 
 /// See [`Args::mode`].

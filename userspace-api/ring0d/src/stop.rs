@@ -18,3 +18,11 @@ pub fn stop_flag() -> &'static AtomicBool {
     }
     &STOP
 }
+
+/// Ends this process at once when the thread that started it ends, however that happens.
+pub fn end_with_parent() {
+    let kill = Some(rustix::process::Signal::KILL);
+    if let Err(error) = rustix::process::set_parent_process_death_signal(kill) {
+        eprintln!("ring0d: will outlive the process that started it: {error}");
+    }
+}

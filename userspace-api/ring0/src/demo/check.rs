@@ -1,8 +1,9 @@
 //! What must agree: the recording with the answers, and its replays with the events and the live state.
 
-use super::market::Stage;
 use super::traders::Tally;
 use crate::fail::Fail;
+use ring0_engine::Capacity;
+use ring0_engine::canon::StateHash;
 use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::native::Native;
 use ring0_engine::record::{Head, Kind, Message};
@@ -12,6 +13,7 @@ use ring0_mq::Records;
 use ring0_trader::Outcome;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Instant;
 use zerocopy::FromBytes;
 
@@ -31,14 +33,27 @@ pub(super) struct Finding {
 pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn note(&mut self, name: &'static str, found: impl Into<Value>) {
-        self.0.push(Finding { name, found: found.into(), wanted: None });
+    pub(super) fn note(&mut self, name: &'static str, found: impl Into<Value>) {
+        self.0.push(Finding {
+            name,
+            found: found.into(),
+            wanted: None,
+        });
     }
 
-    pub(super) fn expect(&mut self, name: &'static str, wanted: impl Into<Value>, found: impl Into<Value>) {
+    pub(super) fn expect(
+        &mut self,
+        name: &'static str,
+        wanted: impl Into<Value>,
+        found: impl Into<Value>,
+    ) {
         let (wanted, found) = (wanted.into(), found.into());
         let wanted = (wanted != found).then_some(wanted);
-        self.0.push(Finding { name, found, wanted });
+        self.0.push(Finding {
+            name,
+            found,
+            wanted,
+        });
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Finding> {
@@ -46,29 +61,68 @@ impl Findings {
     }
 
     pub(super) fn disagreements(&self) -> Vec<String> {
-        let wrong = self.0.iter().filter_map(|one| one.wanted.as_ref().map(|wanted| (one, wanted)));
-        wrong.map(|(one, wanted)| format!("{} is {} and must be {wanted}", one.name, one.found)).collect()
+        let wrong = self
+            .0
+            .iter()
+            .filter_map(|one| one.wanted.as_ref().map(|wanted| (one, wanted)));
+        wrong
+            .map(|(one, wanted)| format!("{} is {} and must be {wanted}", one.name, one.found))
+            .collect()
+    }
+}
+
+/// What was recorded, and how far the ring had got.
+pub(super) struct Recording {
+    /// The records, whole.
+    pub(super) bytes: Vec<u8>,
+    /// The ring's slot at which they begin.
+    pub(super) first: u64,
+    /// Slots that the ring has published.
+    pub(super) published: u64,
+}
+
+impl Recording {
+    /// The file that the recorder wrote.
+    pub(super) fn read(path: &Path, published: u64) -> Result<Recording, Fail> {
+        let mut records = Records::open(path)?;
+        let (mut bytes, mut record) = (Vec::new(), Vec::new());
+        while records.next_into(&mut record)? {
+            bytes.extend_from_slice(&record);
+        }
+        Ok(Recording {
+            bytes,
+            first: records.first(),
+            published,
+        })
     }
 }
 
 /// The recording against the ring and the answers.
-pub(super) fn recording(stage: &Stage, live: &Value, tallies: &[Tally], findings: &mut Findings) -> Result<(), Fail> {
-    let mut records = Records::open(&stage.recording())?;
-    let first = records.first();
-    let mut record = Vec::new();
+pub(super) fn recording(
+    recording: &Recording,
+    tallies: &[Tally],
+    findings: &mut Findings,
+) -> Result<(), Fail> {
     let (mut count, mut fills, mut sequence) = (0_u64, 0_u64, 0);
     let mut executed: HashMap<(u32, u64), Message> = HashMap::new();
     let mut duplicates = 0_u64;
-    while records.next_into(&mut record)? {
+    let mut at = 0;
+    while let Ok((head, _)) = Head::read_from_prefix(&recording.bytes[at..]) {
         count += 1;
-        let (head, _) = Head::read_from_prefix(&record).map_err(|_| Fail::new("a record without a head"))?;
         sequence = head.sequence;
         fills += u64::from(head.kind == Kind::Filled as u16);
+        let end = at + usize::from(head.slots.max(1)) * SLOT_LEN;
         if head.kind == Kind::Message as u16 {
-            let message = Message::read_from_bytes(&record).map_err(|_| Fail::new("a message record of a wrong length"))?;
+            let message = recording.bytes.get(at..end).map(Message::read_from_bytes);
+            let Some(Ok(message)) = message else {
+                return Err(Fail::disagreed(format!(
+                    "record {sequence} has a wrong length"
+                )));
+            };
             let before = executed.insert((message.session, message.client_sequence), message);
             duplicates += u64::from(before.is_some());
         }
+        at = end;
     }
     let mut lost = 0_u64;
     let mut different = 0_u64;
@@ -85,7 +139,8 @@ pub(super) fn recording(stage: &Stage, live: &Value, tallies: &[Tally], findings
                 None => lost += 1,
                 Some(found) => {
                     let equal = found.head.sequence == ack.venue_sequence
-                        && (found.outcome, found.reason, found.quantity) == (outcome, ack.reason_number, ack.quantity);
+                        && (found.outcome, found.reason, found.quantity)
+                            == (outcome, ack.reason_number, ack.quantity);
                     different += u64::from(!equal);
                 }
             }
@@ -96,50 +151,61 @@ pub(super) fn recording(stage: &Stage, live: &Value, tallies: &[Tally], findings
     findings.expect("duplicates_executed", 0, duplicates);
     findings.expect("answers_unlike_their_record", 0, different);
     findings.note("records", count);
-    findings.expect("recording_begins_at_slot", 0, first);
+    findings.expect("recording_begins_at_slot", 0, recording.first);
     // Records are numbered from 1; the reader itself stops where one is missing.
     findings.expect("records_missing", 0, sequence - count);
-    let published = live["ring"]["published"].as_u64().unwrap_or(0);
-    findings.expect("slots_not_recorded", 0, published.abs_diff(records.position()));
+    let recorded = recording.first + (recording.bytes.len() / SLOT_LEN) as u64;
+    findings.expect(
+        "slots_not_recorded",
+        0,
+        recording.published.abs_diff(recorded),
+    );
     Ok(())
 }
 
-/// The recorded commands through the native engine and the reference book.
-pub(super) fn replays(stage: &Stage, live: &Value, findings: &mut Findings) -> Result<(), Fail> {
-    let bytes = all_records(stage)?;
-    let capacity = stage.market.capacity();
+/// The recorded commands through the native engine and the reference book. `live`: the ring's own state hash, in hexadecimal.
+pub(super) fn replays(
+    bytes: &[u8],
+    capacity: Capacity,
+    ring: &str,
+    live: Value,
+    findings: &mut Findings,
+) -> Result<(), Fail> {
     let mut native = Native::new(&capacity)?;
     let begin = Instant::now();
-    let equal = replay(&bytes, &mut native, Native::take_records)?;
+    let equal = replay(bytes, &mut native, Native::take_records)?;
     findings.note("native_replay_seconds", begin.elapsed().as_secs_f64());
     findings.expect("native_events_equal", true, equal);
     native.shard().check();
 
     let mut reference = Reference::new(capacity);
     let begin = Instant::now();
-    let equal = replay(&bytes, &mut reference, Reference::take_records)?;
+    let equal = replay(bytes, &mut reference, Reference::take_records)?;
     findings.note("reference_replay_seconds", begin.elapsed().as_secs_f64());
     findings.expect("reference_events_equal", true, equal);
 
-    let hex = |hash: [u8; 32]| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let kernel = live["state_hash"].clone();
-    findings.note("kernel_state_hash", kernel.clone());
-    findings.expect("native_state_hash", kernel.clone(), hex(native.shard().state_hash().0));
-    findings.expect("reference_state_hash", kernel, hex(reference.state_hash().0));
+    findings.note("ring", ring);
+    findings.note("ring_state_hash", live.clone());
+    findings.expect(
+        "native_state_hash",
+        live.clone(),
+        hex(native.shard().state_hash()),
+    );
+    findings.expect("reference_state_hash", live, hex(reference.state_hash()));
     Ok(())
 }
 
-fn all_records(stage: &Stage) -> Result<Vec<u8>, Fail> {
-    let mut records = Records::open(&stage.recording())?;
-    let (mut bytes, mut record) = (Vec::new(), Vec::new());
-    while records.next_into(&mut record)? {
-        bytes.extend_from_slice(&record);
-    }
-    Ok(bytes)
+/// A state hash as tools print it.
+pub(super) fn hex(hash: StateHash) -> String {
+    hash.0.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether the target, given the recorded commands, writes the same records byte for byte.
-fn replay<T: Target>(bytes: &[u8], target: &mut T, take: impl Fn(&mut T) -> Vec<u8>) -> Result<bool, Fail> {
+fn replay<T: Target>(
+    bytes: &[u8],
+    target: &mut T,
+    take: impl Fn(&mut T) -> Vec<u8>,
+) -> Result<bool, Fail> {
     let mut replayer = Replayer::new(target, None);
     let mut written = Vec::new();
     let mut compared = 0;

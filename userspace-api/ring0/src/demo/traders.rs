@@ -1,12 +1,15 @@
 //! The four traders: two quote all instruments, two take; every 64th packet is sent twice, to be executed once.
 
-use super::market::Stage;
 use crate::fail::Fail;
 use hdrhistogram::Histogram;
-use ring0_trader::{Ack, Locate, Order, Outcome, Price, Reference, Session, Shares, Side, Trader, Transport, UdpTransport};
-use std::collections::VecDeque;
+use ring0_market::Market;
+use ring0_trader::{
+    Ack, Locate, Order, Outcome, Price, Reference, Session, Shares, Side, Trader, Transport,
+    UdpTransport,
+};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -45,6 +48,20 @@ impl Tally {
         }
     }
 
+    /// Rejected messages by reason.
+    pub(super) fn rejected(&self) -> Value {
+        let mut counts = BTreeMap::new();
+        for ack in self
+            .acks
+            .iter()
+            .filter(|ack| ack.outcome == Outcome::Rejected)
+        {
+            let name = ack.reason().map_or("unknown", |reason| reason.name());
+            *counts.entry(name).or_insert(0_u64) += 1;
+        }
+        json!(counts)
+    }
+
     pub(super) fn sum(tallies: &[Tally]) -> Tally {
         let mut sum = Tally::new(0);
         for tally in tallies {
@@ -70,7 +87,12 @@ struct Terms {
 
 impl Terms {
     fn order(self, side: Side, ticks: u32, lots: u32) -> Order {
-        Order::limit(side, self.locate, Shares(lots * self.lot_size), Price(ticks * self.tick_size))
+        Order::limit(
+            side,
+            self.locate,
+            Shares(lots * self.lot_size),
+            Price(ticks * self.tick_size),
+        )
     }
 }
 
@@ -131,10 +153,14 @@ pub(super) struct Crew<'a> {
 }
 
 impl<'a> Crew<'a> {
-    /// Opens their sockets in the trader's namespace.
-    pub(super) fn of(stage: &Stage, finish: &'a AtomicBool, alone: &'a AtomicBool) -> Result<Crew<'a>, Fail> {
-        let plan = &stage.market.plan;
-        let to = SocketAddr::from((stage.veth.exchange_address, plan.shard.port));
+    /// Opens their sockets with `connect`.
+    pub(super) fn of(
+        market: &Market,
+        connect: &dyn Fn() -> Result<UdpTransport, Fail>,
+        finish: &'a AtomicBool,
+        alone: &'a AtomicBool,
+    ) -> Result<Crew<'a>, Fail> {
+        let plan = &market.plan;
         let terms = (1..)
             .zip(&plan.instruments)
             .map(|(locate, one)| Terms {
@@ -154,14 +180,29 @@ impl<'a> Crew<'a> {
         let mut members = Vec::new();
         for (name, makes, pace) in cast {
             let index = plan.sessions.iter().position(|one| one.name == name);
-            let session = stage.market.session(name).zip(index);
-            let (session, index) =
-                session.ok_or_else(|| Fail::new(format!("the demo's market has no session {name}")))?;
-            let socket = stage.veth.in_trader(|| UdpTransport::connect(to))??;
-            let transport = Repeating { socket, sent: 0, repeated: 0 };
-            members.push(Member { session: session.clone(), index: index as u32, transport, makes, pace });
+            let session = market.session(name).zip(index);
+            let (session, index) = session
+                .ok_or_else(|| Fail::new(format!("the demo's market has no session {name}")))?;
+            let socket = connect()?;
+            let transport = Repeating {
+                socket,
+                sent: 0,
+                repeated: 0,
+            };
+            members.push(Member {
+                session: session.clone(),
+                index: index as u32,
+                transport,
+                makes,
+                pace,
+            });
         }
-        Ok(Crew { members, terms, finish, alone })
+        Ok(Crew {
+            members,
+            terms,
+            finish,
+            alone,
+        })
     }
 
     /// Lets them trade until `finish`.
@@ -172,7 +213,12 @@ impl<'a> Crew<'a> {
     where
         'a: 'scope,
     {
-        let Crew { members, terms, finish, alone } = self;
+        let Crew {
+            members,
+            terms,
+            finish,
+            alone,
+        } = self;
         members
             .into_iter()
             .map(|member| {
@@ -184,7 +230,12 @@ impl<'a> Crew<'a> {
 }
 
 /// Sends packet after packet at its pace, each when the one before is answered.
-fn trade(member: Member, terms: &[Terms], finish: &AtomicBool, alone: &AtomicBool) -> Result<Tally, Fail> {
+fn trade(
+    member: Member,
+    terms: &[Terms],
+    finish: &AtomicBool,
+    alone: &AtomicBool,
+) -> Result<Tally, Fail> {
     let mut tally = Tally::new(member.index);
     let mut trader = Trader::new(member.session, member.transport);
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15 ^ u64::from(member.index) << 17);
@@ -202,7 +253,10 @@ fn trade(member: Member, terms: &[Terms], finish: &AtomicBool, alone: &AtomicBoo
         if member.makes {
             let live: &mut VecDeque<Reference> = &mut quotes[which];
             while live.len() > QUOTES - 4 {
-                orders.extend(live.pop_front().map(|reference| Order::cancel(one.locate, reference)));
+                orders.extend(
+                    live.pop_front()
+                        .map(|reference| Order::cancel(one.locate, reference)),
+                );
             }
             for _ in 0..2 {
                 orders.push(one.order(Side::Buy, middle - 1 - dice.below(8), 1 + dice.below(20)));
@@ -219,7 +273,9 @@ fn trade(member: Member, terms: &[Terms], finish: &AtomicBool, alone: &AtomicBoo
         let alone = alone.load(Ordering::Acquire);
         let sent = Instant::now();
         let acks = trader.submit(&orders)?;
-        tally.round_trip.saturating_record(sent.elapsed().as_nanos() as u64);
+        tally
+            .round_trip
+            .saturating_record(sent.elapsed().as_nanos() as u64);
         tally.sent += orders.len() as u64;
         tally.answered_alone += if alone { acks.len() as u64 } else { 0 };
         for (order, ack) in orders.iter().zip(&acks) {
