@@ -76,6 +76,15 @@ pub(crate) struct Counted {
     pub(crate) resent: u64,
 }
 
+impl Counted {
+    /// Packets sent that nothing came back for: dropped by the shard under a name of its own, or lost on the way.
+    pub(crate) fn unanswered(&self) -> u64 {
+        let refused: u64 = self.not_taken.values().sum();
+        self.sent
+            .saturating_sub(self.answered + self.answered_again + refused)
+    }
+}
+
 /// A window of packets under way.
 pub(crate) struct Pump<'a> {
     socket: UdpSocket,

@@ -267,6 +267,7 @@ fn rounds<'a>(lane: &Prepared, kernel: &mut Pump<'a>, udp: &mut Pump<'a>) -> Res
             "cpu_seconds_per_million_messages": busy.seconds() / messages as f64 * 1e6,
             "busy_seconds_by_processor": busy.report(),
             "packets": pump.counted,
+            "packets_without_answer": pump.counted.unanswered(),
         })
     };
     let [kernel_busy, udp_busy] = &busy;
