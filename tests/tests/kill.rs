@@ -151,3 +151,28 @@ fn a_first_start_killed_anywhere_is_finished_by_the_next() {
         stand.unload();
     }
 }
+
+#[test]
+fn another_markets_keys_are_refused_and_change_nothing() {
+    let mut stand = Stand::up();
+    let mut trader = stand.trader("alice-1");
+    let order = Order::buy(Locate(1), Shares(1), Price(40_000 * 10_000));
+    assert_eq!(
+        trader.submit(&[order]).unwrap()[0].outcome,
+        Outcome::Accepted
+    );
+    stand.kill_daemon();
+    stand.replace_keys();
+    assert_eq!(stand.daemon_command().status().unwrap().code(), Some(1));
+    let log = stand.daemon_log();
+    assert!(
+        log.contains("not this market's: session alice-1 has id"),
+        "{log}"
+    );
+    // The market goes on with its own keys.
+    assert_eq!(
+        trader.submit(&[order]).unwrap()[0].outcome,
+        Outcome::Accepted
+    );
+    stand.unload();
+}

@@ -82,6 +82,11 @@ impl Stand {
         command
     }
 
+    /// Makes all key files anew; this value's own market keeps the old keys.
+    pub(crate) fn replace_keys(&self) {
+        keygen(&self.folder.path().join("market.toml"), Existing::Replace).unwrap();
+    }
+
     /// The daemon's command line.
     pub(crate) fn daemon_command(&self) -> Command {
         let folder = self.folder.path().display();

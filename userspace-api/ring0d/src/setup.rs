@@ -17,13 +17,6 @@ const DAY_NS: u128 = 86_400_000_000_000;
 
 /// Brings the shard to the market, or makes sure that it is there already; gives how many commands were sent.
 pub(crate) fn bring_up(shard: &mut KernelShard, market: &Market) -> Result<usize, DaemonError> {
-    for ((index, plan), session) in (0_u32..).zip(&market.plan.sessions).zip(market.sessions()) {
-        debug_assert_eq!(plan.answers, session.answers());
-        let bytes = session
-            .key()
-            .map(|key| <[u8; 16]>::try_from(key.as_bytes()).expect("a key is sixteen bytes"));
-        shard.set_key(index, bytes.as_ref())?;
-    }
     let taken = shard.shard().header().controls_taken.get();
     let mut commands = vec![Control::new(
         ControlKind::Clock,
@@ -45,6 +38,14 @@ pub(crate) fn bring_up(shard: &mut KernelShard, market: &Market) -> Result<usize
         }
     }
     agree(shard, market)?;
+    // Last, so that another market's file cannot take the keys of the one that is trading.
+    for ((index, plan), session) in (0_u32..).zip(&market.plan.sessions).zip(market.sessions()) {
+        debug_assert_eq!(plan.answers, session.answers());
+        let bytes = session
+            .key()
+            .map(|key| <[u8; 16]>::try_from(key.as_bytes()).expect("a key is sixteen bytes"));
+        shard.set_key(index, bytes.as_ref())?;
+    }
     Ok(missing.len())
 }
 
