@@ -124,7 +124,7 @@ fn a_million_orders_rest_in_the_kernel() {
         "{results:?}"
     );
     let key = Key::from_bytes(&key);
-    let mut send = |sequence: u64, orders: std::ops::Range<u32>| {
+    let send = |sequence: u64, orders: std::ops::Range<u32>| {
         let mut builder = PacketBuilder::new(id(), sequence);
         let mut number = orders.start;
         while number < orders.end && builder.push(&order(number)).is_ok() {

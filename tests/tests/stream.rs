@@ -1,6 +1,6 @@
 //! LOBSTRM1 streams of any seed through every ring: trades as the header says, one state.
 
-use ring0_stream::lobstrm::generate;
+use ring0_stream::lobstrm::{Checksum, generate};
 use ring0_tests::{Random, ring0, seed};
 use serde_json::Value;
 
@@ -93,4 +93,66 @@ fn a_stream_with_other_trades_disagrees() {
     let ran = ring0(&["replay", "--stream", path, "--json"]);
     assert_eq!(ran.status, 3, "{ran:?}");
     assert_eq!(ran.json()["expected_match"], false);
+}
+
+/// A stream by hand: orders of one lot, a cross that fills more of them than one command may, and more of the same symbol right behind it.
+fn past_the_fill_cap() -> Vec<u8> {
+    const TICK: u32 = 100_001;
+    const MAKERS: u64 = 1_900;
+    let mut records = Vec::new();
+    let mut push = |order: u64, qty: u32, op: u8, side: u8| {
+        let mut record = [0; 32];
+        record[..8].copy_from_slice(&order.to_le_bytes());
+        record[8..12].copy_from_slice(&TICK.to_le_bytes());
+        record[12..16].copy_from_slice(&qty.to_le_bytes());
+        (record[18], record[19]) = (op, side);
+        records.push(record);
+    };
+    let mut sum = Checksum::new();
+    (1..=MAKERS).for_each(|order| push(order, 1, 0, 1));
+    push(MAKERS + 1, MAKERS as u32 - 100, 2, 0);
+    (1..=MAKERS - 100).for_each(|maker| sum.trade(maker, MAKERS + 1, TICK, 1));
+    push(MAKERS, 1, 1, 1);
+    push(MAKERS + 2, 50, 2, 0);
+    (MAKERS - 99..MAKERS - 49).for_each(|maker| sum.trade(maker, MAKERS + 2, TICK, 1));
+    let trades = sum.trades();
+
+    let mut bytes = b"LOBSTRM1".to_vec();
+    let mut put = |number: u64, len: usize| bytes.extend_from_slice(&number.to_le_bytes()[..len]);
+    put(1, 4);
+    put(32, 4);
+    put(records.len() as u64, 8);
+    put(0, 8); // prefill
+    put(1, 4); // symbols
+    put(u64::from(TICK) - 2_048, 4);
+    put(MAKERS + 2, 8);
+    put(0, 8); // seed
+    put(trades.count, 8);
+    put(trades.qty, 8);
+    put(trades.checksum, 8);
+    put(49, 8); // live at the end
+    put(MAKERS, 8);
+    put(TICK.into(), 4);
+    bytes.resize(128, 0);
+    records
+        .iter()
+        .for_each(|record| bytes.extend_from_slice(record));
+    bytes
+}
+
+#[test]
+fn a_cross_past_the_fill_cap_is_continued_before_what_follows() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("cap.lobstrm");
+    std::fs::write(&file, past_the_fill_cap()).expect("room");
+    let file = file.to_str().expect("a plain name");
+    let native = replay(file, "native", &[]);
+    assert_eq!(native["trades"], 1_850);
+    assert_eq!(
+        replay(file, "reference", &[])["state_hash"],
+        native["state_hash"]
+    );
+    let name = "state_hash_without_time";
+    assert_eq!(replay(file, "kernel", &[])[name], native[name]);
+    assert_eq!(replay(file, "kernel", &["--wire"])[name], native[name]);
 }

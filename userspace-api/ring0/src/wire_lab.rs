@@ -74,8 +74,10 @@ impl Drop for WireLab {
 
 /// A veth pair, or what is missing for one.
 pub(crate) fn veth_up() -> Result<Veth, Fail> {
-    if let Some(missing) = ring0_lab::missing_privilege() {
-        return Err(Fail::privilege(missing));
+    if !rustix::process::geteuid().is_root() {
+        return Err(Fail::privilege(
+            "network namespaces and the kernel ring need root; run it again with sudo",
+        ));
     }
     Ok(Veth::up(Options::default())?)
 }

@@ -230,12 +230,28 @@ impl<'a> Pump<'a> {
                     Some(ack) if count > 1 => (ack[0], ack[1]),
                     _ => (b'A', 0),
                 };
-                self.answer(sequence, result, reason);
+                if count == 1 {
+                    self.heartbeat(sequence);
+                } else {
+                    self.answer(sequence, result, reason);
+                }
             }
             all += received;
             if received < BATCH {
                 return Ok(all);
             }
+        }
+    }
+
+    /// The answer to a heartbeat names the sequence that is expected next, not its own.
+    fn heartbeat(&mut self, expected: u64) {
+        let taken = |at: &usize| {
+            let (sequence, count) = self.packets.header(*at);
+            count == 1 && sequence < expected && !self.answered[*at]
+        };
+        match (self.first..self.next).find(taken) {
+            Some(at) => self.answer(self.packets.header(at).0, b'A', 0),
+            None => self.counted.answered_again += 1,
         }
     }
 
