@@ -248,7 +248,7 @@ cells! {
         pub session_next: Cell<u32>,
         /// Previous of the session.
         pub session_prev: Cell<u32>,
-        /// [`BUY`] or [`SELL`].
+        /// 0 buy, 1 sell.
         pub side: Cell<u8>,
         /// `FLAG_…`.
         pub flags: Cell<u8>,
@@ -370,7 +370,7 @@ cells! {
         pub expires_ns: Cell<u64>,
         /// The id's last two letters, big-endian.
         pub id_tail: Cell<u32>,
-        /// 0 not granted, [`OPEN`], [`KILLED`].
+        /// 0 not granted, 1 open, 2 killed.
         pub status: Cell<u32>,
         /// Account index.
         pub account: Cell<u32>,
