@@ -1,7 +1,7 @@
 //! Maps of the program, declared as structs in the legacy `maps` section.
 //!
 //! BTF map definitions cannot say "arena" to the loader library; the legacy form carries any type
-//! number. All maps are pinned by name. The sizes here are placeholders: `xdp-loader` sets the
+//! number. All maps are pinned by name. The sizes here are small ones: `xdp-loader` sets the
 //! real ones when it loads the object (type, value size and flags are compared, never changed).
 
 use aya_ebpf::bindings::{

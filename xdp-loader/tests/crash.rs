@@ -22,27 +22,40 @@ fn init(fresh: Fresh<'_>) {
     fresh.arena[MAGIC].copy_from_slice(b"REGION01");
 }
 
-/// Runs `work` of [`child`] in another process that dies at `step`.
+/// Runs `work` of [`a_loader_of_its_own`] in another process that dies at `step`.
 fn killed(work: &str, options: &LoadOptions, step: Step) -> ExitStatus {
+    in_a_process(work, options, Some(step))
+}
+
+fn in_a_process(work: &str, options: &LoadOptions, dies_at: Option<Step>) -> ExitStatus {
     let Object::Path(object) = &options.object else {
         unreachable!("a file")
     };
-    Command::new(std::env::current_exe().expect("this binary"))
-        .args(["--exact", "child", "--ignored", "--nocapture"])
+    let mut command = Command::new(std::env::current_exe().expect("this binary"));
+    if let Some(step) = dies_at {
+        command.env("XDP_LOADER_DIE_AT", step.name());
+    }
+    command
+        .args(["--exact", "a_loader_of_its_own", "--nocapture"])
         .env("XDP_CHILD_WORK", work)
         .env("XDP_CHILD_INTERFACE", &options.interface)
         .env("RING0_PROOF_OBJECT", object)
-        .env("XDP_LOADER_DIE_AT", step.name())
         .output()
         .expect("runs")
         .status
 }
 
-/// What [`killed`] runs: the same options as [`Veth::options`], on an interface that is there.
+/// A loader that nothing kills loads and unloads in a process of its own. With an interface in its environment it is that
+/// process, and what [`killed`] runs: the same options as [`Veth::options`], on an interface that is there.
 #[test]
-#[ignore = "run by the other tests, in a process that dies"]
-fn child() {
+fn a_loader_of_its_own() {
     let Ok(interface) = std::env::var("XDP_CHILD_INTERFACE") else {
+        let Some(veth) = Veth::new() else { return };
+        let options = veth.options();
+        assert!(in_a_process("load", &options, None).success());
+        all_is_well(&veth, &options);
+        assert!(in_a_process("unload", &options, None).success());
+        assert!(status(&options.pin_root).is_err() && !veth.has_xdp());
         return;
     };
     let mut options = LoadOptions::new(veth::proof(), &interface, None);
