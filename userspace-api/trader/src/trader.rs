@@ -598,6 +598,8 @@ impl<T: Transport> Trader<T> {
                             _ => {} // busy: asked again when due
                         }
                     }
+                    // Nothing is sent again now: such a copy could be taken after its orders were handed back.
+                    Some(ack) if ack.result == NOT_TAKEN => {}
                     // What a packet's answer asks of the caller is settled by adopting.
                     _ => drop(self.apply(&answer, acks)),
                 }
