@@ -8,32 +8,41 @@
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Tag {
-    /// `time_ns, day_base_ns, next_sequence, halted`.
+    /// `time_ns, day_base_ns, next_sequence, halted, day, midnight_ns, second that expiry has come to, 1 while expiry is pending`.
     Shard = b'H',
     /// `asset, total deposited − withdrawn, fees`; only where one is not zero.
     Asset = b'$',
-    /// `instrument, halted`, then the fields of its listing in their order (symbol as a little-endian number,
-    /// reserved ones and `halted` left out, signed ones sign-extended).
+    /// `instrument`, then the fields of its listing in their order (symbol as a little-endian number; reserved ones and
+    /// `state` left out, signed ones sign-extended), then `state, dynamic_ticks, fat_ticks, pause_ticks, reference, last trade, auction price,
+    /// pause_low, pause_high`.
     Instrument = b'I',
-    /// `side, price, orders, lots`.
+    /// `book (0 to 5), price, orders, lots`.
     Level = b'L',
-    /// `order, session, account, reference, price, open lots, flags`, in priority.
+    /// `side (0 buy, 1 sell), kind letter, offset (as a byte), limit, orders, lots`: a peg queue.
+    Queue = b'Q',
+    /// `order, session, account, reference, price it stands under, open lots, flags, self-trade mode (8 added when by group), shown`, and where they apply, else
+    /// 0, `peak, expiry, limit of a waiting stop`; `shown` is 0 where nothing is displayed.
     Order = b'o',
-    /// As [`Tag::Order`], then `side, executed lots`: the order that sweeps on, of the instrument before it.
-    Sweep = b'p',
+    /// `work` of the instrument before it; then of a sweep: `side, executed lots, peg bid, peg ask` and its `Order` behind it (shown 0); of an auction: `price, then, volume`;
+    /// of a purge: `removal, side byte (space but in a Clear), book, id of the order visited next or 0, new base, new length` (the last two 0 but in a MoveLadder).
+    Work = b'p',
+    /// `account, killed, self-trade mode, trade group, orders_max, shares_max, notional_max`; before its balances.
+    Account = b'a',
     /// `account, asset, available, held, outflow, limit`; for an open account every asset where one of the first three
     /// is not zero or the limit is not the default.
     Balance = b'A',
-    /// `account`, open; before its balances.
-    Account = b'a',
     /// `session, id (first 8 bytes little-endian), id (last 2), account, status, expected, last reference, rate state,
-    /// interval, burst (messages), expiry, answers_log2, references_log2`.
+    /// interval, burst (messages), expiry, answers_log2, references_log2, orders_max, shares_max, notional_max, cancel_on_disconnect`.
     Session = b'S',
     /// `client sequence, outcome, reason, reference, quantity, venue sequence`, oldest first.
     Answer = b'w',
-    /// `locate, side byte (as in M), removal, id of the next order to visit or 0`: a pending mass cancel of the session before it.
-    Cancel = b'm',
-    /// `1 sweep or 2 mass cancel, instrument or session index`: pending continuations, the next one first.
+    /// `order`: id of an overflowed order of the session before it.
+    Overflowed = b'v',
+    /// `locate, side byte (as in M), removal, session, place, id of the overflowed order visited next or 0`: a pending mass cancel of the account or session before it.
+    Mass = b'm',
+    /// `second, order`: a good-till-time order.
+    Expiring = b'e',
+    /// `1 instrument, 2 session, 3 account or 4 expiry, index (of expiry 0)`: pending continuations, the next one first.
     Pending = b'F',
 }
 

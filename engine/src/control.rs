@@ -41,10 +41,8 @@ pub enum ControlKind {
     SettlementMark = 6,
     /// [`List`].
     List = 7,
-    /// [`Target`]: an instrument takes no more orders until it is resumed; cancels work.
-    HaltInstrument = 8,
-    /// [`Target`].
-    ResumeInstrument = 9,
+    /// [`SetState`].
+    SetState = 8,
     /// [`Grant`].
     GrantSession = 10,
     /// [`Target`]: a session without live orders ends; its index may be granted again.
@@ -57,11 +55,41 @@ pub enum ControlKind {
     HaltShard = 14,
     /// [`Empty`].
     ResumeShard = 15,
+    /// [`SetRisk`].
+    SetRisk = 16,
+    /// [`SetSelfTrade`].
+    SetSelfTrade = 17,
+    /// [`SetBands`].
+    SetBands = 18,
+    /// [`Target`]: no session of the account may enter orders and all its orders are cancelled, in steps.
+    KillAccount = 19,
+    /// [`Target`]: lifts a kill.
+    ReviveAccount = 20,
+    /// [`Disconnect`].
+    Disconnect = 21,
+    /// [`Expire`].
+    Expire = 22,
+    /// [`Uncross`].
+    Uncross = 23,
+    /// [`Indicate`].
+    Indicate = 24,
+    /// [`Clear`]: cancels all orders of an instrument, in steps.
+    Clear = 25,
+    /// [`Target`]: takes away the orders of a closed instrument that do not last beyond the day, in steps.
+    CloseDay = 26,
+    /// [`OpenDay`].
+    OpenDay = 27,
+    /// [`Target`]: takes away all orders of a closed instrument, in steps, and then its listing.
+    Delist = 28,
+    /// [`MoveLadder`].
+    MoveLadder = 29,
+    /// [`Bust`].
+    Bust = 30,
 }
 
 impl ControlKind {
     /// Every kind.
-    pub const ALL: [ControlKind; 15] = [
+    pub const ALL: [ControlKind; 29] = [
         ControlKind::Clock,
         ControlKind::OpenAccount,
         ControlKind::Deposit,
@@ -69,14 +97,28 @@ impl ControlKind {
         ControlKind::SetLimit,
         ControlKind::SettlementMark,
         ControlKind::List,
-        ControlKind::HaltInstrument,
-        ControlKind::ResumeInstrument,
+        ControlKind::SetState,
         ControlKind::GrantSession,
         ControlKind::CloseSession,
         ControlKind::KillSession,
         ControlKind::ReviveSession,
         ControlKind::HaltShard,
         ControlKind::ResumeShard,
+        ControlKind::SetRisk,
+        ControlKind::SetSelfTrade,
+        ControlKind::SetBands,
+        ControlKind::KillAccount,
+        ControlKind::ReviveAccount,
+        ControlKind::Disconnect,
+        ControlKind::Expire,
+        ControlKind::Uncross,
+        ControlKind::Indicate,
+        ControlKind::Clear,
+        ControlKind::CloseDay,
+        ControlKind::OpenDay,
+        ControlKind::Delist,
+        ControlKind::MoveLadder,
+        ControlKind::Bust,
     ];
 }
 
@@ -146,8 +188,8 @@ body! {
     List {
         /// Index, the locate is one more. Below instruments_max.
         instrument: u32,
-        /// 1 to begin halted, else 0.
-        halted: u32,
+        /// [`State`](crate::record::State) to begin in: closed, pre-open, continuous or halted.
+        state: u32,
         /// Symbol, 8 ASCII bytes padded with spaces, as on the wire.
         symbol: [u8; 8],
         /// Asset that is bought and sold.
@@ -198,14 +240,176 @@ body! {
         interval_ns: u64,
         /// Venue time at which the grant ends for new orders; u64::MAX: never.
         expires_ns: u64,
+        /// Most live orders; 0: no limit.
+        orders_max: u32,
+        /// Most shares in one order; 0: no limit.
+        shares_max: u32,
+        /// Largest price × quantity of one order in quote engine units; 0: no limit.
+        notional_max: u64,
+        /// 1: `Disconnect` cancels its orders. 0: it does not.
+        cancel_on_disconnect: u32,
+        /// Zero.
+        reserved: u32,
     }
 
-    /// Names an instrument or a session by its index.
+    /// Names an instrument, a session or an account by its index.
     Target {
         /// The index.
         index: u32,
         /// Zero.
         reserved: u32,
+    }
+
+    /// Changes the state of an instrument's market.
+    SetState {
+        /// Instrument index.
+        instrument: u32,
+        /// One of [`State`](crate::record::State).
+        state: u32,
+    }
+
+    /// Sets the risk limits of an account, each 0 for none.
+    SetRisk {
+        /// Account index.
+        account: u32,
+        /// Most live orders.
+        orders_max: u32,
+        /// Most shares in one order.
+        shares_max: u32,
+        /// Zero.
+        reserved: u32,
+        /// Largest price × quantity of one order in quote engine units.
+        notional_max: u64,
+    }
+
+    /// Sets what self-trade prevention does for orders of an account that do not say so themselves, and its trade group.
+    SetSelfTrade {
+        /// Account index.
+        account: u32,
+        /// 0 nothing, 1 cancel newest, 2 cancel oldest, 3 cancel both, 4 decrement and cancel.
+        mode: u32,
+        /// Trade group of the account, below 65,536; 0 none.
+        group: u32,
+        /// Zero.
+        reserved: u32,
+    }
+
+    /// Sets the price limits of a closed or halted instrument, all in ticks.
+    SetBands {
+        /// Instrument index.
+        instrument: u32,
+        /// Lowest and highest price that an order may ask; both 0: the whole ladder.
+        band_low: u32,
+        /// See `band_low`.
+        band_high: u32,
+        /// Farthest from the last trade (without one: from the reference price) that a limit order may ask; 0: no limit.
+        dynamic_ticks: u32,
+        /// Farthest beyond the best displayed price of the other side that a limit order may ask; 0: no limit.
+        fat_ticks: u32,
+        /// A trade farther than this from the last auction's price (without one: from the reference price) pauses trading; 0: never.
+        pause_ticks: u32,
+        /// Reference price, on the ladder; 0: none.
+        reference: u32,
+        /// Zero.
+        reserved: u32,
+    }
+
+    /// A session's heartbeats are missing: cancels its orders where its grant says so, in steps.
+    Disconnect {
+        /// Session index.
+        session: u32,
+        /// Zero.
+        reserved: u32,
+        /// The client sequence it is expected to go on with: where it is another one, the session is alive.
+        expected: u64,
+    }
+
+    /// The clock has come to a second: good-till-time orders of it and before go, in steps.
+    Expire {
+        /// Second of the day, 1 to 86,400.
+        second: u32,
+        /// Zero.
+        reserved: u32,
+    }
+
+    /// Carries out the auction of an instrument whose call is over, in steps.
+    Uncross {
+        /// Instrument index.
+        instrument: u32,
+        /// Price in ticks.
+        price: u32,
+        /// [`State`](crate::record::State) afterwards: continuous, closed or halted.
+        then: u32,
+        /// Zero.
+        reserved: u32,
+    }
+
+    /// Publishes what an auction would do now; the record itself says it.
+    Indicate {
+        /// Instrument index.
+        instrument: u32,
+        /// Price in ticks; 0: no price.
+        price: u32,
+        /// Lots that would trade.
+        volume: u64,
+        /// Lots bid for less lots offered at that price.
+        imbalance: i64,
+    }
+
+    /// Names an instrument and a side.
+    Clear {
+        /// Instrument index.
+        instrument: u32,
+        /// `B`, `S` or space: both.
+        side: u32,
+    }
+
+    /// Opens a day. Every instrument is closed.
+    OpenDay {
+        /// Number of the day, above the last one.
+        day: u32,
+        /// Zero.
+        reserved: u32,
+        /// Venue time of its midnight; not below the last one's.
+        midnight_ns: u64,
+        /// MoldUDP64 session of the public feed of that day, 10 ASCII bytes; kept by the record only.
+        feed_session: [u8; 10],
+        /// Zero.
+        reserved2: [u8; 6],
+    }
+
+    /// Moves the ladder of a closed or halted instrument: orders off the new one go, in steps, then it holds.
+    MoveLadder {
+        /// Instrument index.
+        instrument: u32,
+        /// Lowest price in ticks.
+        ladder_base: u32,
+        /// Number of prices; what the instrument's places hold.
+        ladder_len: u32,
+        /// Zero.
+        reserved: u32,
+    }
+
+    /// Takes a trade back: the money of both sides and the fees. The operator says what the record says of it.
+    Bust {
+        /// Record sequence of the [`Filled`](crate::record::Filled) or [`Crossed`](crate::record::Crossed).
+        trade: u64,
+        /// Instrument index.
+        instrument: u32,
+        /// Account of the buyer.
+        buyer: u32,
+        /// Account of the seller.
+        seller: u32,
+        /// Price in ticks.
+        price: u32,
+        /// Lots.
+        lots: u32,
+        /// Zero.
+        reserved: u32,
+        /// Fee of the buyer in quote engine units, negative for a rebate.
+        buyer_fee: i64,
+        /// Fee of the seller in quote engine units, negative for a rebate.
+        seller_fee: i64,
     }
 }
 

@@ -87,8 +87,13 @@ reasons! {
     Continuing = 19,
     /// The packet has caused its share of fills; send the rest in another packet.
     PacketFills = 20,
-    /// The instruction is specified but not built in this version.
-    NotBuilt = 21,
+    // 21 was used before the first release.
+    /// The account is killed: only cancels and reduces work until it is revived.
+    AccountKilled = 22,
+    /// These instructions exclude each other, see docs/matching.md.
+    NotTogether = 23,
+    /// The trade group is not the account's.
+    WrongTradeGroup = 24,
 
     // The instrument.
     /// No instrument is listed under this locate.
@@ -99,6 +104,10 @@ reasons! {
     InstrumentHalted = 34,
     /// The locate is not that of the order's instrument.
     WrongInstrument = 35,
+    /// The instrument is closed: only cancels and reduces work.
+    MarketClosed = 36,
+    /// Orders are being collected for an auction, which takes limit orders that may rest, and stops.
+    NotInAuction = 37,
 
     // The order's terms.
     /// The price is not a whole number of ticks.
@@ -119,10 +128,20 @@ reasons! {
     UnsettledLimit = 55,
     /// The post-only order would have traded at entry.
     WouldCross = 56,
-    /// The fill-or-kill order cannot be filled whole.
+    /// The fill-or-kill order cannot be filled whole, or not the minimum quantity of an order.
     NotFillable = 57,
-    /// The fill-or-kill order would need to look at more price levels than a command may.
+    /// Fill-or-kill or a minimum quantity would have to look at more orders than a command may.
     FokTooDeep = 58,
+    /// The price is too far from the last trade.
+    DynamicBand = 59,
+    /// The price is too far beyond the best price of the other side.
+    FatFinger = 60,
+    /// The trigger price is not a whole number of ticks, or not on the ladder.
+    BadTrigger = 61,
+    /// The stop's trigger is reached already; send the order without one.
+    WouldTrigger = 62,
+    /// The expiry has passed.
+    AlreadyExpired = 63,
 
     // Capacity.
     /// The order pool is full.
@@ -131,6 +150,14 @@ reasons! {
     LevelsFull = 65,
     /// Too many older live orders of the session share this reference's place.
     TooManyLive = 66,
+    /// All peg queues of this side of the instrument are in use by other kinds, offsets or limits.
+    PegsFull = 67,
+    /// More shares than the session or the account may ask in one order.
+    RiskShares = 68,
+    /// Price times quantity is more than the session or the account may ask in one order.
+    RiskNotional = 69,
+    /// The session or the account has as many live orders as it may have.
+    RiskOrders = 70,
 
     // Orders named by a message.
     /// No live order of the session has this reference.
@@ -213,6 +240,18 @@ reasons! {
     OrdersLive = 139,
     /// The control command is not known.
     UnknownControl = 140,
+    /// The instrument's market state does not allow this.
+    BadState = 141,
+    /// The book is crossed: it must be uncrossed before continuous trading.
+    BookCrossed = 142,
+    /// The session has sent something since: its client sequence is not the one named.
+    SessionAlive = 143,
+    /// Venue time has not come to it yet.
+    TooEarly = 144,
+    /// A setting is out of range.
+    BadSetting = 145,
+    /// An instrument is not closed.
+    NotClosed = 146,
 }
 
 #[cfg(test)]

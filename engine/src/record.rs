@@ -27,6 +27,20 @@ pub enum Kind {
     Reduced = 19,
     /// [`Replaced`].
     Replaced = 20,
+    /// [`Armed`].
+    Armed = 21,
+    /// [`Triggered`].
+    Triggered = 22,
+    /// [`Refilled`].
+    Refilled = 23,
+    /// [`Decremented`].
+    Decremented = 24,
+    /// [`Crossed`].
+    Crossed = 25,
+    /// [`Uncrossed`].
+    Uncrossed = 26,
+    /// [`StateChanged`].
+    StateChanged = 27,
 }
 
 impl Kind {
@@ -42,6 +56,13 @@ impl Kind {
             Kind::Removed,
             Kind::Reduced,
             Kind::Replaced,
+            Kind::Armed,
+            Kind::Triggered,
+            Kind::Refilled,
+            Kind::Decremented,
+            Kind::Crossed,
+            Kind::Uncrossed,
+            Kind::StateChanged,
         ]
         .into_iter()
         .find(|kind| *kind as u16 == number)
@@ -62,6 +83,84 @@ pub enum Removal {
     Kill = b'K',
     /// Its instrument was halted while it was sweeping.
     Halted = b'H',
+    /// Self-trade prevention took it off.
+    SelfTrade = b'T',
+    /// Its time came.
+    Expired = b'E',
+    /// The day ended.
+    DayEnd = b'Y',
+    /// Its instrument was delisted.
+    Delisted = b'L',
+    /// The ladder was moved away from its price.
+    OffLadder = b'O',
+    /// An immediate order met a volatility pause.
+    Paused = b'V',
+    /// Its session was found disconnected.
+    Disconnected = b'D',
+    /// Cancelled by the operator.
+    Operator = b'P',
+}
+
+/// What a continuation is doing: `work` of a [`Step`] and of an instrument.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Work {
+    /// An order goes on filling.
+    Sweep = 1,
+    /// Stop orders that the last trade triggered enter, one a step.
+    Triggers = 2,
+    /// An auction is carried out.
+    Uncross = 3,
+    /// Orders of an instrument are visited and taken away: operator's cancel, end of day, delisting, a moved ladder.
+    Purge = 4,
+    /// Mass cancel of a session.
+    SessionCancel = 5,
+    /// Mass cancel of an account.
+    AccountCancel = 6,
+    /// Good-till-time orders whose second has come go.
+    Expiry = 7,
+}
+
+/// State of an instrument's market.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum State {
+    /// No entry; cancels work.
+    Closed = 0,
+    /// Orders are collected.
+    PreOpen = 1,
+    /// Orders are collected for the opening auction.
+    OpeningAuction = 2,
+    /// Orders match as they come.
+    Continuous = 3,
+    /// A price went too far: orders are collected for an auction.
+    VolatilityPause = 4,
+    /// Orders are collected for the closing auction.
+    ClosingAuction = 5,
+    /// No entry; cancels work.
+    Halted = 6,
+    /// The call is over, the auction is carried out: nothing is taken.
+    Uncrossing = 7,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [State; 8] = [
+        State::Closed,
+        State::PreOpen,
+        State::OpeningAuction,
+        State::Continuous,
+        State::VolatilityPause,
+        State::ClosingAuction,
+        State::Halted,
+        State::Uncrossing,
+    ];
+
+    /// The state of a number in a record.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<State> {
+        State::ALL.get(usize::from(number)).copied()
+    }
 }
 
 /// What became of a command: the result byte of its ack.
@@ -146,16 +245,18 @@ records! {
     Step [1] {
         /// Venue time, nanoseconds.
         time_ns: u64,
-        /// The order that sweeps on, or 0: a mass cancel.
+        /// The order that sweeps on or was triggered, or 0.
         order: u64,
-        /// Session whose order sweeps, or whose orders are cancelled.
-        session: u32,
-        /// Shares filled or orders cancelled in this step.
+        /// Session of that order; session or account whose orders are cancelled; else 0.
+        owner: u32,
+        /// Shares filled (sweep, trigger), fills (auction), orders removed (all others) in this step.
         quantity: u32,
         /// `Accepted` when this was the last step, else `Continues`.
         outcome: u8,
+        /// One of [`Work`].
+        work: u8,
         /// Zero.
-        reserved: [u8; 23],
+        reserved: [u8; 22],
     }
 
     /// A control command with what became of it.
@@ -174,7 +275,7 @@ records! {
         body: [u64; crate::control::BODY_LEN / 8],
     }
 
-    /// An order came to rest at the end of its price level.
+    /// An order came to rest at the end of its queue: of its price level, displayed or hidden, or of its peg queue.
     Rested [1] {
         /// Id.
         order: u64,
@@ -184,12 +285,18 @@ records! {
         account: u32,
         /// Client reference.
         reference: u32,
-        /// Price in ticks.
+        /// Price in ticks; of a peg its limit.
         price: u32,
         /// Lots open.
         lots: u32,
+        /// Lots displayed: all, the slice of an iceberg, or 0.
+        shown: u32,
+        /// `FLAG_…` of the engine that the state hash sees.
+        flags: u32,
+        /// Peg kind (`P`, `M`) and in the next byte its offset, or 0.
+        peg: u32,
         /// Zero.
-        reserved: [u8; 20],
+        reserved: [u8; 8],
     }
 
     /// One fill. Its record sequence is the match number.
@@ -198,7 +305,7 @@ records! {
         maker: u64,
         /// Incoming order.
         taker: u64,
-        /// Price in ticks, the maker's.
+        /// Price in ticks: the maker's, of a peg its price at that moment.
         price: u32,
         /// Lots.
         lots: u32,
@@ -250,8 +357,10 @@ records! {
         lots: u32,
         /// Lots left open, not zero.
         open: u32,
+        /// Lots displayed now.
+        shown: u32,
         /// Zero.
-        reserved: [u8; 16],
+        reserved: [u8; 12],
     }
 
     /// An order was replaced. Kept: same id, same place, fewer or equal lots, new client reference. Not kept: the old
@@ -276,6 +385,130 @@ records! {
         /// 1: kept its place. 0: lost it.
         kept: u8,
         /// Zero.
-        reserved: [u8; 7],
+        reserved: [u8; 3],
+        /// Lots displayed now, where it kept its place; else 0.
+        shown: u32,
+    }
+
+    /// A stop order waits for its trigger.
+    Armed [1] {
+        /// Id.
+        order: u64,
+        /// Session index.
+        session: u32,
+        /// Account index.
+        account: u32,
+        /// Client reference.
+        reference: u32,
+        /// Limit, or protection of a market stop, in ticks.
+        price: u32,
+        /// Lots.
+        lots: u32,
+        /// Trigger in ticks.
+        trigger: u32,
+        /// `FLAG_…` of the engine that the state hash sees.
+        flags: u32,
+        /// Zero.
+        reserved: [u8; 12],
+    }
+
+    /// A stop order was triggered and enters the book; what follows is about it.
+    Triggered [1] {
+        /// Id.
+        order: u64,
+        /// Session index.
+        session: u32,
+        /// Account index.
+        account: u32,
+        /// Client reference.
+        reference: u32,
+        /// Limit, or protection of a market stop, in ticks.
+        price: u32,
+        /// Lots.
+        lots: u32,
+        /// Trigger in ticks.
+        trigger: u32,
+        /// Zero.
+        reserved: [u8; 16],
+    }
+
+    /// The displayed slice of an iceberg was used up; the next one stands at the end of its level.
+    Refilled [1] {
+        /// Id.
+        order: u64,
+        /// Session index.
+        session: u32,
+        /// Account index.
+        account: u32,
+        /// Client reference.
+        reference: u32,
+        /// Price in ticks.
+        price: u32,
+        /// Lots open.
+        lots: u32,
+        /// Lots displayed.
+        shown: u32,
+        /// Zero.
+        reserved: [u8; 16],
+    }
+
+    /// Self-trade prevention took the same lots off both orders. One that has nothing left is gone.
+    Decremented [1] {
+        /// Resting order.
+        maker: u64,
+        /// Incoming order.
+        taker: u64,
+        /// Price in ticks at which they would have traded.
+        price: u32,
+        /// Lots.
+        lots: u32,
+        /// Account of the maker.
+        maker_account: u32,
+        /// Account of the taker.
+        taker_account: u32,
+        /// Zero.
+        reserved: [u8; 16],
+    }
+
+    /// One fill of an auction. Its record sequence is the match number. One that has nothing left is gone.
+    Crossed [1] {
+        /// Buy order.
+        buy: u64,
+        /// Sell order.
+        sell: u64,
+        /// Price of the auction in ticks.
+        price: u32,
+        /// Lots.
+        lots: u32,
+        /// Account of the buyer.
+        buy_account: u32,
+        /// Account of the seller.
+        sell_account: u32,
+        /// Fee of the buyer in quote engine units.
+        buy_fee: u64,
+        /// Fee of the seller in quote engine units.
+        sell_fee: u64,
+    }
+
+    /// An auction is done.
+    Uncrossed [1] {
+        /// Lots traded in all its steps.
+        volume: u64,
+        /// Price in ticks.
+        price: u32,
+        /// 1: the book is still crossed, another price must be found; else 0.
+        crossed: u32,
+        /// Zero.
+        reserved: [u8; 32],
+    }
+
+    /// The state of an instrument's market changed.
+    StateChanged [1] {
+        /// One of [`State`].
+        state: u8,
+        /// The one before.
+        before: u8,
+        /// Zero.
+        reserved: [u8; 46],
     }
 }

@@ -1,8 +1,8 @@
 //! A shard's region: its header, its tables, and how to reach each entry.
 //!
 //! Slots are stored plus one, so that 0 means none: a fresh region is all zeros but for its header.
-//! Sizes per entry: order 64 bytes, level 32, balance 32, session 144, stored answer 24, instrument 160, ladder place 8
-//! (two sides) and its bitmaps 1/4, reference window place 4, overflow bucket 64. `ring0 capacity` adds them up.
+//! Sizes per entry: order 64 bytes and 32 of rarer terms, level 32, balance 32, account 72, session 152, stored answer 24, instrument 448,
+//! ladder place 24 (six books) and its bitmaps 3/4, reference window place 4 and 1/8, overflow bucket 64. `ring0 capacity` adds them up.
 
 use crate::limits::{BUCKET_LEN, COMMAND_SLOTS_MAX};
 use crate::region::{Cells, Memory, cells};
@@ -15,22 +15,70 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"RING0SH1");
 /// Rank of "no price".
 pub(crate) const NO_RANK: u32 = u32::MAX;
 
-/// Index of a side in an instrument.
+/// A side of an order.
 pub(crate) const BUY: u32 = 0;
 /// See [`BUY`].
 pub(crate) const SELL: u32 = 1;
 
-/// An order does not take liquidity at entry.
-pub(crate) const FLAG_POST_ONLY: u8 = 1;
+/// Books of an instrument, each a ladder of levels: displayed bids and asks by their [side](BUY), then hidden ones, then stops waiting
+/// for their trigger. Their levels lie under price, stops' under their trigger.
+pub(crate) const BOOKS: usize = 6;
+/// First of the two hidden books.
+pub(crate) const HIDDEN: u32 = 2;
+/// First of the two books of stops.
+pub(crate) const STOPS: u32 = 4;
+/// `book` of an order that stands in a peg queue.
+pub(crate) const PEGS: u32 = 6;
+/// `book` of an order that stands nowhere: it sweeps.
+pub(crate) const NOWHERE: u32 = 8;
+
+/// An order does not take liquidity at entry: rejected if it would.
+pub(crate) const FLAG_POST_ONLY: u32 = 1;
 /// An order sweeps: it is in no level.
-pub(crate) const FLAG_SWEEPS: u8 = 2;
+pub(crate) const FLAG_SWEEPS: u32 = 1 << 1;
 /// What is left of an order after matching is cancelled.
-pub(crate) const FLAG_IMMEDIATE: u8 = 4;
+pub(crate) const FLAG_IMMEDIATE: u32 = 1 << 2;
 /// The order's reference stands in the overflow table.
-pub(crate) const FLAG_OVERFLOWED: u8 = 8;
-/// Flags that the state hash sees.
-#[cfg(feature = "std")]
-pub(crate) const FLAGS_LISTED: u8 = FLAG_POST_ONLY;
+pub(crate) const FLAG_OVERFLOWED: u32 = 1 << 3;
+/// Rests undisplayed.
+pub(crate) const FLAG_HIDDEN: u32 = 1 << 4;
+/// Rests with a displayed slice.
+pub(crate) const FLAG_ICEBERG: u32 = 1 << 5;
+/// Does not take liquidity at entry: its price is moved instead.
+pub(crate) const FLAG_SLIDE: u32 = 1 << 6;
+/// A stop that waits for its trigger.
+pub(crate) const FLAG_STOP: u32 = 1 << 7;
+/// Lasts beyond the day.
+pub(crate) const FLAG_GTC: u32 = 1 << 8;
+/// Lasts until its expiry.
+pub(crate) const FLAG_GTT: u32 = 1 << 9;
+/// Priced from the book when it is matched.
+pub(crate) const FLAG_PEG: u32 = 1 << 10;
+/// Flags that records and the state hash show.
+pub(crate) const FLAGS_LISTED: u32 = FLAG_POST_ONLY
+    | FLAG_IMMEDIATE
+    | FLAG_HIDDEN
+    | FLAG_ICEBERG
+    | FLAG_SLIDE
+    | FLAG_STOP
+    | FLAG_GTC
+    | FLAG_GTT
+    | FLAG_PEG;
+
+/// Self-trade prevention of an order: nothing, or one of the next four in the low bits.
+pub(crate) const STP_NONE: u32 = 0;
+/// The incoming order goes.
+pub(crate) const STP_NEWEST: u32 = 1;
+/// The resting order goes.
+pub(crate) const STP_OLDEST: u32 = 2;
+/// Both go.
+pub(crate) const STP_BOTH: u32 = 3;
+/// The smaller of the two is taken off both.
+pub(crate) const STP_DECREMENT: u32 = 4;
+/// Mask of the mode.
+pub(crate) const STP_MODE: u32 = 7;
+/// Judged by trade group, not by account.
+pub(crate) const STP_GROUP: u32 = 8;
 
 /// Session status: granted, trading.
 pub(crate) const OPEN: u32 = 1;
@@ -138,7 +186,7 @@ cells! {
         pub answers_used: Cell<u32>,
         /// Reference places given to sessions.
         pub references_used: Cell<u32>,
-        /// Instruments with a sweep pending.
+        /// Instruments with work pending.
         pub frozen: Cell<u32>,
         /// Bytes of the last answer written.
         pub answer_len: Cell<u32>,
@@ -196,14 +244,34 @@ cells! {
         pub packet_sequence: Cell<u64>,
         /// Messages of the packet, the tag block not counted; in the high half the bytes before its tag block.
         pub packet_messages: Cell<u32>,
+        /// Mass cancels and expiry pending: while not 0, makers are asked whether they are leaving.
+        pub leaving: Cell<u32>,
+        /// Venue time of the day's midnight.
+        pub midnight_ns: Cell<u64>,
+        /// Number of the day.
+        pub day: Cell<u32>,
+        /// Listed instruments that are not closed.
+        pub instruments_open: Cell<u32>,
+        /// Second of the day that expiry has come to.
+        pub expired_s: Cell<u32>,
+        /// 1 while expiry is pending.
+        pub expiring: Cell<u32>,
+        /// Offset of the table in the region.
+        pub terms_at: Cell<u32>,
+        /// See `terms_at`.
+        pub reference_bits_at: Cell<u32>,
+        /// Oldest order of each second of the day: offset of the table.
+        pub expiry_at: Cell<u32>,
         /// Zero.
         pub reserved2: Cell<u32>,
+        /// Seconds that have orders; its `ladder` is the table's offset.
+        pub expiry: Side,
         /// Zero.
-        pub reserved3: [Cell<u64>; 23],
+        pub reserved3: [Cell<u64>; 14],
     }
 
     /// What one run needs besides the state: the packet, its answer, the records of one command.
-    pub struct Scratch: 20_992 {
+    pub struct Scratch: 37_504 {
         /// The packet's payload, as it came.
         pub request: Buffer,
         /// The answer's payload.
@@ -222,7 +290,7 @@ cells! {
         pub word: [Cell<u64>; 8],
     }
 
-    /// One order, resting or sweeping.
+    /// One live order: what matching touches.
     pub struct Order: 64 {
         /// Id: the sequence of the command that entered it.
         pub id: Cell<u64>,
@@ -230,11 +298,11 @@ cells! {
         pub hold_per_lot: Cell<u64>,
         /// Lots open.
         pub open: Cell<u32>,
-        /// Price in ticks.
+        /// Price in ticks under which it stands: of a waiting stop its trigger, of a peg its limit.
         pub price: Cell<u32>,
-        /// Next in the level, towards the newer; of a free slot: the next free one.
+        /// Next in its queue, towards the newer; of a free slot: the next free one.
         pub next: Cell<u32>,
-        /// Previous in the level, towards the older.
+        /// Previous in its queue, towards the older.
         pub prev: Cell<u32>,
         /// Session index.
         pub session: Cell<u32>,
@@ -244,23 +312,45 @@ cells! {
         pub reference: Cell<u32>,
         /// Instrument index.
         pub instrument: Cell<u32>,
-        /// Next of the session, towards the newer.
-        pub session_next: Cell<u32>,
-        /// Previous of the session.
-        pub session_prev: Cell<u32>,
-        /// 0 buy, 1 sell.
-        pub side: Cell<u8>,
-        /// `FLAG_…`.
-        pub flags: Cell<u8>,
-        /// Zero.
-        pub reserved: [Cell<u8>; 2],
+        /// Lots displayed of an iceberg; of others without meaning.
+        pub shown: Cell<u32>,
         /// Lots that it had filled when it became a sweep, and since.
         pub swept: Cell<u32>,
+        /// `FLAG_…`.
+        pub flags: Cell<u32>,
+        /// 0 buy, 1 sell.
+        pub side: Cell<u8>,
+        /// The book it stands in, [`PEGS`] + side in a peg queue, [`NOWHERE`] while it sweeps.
+        pub book: Cell<u8>,
+        /// Self-trade prevention: `STP_…`.
+        pub stp: Cell<u8>,
+        /// Zero.
+        pub reserved: Cell<u8>,
     }
 
-    /// One price level of one side, its orders oldest first.
+    /// The rest of an order's terms, in the same slot of a table of its own; each field counts only with its flag.
+    pub struct Terms: 32 {
+        /// Limit of a waiting stop.
+        pub limit: Cell<u32>,
+        /// Lots that an iceberg displays at a time.
+        pub peak: Cell<u32>,
+        /// Peg kind (`P`, `M`), and in the next byte the offset, signed.
+        pub peg: Cell<u32>,
+        /// Second of the day of its expiry.
+        pub expiry_s: Cell<u32>,
+        /// Next of the same second, the last one's is the first.
+        pub expiry_next: Cell<u32>,
+        /// Previous of the same second, the first one's is the last.
+        pub expiry_prev: Cell<u32>,
+        /// Next overflowed order of the session, towards the newer.
+        pub overflow_next: Cell<u32>,
+        /// Previous overflowed order of the session.
+        pub overflow_prev: Cell<u32>,
+    }
+
+    /// One price level of one book, or one peg queue, its orders oldest first.
     pub struct Level: 32 {
-        /// Sum of the open lots of its orders.
+        /// Sum of the lots of its orders: displayed ones in a displayed book, else open ones.
         pub lots: Cell<u64>,
         /// Oldest order.
         pub head: Cell<u32>,
@@ -268,36 +358,54 @@ cells! {
         pub tail: Cell<u32>,
         /// Orders.
         pub orders: Cell<u32>,
-        /// Price in ticks.
+        /// Price in ticks; of a peg queue the limit.
         pub price: Cell<u32>,
+        /// Of a peg queue: the one made after it.
+        pub next_queue: Cell<u32>,
+        /// Of a peg queue: its orders' `Terms::peg`.
+        pub peg: Cell<u32>,
+    }
+
+    /// Where the levels of one book are, by rank (see `ladder.rs`).
+    pub struct Side: 32 {
+        /// Offset of the ladder: a level slot for each place.
+        pub ladder: Cell<u32>,
+        /// Places less one; their number is a power of two.
+        pub mask: Cell<u32>,
+        /// Offsets of the bitmaps: one bit a place, one bit a word of the one before, and so on.
+        pub bits: [Cell<u32>; 4],
         /// Zero.
         pub reserved: Cell<u64>,
     }
 
-    /// One side of an instrument's book.
-    pub struct Side: 24 {
-        /// Rank of the best price: its distance from the best possible, see `ladder.rs`.
-        pub best: Cell<u32>,
-        /// Offset of the ladder: a level slot for each rank.
-        pub ladder: Cell<u32>,
-        /// Offsets of the bitmaps: one bit a rank, one bit a word of the one before, and so on.
-        pub bits: [Cell<u32>; 4],
-    }
-
     /// One instrument.
-    pub struct Instrument: 160 {
+    pub struct Instrument: 448 {
+        /// Rank of the best price of each book, or [`NO_RANK`].
+        pub best: [Cell<u32>; BOOKS],
+        /// One of [`State`](crate::record::State).
+        pub state: Cell<u32>,
+        /// One of [`Work`](crate::record::Work) while it is pending, else 0.
+        pub work: Cell<u32>,
+        /// First peg queue of each side.
+        pub pegs: [Cell<u32>; 2],
+        /// Best displayed bid and ask when the command began that matches, in ticks, or 0: what pegs are priced from.
+        pub peg_bid: Cell<u32>,
+        /// See `peg_bid`.
+        pub peg_ask: Cell<u32>,
+        /// Price of the last trade, or 0.
+        pub last: Cell<u32>,
+        /// Lowest and highest price at which trading goes on, or both 0.
+        pub pause_low: Cell<u32>,
+        /// See `pause_low`.
+        pub pause_high: Cell<u32>,
+        /// 1 when listed.
+        pub listed: Cell<u32>,
         /// Symbol, as the wire's stock field reads as a big-endian number.
         pub symbol: Cell<u64>,
         /// Base engine units of a lot.
         pub lot_value: Cell<u64>,
         /// Largest notional of an order, or 0.
         pub notional_max: Cell<u64>,
-        /// 1 when listed.
-        pub listed: Cell<u32>,
-        /// 1 while halted.
-        pub halted: Cell<u32>,
-        /// Order slot of the pending sweep, or 0.
-        pub sweep: Cell<u32>,
         /// See [`List`](crate::control::List).
         pub base_asset: Cell<u32>,
         /// See [`List`](crate::control::List).
@@ -322,18 +430,84 @@ cells! {
         pub maker_ppm: Cell<u32>,
         /// Taker fee.
         pub taker_ppm: Cell<u32>,
+        /// See [`SetBands`](crate::control::SetBands).
+        pub dynamic_ticks: Cell<u32>,
+        /// See [`SetBands`](crate::control::SetBands).
+        pub fat_ticks: Cell<u32>,
+        /// See [`SetBands`](crate::control::SetBands).
+        pub pause_ticks: Cell<u32>,
+        /// See [`SetBands`](crate::control::SetBands).
+        pub reference: Cell<u32>,
+        /// Price of the last auction, or 0.
+        pub auction: Cell<u32>,
+        /// Order slot of the pending sweep, or 0.
+        pub sweep: Cell<u32>,
+        /// Of a pending auction: its price.
+        pub cross_price: Cell<u32>,
+        /// Of a pending auction: the state afterwards.
+        pub cross_then: Cell<u32>,
+        /// Of a pending auction: lots traded so far.
+        pub cross_volume: Cell<u64>,
+        /// Of a pending purge: which orders go, `PURGE_…` of `purge.rs`.
+        pub purge: Cell<u32>,
+        /// Of a pending purge: the book it is in, 6 and 7 being the peg queues of either side.
+        pub purge_book: Cell<u32>,
+        /// Of a pending purge: order slot visited next, or 0: the first of the book.
+        pub purge_next: Cell<u32>,
+        /// Of a pending purge that moves the ladder: its new base.
+        pub move_base: Cell<u32>,
+        /// Of a pending purge that moves the ladder: its new length.
+        pub move_len: Cell<u32>,
+        /// Places of each of its ladders, kept by the index when it is delisted; 0 before its first listing.
+        pub places: Cell<u32>,
+        /// Its six ladders, by book.
+        pub sides: [Side; BOOKS],
         /// Zero.
-        pub reserved: [Cell<u32>; 7],
-        /// Bids and asks.
-        pub sides: [Side; 2],
+        pub reserved: [Cell<u64>; 7],
+    }
+
+    /// A pending mass cancel.
+    pub struct Mass: 24 {
+        /// Locate of the instrument whose orders go, 0 for all.
+        pub locate: Cell<u32>,
+        /// Side byte as in `M`.
+        pub side: Cell<u32>,
+        /// [`Removal`](crate::record::Removal) of the orders; 0: none is pending.
+        pub removal: Cell<u32>,
+        /// Session being visited.
+        pub session: Cell<u32>,
+        /// Place of its reference window that is looked at next.
+        pub place: Cell<u32>,
+        /// Behind the window: overflowed order that is visited next.
+        pub overflowed: Cell<u32>,
     }
 
     /// One account.
-    pub struct Account: 8 {
+    pub struct Account: 72 {
         /// 1 when open.
         pub open: Cell<u32>,
+        /// 1 while killed.
+        pub killed: Cell<u32>,
+        /// Self-trade prevention of orders that do not say: `STP_…`.
+        pub stp: Cell<u32>,
+        /// Trade group, or 0.
+        pub group: Cell<u32>,
+        /// Live orders.
+        pub orders_live: Cell<u32>,
+        /// See [`SetRisk`](crate::control::SetRisk).
+        pub orders_max: Cell<u32>,
+        /// See [`SetRisk`](crate::control::SetRisk).
+        pub notional_max: Cell<u64>,
+        /// See [`SetRisk`](crate::control::SetRisk).
+        pub shares_max: Cell<u32>,
+        /// First granted session plus one, or 0.
+        pub sessions_head: Cell<u32>,
+        /// Last granted session plus one, or 0.
+        pub sessions_tail: Cell<u32>,
         /// Zero.
         pub reserved: Cell<u32>,
+        /// Its mass cancel.
+        pub mass: Mass,
     }
 
     /// An account's balance in one asset, in engine units.
@@ -357,7 +531,7 @@ cells! {
     }
 
     /// One session.
-    pub struct Session: 144 {
+    pub struct Session: 152 {
         /// The id's first eight letters, big-endian.
         pub id_head: Cell<u64>,
         /// Client sequence expected next.
@@ -390,24 +564,28 @@ cells! {
         pub answers_first: Cell<u32>,
         /// First of its reference places.
         pub references_first: Cell<u32>,
-        /// Oldest live order.
-        pub orders_head: Cell<u32>,
-        /// Newest live order.
-        pub orders_tail: Cell<u32>,
         /// Live orders.
         pub orders_live: Cell<u32>,
-        /// 1 while a mass cancel is pending.
-        pub cancelling: Cell<u32>,
-        /// Order slot that it visits next.
-        pub cancel_next: Cell<u32>,
-        /// Its locate, 0 for all.
-        pub cancel_locate: Cell<u32>,
-        /// Its side byte.
-        pub cancel_side: Cell<u32>,
-        /// Its removal byte.
-        pub cancel_removal: Cell<u32>,
+        /// See [`Grant`](crate::control::Grant).
+        pub orders_max: Cell<u32>,
+        /// See [`Grant`](crate::control::Grant).
+        pub shares_max: Cell<u32>,
+        /// See [`Grant`](crate::control::Grant).
+        pub notional_max: Cell<u64>,
+        /// See [`Grant`](crate::control::Grant).
+        pub cancel_on_disconnect: Cell<u32>,
+        /// Session of the account granted after it, plus one, or 0.
+        pub account_next: Cell<u32>,
+        /// Session of the account granted before it, plus one, or 0.
+        pub account_prev: Cell<u32>,
+        /// Overflowed order that moved first, or 0.
+        pub overflow_head: Cell<u32>,
+        /// Overflowed order that moved last, or 0.
+        pub overflow_tail: Cell<u32>,
         /// Zero.
-        pub reserved: [Cell<u32>; 7],
+        pub reserved: Cell<u32>,
+        /// Its mass cancel.
+        pub mass: Mass,
     }
 
     /// The stored answer of one client sequence.
@@ -478,6 +656,12 @@ impl<'a> Shard<'a> {
         self.entry(self.header().orders_at.get(), slot.wrapping_sub(1))
     }
 
+    /// The rest of the terms of an order.
+    #[inline(always)]
+    pub(crate) fn terms(self, slot: u32) -> &'a Terms {
+        self.entry(self.header().terms_at.get(), slot.wrapping_sub(1))
+    }
+
     /// Level in a slot, which is not 0.
     #[inline(always)]
     pub(crate) fn level(self, slot: u32) -> &'a Level {
@@ -533,6 +717,13 @@ impl<'a> Shard<'a> {
             .get()
             .wrapping_add(reference & mask);
         self.entry(self.header().references_at.get(), index)
+    }
+
+    /// Word of the bitmap of a session's live references, by place.
+    #[inline(always)]
+    pub(crate) fn reference_word(self, session: &Session, place: u32) -> &'a Cell<u64> {
+        let index = session.references_first.get().wrapping_add(place) >> 6;
+        self.entry(self.header().reference_bits_at.get(), index)
     }
 
     /// Bucket where an older live order of this reference would stand.
