@@ -5,7 +5,9 @@
 
 use crate::record::{Kind, Outcome};
 use crate::region::{can_loop, clear, zero};
-use crate::shard::{BUY, Fault, Order, Shard, SlotWords};
+use crate::shard::{
+    BUY, FLAG_HIDDEN, FLAG_ICEBERG, FLAG_PEG, FLAG_STOP, FLAGS_LISTED, Fault, Order, Shard, SlotWords,
+};
 use core::cell::Cell;
 use ring0_wire::{Buffer, inbound};
 
@@ -47,6 +49,21 @@ pub(crate) const fn side_letter(side: u32) -> u8 {
     if side == BUY { b'B' } else { b'S' }
 }
 
+impl Order {
+    /// Lots displayed to the public.
+    #[inline(always)]
+    pub(crate) fn displayed(&self) -> u32 {
+        let flags = self.flags.get();
+        if flags & (FLAG_HIDDEN | FLAG_PEG | FLAG_STOP) != 0 {
+            0
+        } else if flags & FLAG_ICEBERG != 0 {
+            self.shown.get()
+        } else {
+            self.open.get()
+        }
+    }
+}
+
 #[inline(always)]
 const fn pair(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
@@ -79,7 +96,7 @@ impl<'a> Shard<'a> {
 
     /// Begins an event: its slot with the head written.
     #[inline(always)]
-    fn event(self, kind: Kind, side: u32, instrument: u32) -> &'a SlotWords {
+    fn event(self, kind: Kind, side: u8, instrument: u32) -> &'a SlotWords {
         let header = self.header();
         let used = header.outbox_len.get();
         let slot = if used < crate::limits::COMMAND_SLOTS_MAX {
@@ -93,10 +110,21 @@ impl<'a> Shard<'a> {
         slot.word[0].set(
             kind as u64
                 | 1 << 16
-                | u64::from(side_letter(side)) << 24
+                | u64::from(side) << 24
                 | u64::from(instrument.wrapping_add(1)) << 32,
         );
         slot.word[1].set(self.next_sequence());
+        slot
+    }
+
+    /// Begins an event about one order: head, id, session and account, reference and price.
+    #[inline(always)]
+    fn event_of(self, kind: Kind, order: &Order, price: u32) -> &'a SlotWords {
+        let side = side_letter(u32::from(order.side.get()));
+        let slot = self.event(kind, side, order.instrument.get());
+        slot.word[2].set(order.id.get());
+        slot.word[3].set(pair(order.session.get(), order.account.get()));
+        slot.word[4].set(pair(order.reference.get(), price));
         slot
     }
 
@@ -162,7 +190,7 @@ impl<'a> Shard<'a> {
 
     /// The record of a continuation step, as soon as it begins. The outbox becomes one slot.
     #[inline(always)]
-    pub(crate) fn record_step(self, instrument_plus_one: u32, order: u64, session: u32) {
+    pub(crate) fn record_step(self, work: u32, instrument_plus_one: u32, order: u64, owner: u32) {
         let header = self.header();
         let sequence = self.next_sequence();
         header.command.set(sequence);
@@ -172,19 +200,28 @@ impl<'a> Shard<'a> {
         slot.word[1].set(sequence);
         slot.word[2].set(header.time_ns.get());
         slot.word[3].set(order);
-        slot.word[4].set(u64::from(session));
-        clear(&slot.word[5]);
+        slot.word[4].set(u64::from(owner));
+        slot.word[5].set(u64::from(work) << 8);
         clear(&slot.word[6]);
         clear(&slot.word[7]);
+    }
+
+    /// Names the order that a step turned out to be about, and its session.
+    #[inline(always)]
+    pub(crate) fn record_step_order(self, order: &Order) {
+        let slot = self.slot(0);
+        slot.word[3].set(order.id.get());
+        slot.word[4].set(u64::from(order.session.get()));
     }
 
     /// Completes the record of a step.
     #[inline(always)]
     pub(crate) fn record_step_result(self, done: Done) {
         let slot = self.slot(0);
-        let session = slot.word[4].get();
-        slot.word[4].set(session | u64::from(done.quantity()) << 32);
-        slot.word[5].set(u64::from(done.outcome_reason() & 0xFF));
+        let owner = slot.word[4].get();
+        slot.word[4].set(owner | u64::from(done.quantity()) << 32);
+        let work = slot.word[5].get();
+        slot.word[5].set(work | u64::from(done.outcome_reason() & 0xFF));
     }
 
     /// Begins the record of a control command; its body follows by [`Shard::record_control_body`].
@@ -223,20 +260,61 @@ impl<'a> Shard<'a> {
         slot.word[3].set(kind | u64::from(done.outcome_reason()) << 32);
     }
 
+    /// Price that records show of an order: of a waiting stop its limit.
+    #[inline(always)]
+    fn recorded_price(self, slot: u32) -> u32 {
+        let order = self.order(slot);
+        if order.flags.get() & FLAG_STOP != 0 {
+            self.terms(slot).limit.get()
+        } else {
+            order.price.get()
+        }
+    }
+
     /// The order rests.
     #[inline(always)]
-    pub(crate) fn record_rested(self, order: &Order) {
-        let slot = self.event(
-            Kind::Rested,
-            u32::from(order.side.get()),
-            order.instrument.get(),
-        );
-        slot.word[2].set(order.id.get());
-        slot.word[3].set(pair(order.session.get(), order.account.get()));
-        slot.word[4].set(pair(order.reference.get(), order.price.get()));
-        slot.word[5].set(u64::from(order.open.get()));
-        clear(&slot.word[6]);
-        clear(&slot.word[7]);
+    pub(crate) fn record_rested(self, slot: u32) {
+        let order = self.order(slot);
+        let flags = order.flags.get();
+        let peg = if flags & FLAG_PEG != 0 {
+            self.terms(slot).peg.get()
+        } else {
+            0
+        };
+        let event = self.event_of(Kind::Rested, order, order.price.get());
+        event.word[5].set(pair(order.open.get(), order.displayed()));
+        event.word[6].set(pair(flags & FLAGS_LISTED, peg));
+        clear(&event.word[7]);
+    }
+
+    /// A stop waits.
+    #[inline(always)]
+    pub(crate) fn record_armed(self, slot: u32) {
+        let order = self.order(slot);
+        let event = self.event_of(Kind::Armed, order, self.terms(slot).limit.get());
+        event.word[5].set(pair(order.open.get(), order.price.get()));
+        event.word[6].set(u64::from(order.flags.get() & FLAGS_LISTED));
+        clear(&event.word[7]);
+    }
+
+    /// A stop was triggered; it still stands under its trigger.
+    #[inline(always)]
+    pub(crate) fn record_triggered(self, slot: u32) {
+        let order = self.order(slot);
+        let event = self.event_of(Kind::Triggered, order, self.terms(slot).limit.get());
+        event.word[5].set(pair(order.open.get(), order.price.get()));
+        clear(&event.word[6]);
+        clear(&event.word[7]);
+    }
+
+    /// An iceberg has a new slice.
+    #[inline(always)]
+    pub(crate) fn record_refilled(self, slot: u32) {
+        let order = self.order(slot);
+        let event = self.event_of(Kind::Refilled, order, order.price.get());
+        event.word[5].set(pair(order.open.get(), order.shown.get()));
+        clear(&event.word[6]);
+        clear(&event.word[7]);
     }
 
     /// A fill; fees in quote units.
@@ -245,78 +323,116 @@ impl<'a> Shard<'a> {
         self,
         maker: &Order,
         taker: &Order,
+        price: u32,
         lots: u32,
         maker_fee: u64,
         taker_fee: u64,
     ) {
-        let slot = self.event(
-            Kind::Filled,
-            u32::from(taker.side.get()),
-            taker.instrument.get(),
-        );
+        let side = side_letter(u32::from(taker.side.get()));
+        let slot = self.event(Kind::Filled, side, taker.instrument.get());
         slot.word[2].set(maker.id.get());
         slot.word[3].set(taker.id.get());
-        slot.word[4].set(pair(maker.price.get(), lots));
+        slot.word[4].set(pair(price, lots));
         slot.word[5].set(pair(maker.account.get(), taker.account.get()));
         slot.word[6].set(maker_fee);
         slot.word[7].set(taker_fee);
     }
 
+    /// Lots taken off both orders instead of a fill.
+    #[inline(always)]
+    pub(crate) fn record_decremented(self, maker: &Order, taker: &Order, price: u32, lots: u32) {
+        let side = side_letter(u32::from(taker.side.get()));
+        let slot = self.event(Kind::Decremented, side, taker.instrument.get());
+        slot.word[2].set(maker.id.get());
+        slot.word[3].set(taker.id.get());
+        slot.word[4].set(pair(price, lots));
+        slot.word[5].set(pair(maker.account.get(), taker.account.get()));
+        clear(&slot.word[6]);
+        clear(&slot.word[7]);
+    }
+
+    /// A fill of an auction; fees in quote units.
+    #[inline(always)]
+    pub(crate) fn record_crossed(
+        self,
+        buy: &Order,
+        sell: &Order,
+        price: u32,
+        lots: u32,
+        fee: u64,
+    ) {
+        let slot = self.event(Kind::Crossed, 0, buy.instrument.get());
+        slot.word[2].set(buy.id.get());
+        slot.word[3].set(sell.id.get());
+        slot.word[4].set(pair(price, lots));
+        slot.word[5].set(pair(buy.account.get(), sell.account.get()));
+        slot.word[6].set(fee);
+        slot.word[7].set(fee);
+    }
+
+    /// An auction is done.
+    #[inline(always)]
+    pub(crate) fn record_uncrossed(self, instrument: u32, volume: u64, price: u32, crossed: bool) {
+        let slot = self.event(Kind::Uncrossed, 0, instrument);
+        slot.word[2].set(volume);
+        slot.word[3].set(pair(price, u32::from(crossed)));
+        clear(&slot.word[4]);
+        clear(&slot.word[5]);
+        clear(&slot.word[6]);
+        clear(&slot.word[7]);
+    }
+
+    /// The state of an instrument changes to `state`.
+    #[inline(always)]
+    pub(crate) fn record_state(self, instrument: u32, state: u32, before: u32) {
+        let slot = self.event(Kind::StateChanged, 0, instrument);
+        slot.word[2].set(u64::from(state) | u64::from(before) << 8);
+        clear(&slot.word[3]);
+        clear(&slot.word[4]);
+        clear(&slot.word[5]);
+        clear(&slot.word[6]);
+        clear(&slot.word[7]);
+    }
+
     /// The order is gone with what it had open.
     #[inline(always)]
-    pub(crate) fn record_removed(self, order: &Order, removal: u8, rested: bool) {
-        let slot = self.event(
-            Kind::Removed,
-            u32::from(order.side.get()),
-            order.instrument.get(),
-        );
-        slot.word[2].set(order.id.get());
-        slot.word[3].set(pair(order.session.get(), order.account.get()));
-        slot.word[4].set(pair(order.reference.get(), order.price.get()));
-        slot.word[5].set(pair(
+    pub(crate) fn record_removed(self, slot: u32, removal: u8, rested: bool) {
+        let order = self.order(slot);
+        let event = self.event_of(Kind::Removed, order, self.recorded_price(slot));
+        event.word[5].set(pair(
             order.open.get(),
             u32::from(removal) | u32::from(rested) << 8,
         ));
-        clear(&slot.word[6]);
-        clear(&slot.word[7]);
+        clear(&event.word[6]);
+        clear(&event.word[7]);
     }
 
     /// The order lost `lots` and keeps what it now has.
     #[inline(always)]
-    pub(crate) fn record_reduced(self, order: &Order, lots: u32) {
-        let slot = self.event(
-            Kind::Reduced,
-            u32::from(order.side.get()),
-            order.instrument.get(),
-        );
-        slot.word[2].set(order.id.get());
-        slot.word[3].set(pair(order.session.get(), order.account.get()));
-        slot.word[4].set(pair(order.reference.get(), order.price.get()));
-        slot.word[5].set(pair(lots, order.open.get()));
-        clear(&slot.word[6]);
-        clear(&slot.word[7]);
+    pub(crate) fn record_reduced(self, slot: u32, lots: u32) {
+        let order = self.order(slot);
+        let event = self.event_of(Kind::Reduced, order, self.recorded_price(slot));
+        event.word[5].set(pair(lots, order.open.get()));
+        event.word[6].set(u64::from(order.displayed()));
+        clear(&event.word[7]);
     }
 
     /// The order, which now has its new terms, replaced what `id_before` and `lots_before` were.
     #[inline(always)]
-    pub(crate) fn record_replaced(
-        self,
-        order: &Order,
-        id_before: u64,
-        lots_before: u32,
-        kept: bool,
-    ) {
-        let slot = self.event(
+    pub(crate) fn record_replaced(self, slot: u32, id_before: u64, lots_before: u32, kept: bool) {
+        let order = self.order(slot);
+        let event = self.event(
             Kind::Replaced,
-            u32::from(order.side.get()),
+            side_letter(u32::from(order.side.get())),
             order.instrument.get(),
         );
-        slot.word[2].set(id_before);
-        slot.word[3].set(order.id.get());
-        slot.word[4].set(pair(order.account.get(), order.session.get()));
-        slot.word[5].set(pair(order.reference.get(), order.price.get()));
-        slot.word[6].set(pair(order.open.get(), lots_before));
-        slot.word[7].set(u64::from(kept));
+        event.word[2].set(id_before);
+        event.word[3].set(order.id.get());
+        event.word[4].set(pair(order.account.get(), order.session.get()));
+        event.word[5].set(pair(order.reference.get(), self.recorded_price(slot)));
+        event.word[6].set(pair(order.open.get(), lots_before));
+        let shown = if kept { order.displayed() } else { 0 };
+        event.word[7].set(pair(u32::from(kept), shown));
     }
 
     /// Hands the outbox to the ring, unless a loop guard ended the copy, which is a fault.
@@ -394,25 +510,39 @@ pub fn copy_outbox(shard: Shard<'_>, slots: u32, mut write: impl FnMut(u32, &Slo
 }
 
 const _: () = {
-    use crate::record::{ControlRecord, Filled, Message, Reduced, Removed, Replaced, Rested, Step};
+    use crate::record::{
+        Armed, ControlRecord, Crossed, Decremented, Filled, Message, Reduced, Refilled, Removed,
+        Replaced, Rested, StateChanged, Step, Triggered, Uncrossed,
+    };
     use core::mem::offset_of;
     assert!(offset_of!(Message, time_ns) == 16 && offset_of!(Message, session) == 24);
     assert!(offset_of!(Message, client_sequence) == 32 && offset_of!(Message, index) == 40);
     assert!(offset_of!(Message, quantity) == 44 && offset_of!(Message, outcome) == 48);
     assert!(offset_of!(Message, length) == 50 && offset_of!(Message, message) == 56);
     assert!(offset_of!(Message, reply_to) == 112);
-    assert!(offset_of!(Step, order) == 24 && offset_of!(Step, session) == 32);
+    assert!(offset_of!(Step, order) == 24 && offset_of!(Step, owner) == 32);
     assert!(offset_of!(Step, quantity) == 36 && offset_of!(Step, outcome) == 40);
+    assert!(offset_of!(Step, work) == 41);
     assert!(offset_of!(ControlRecord, kind) == 24 && offset_of!(ControlRecord, outcome) == 28);
     assert!(offset_of!(ControlRecord, body) == 32);
     assert!(offset_of!(Rested, order) == 16 && offset_of!(Rested, session) == 24);
     assert!(offset_of!(Rested, reference) == 32 && offset_of!(Rested, lots) == 40);
+    assert!(offset_of!(Rested, flags) == 48 && offset_of!(Rested, peg) == 52);
+    assert!(offset_of!(Armed, lots) == 40 && offset_of!(Armed, flags) == 48);
+    assert!(offset_of!(Triggered, lots) == 40 && offset_of!(Triggered, trigger) == 44);
+    assert!(offset_of!(Refilled, lots) == 40 && offset_of!(Refilled, shown) == 44);
     assert!(offset_of!(Filled, taker) == 24 && offset_of!(Filled, price) == 32);
     assert!(offset_of!(Filled, maker_account) == 40 && offset_of!(Filled, maker_fee) == 48);
+    assert!(offset_of!(Decremented, price) == 32 && offset_of!(Decremented, maker_account) == 40);
+    assert!(offset_of!(Crossed, price) == 32 && offset_of!(Crossed, buy_fee) == 48);
+    assert!(offset_of!(Uncrossed, volume) == 16 && offset_of!(Uncrossed, price) == 24);
+    assert!(offset_of!(StateChanged, state) == 16 && offset_of!(StateChanged, before) == 17);
     assert!(offset_of!(Removed, lots) == 40 && offset_of!(Removed, removal) == 44);
     assert!(offset_of!(Removed, rested) == 45);
     assert!(offset_of!(Reduced, lots) == 40 && offset_of!(Reduced, open) == 44);
+    assert!(offset_of!(Reduced, shown) == 48);
     assert!(offset_of!(Replaced, new_order) == 24 && offset_of!(Replaced, account) == 32);
     assert!(offset_of!(Replaced, reference) == 40 && offset_of!(Replaced, lots) == 48);
     assert!(offset_of!(Replaced, lots_before) == 52 && offset_of!(Replaced, kept) == 56);
+    assert!(offset_of!(Replaced, shown) == 60);
 };
