@@ -11,6 +11,10 @@ pub const CANCELS_MAX: u32 = 64;
 /// Most looks of one step of a mass cancel: each is 64 places of a reference window, or an order visited, or the end of a session.
 pub const LOOKS_MAX: u32 = 256;
 
+/// Most fills and removals of one step of an auction. A fill of two icebergs is three slots of the record ring, so it is fewer than
+/// makers of a sweep.
+pub const CROSSES_MAX: u32 = 128;
+
 /// What a mass cancel counts in the work of its packet, so that a packet of them has a bound.
 pub const MASS_WORK: u32 = 64;
 
@@ -65,6 +69,7 @@ pub const REFERENCES_LOG2: core::ops::RangeInclusive<u8> = 4..=24;
 const _: () = assert!(FILLS_MAX >= 256, "RULES 21");
 const _: () = assert!(CANCELS_MAX <= FILLS_MAX && CANCELS_MAX <= LOOKS_MAX);
 const _: () = assert!(PACKET_WORK_MAX >= FILLS_MAX);
+const _: () = assert!(1 + 3 * CROSSES_MAX + 2 <= COMMAND_SLOTS_MAX);
 /// The kernel lets a loop's frame run 65,535 times (RULES 2); all loops of one run together stay below it: payload words copied,
 /// hashed and answered, blocks; makers and peg queues of the packet's work and of the steps; mass cancels; buckets; record slots.
 const _: () = assert!(
