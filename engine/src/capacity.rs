@@ -14,21 +14,21 @@ pub struct Capacity {
     pub sessions: u32,
     /// Live orders.
     pub orders: u32,
-    /// Price levels in use at one time, both sides of all instruments.
+    /// Price levels in use at one time, those of hidden orders and stops and the peg queues too.
     pub levels: u32,
-    /// Ladder places of all instruments together, one side counted. Each instrument takes its ladder length rounded up
-    /// to a multiple of 64.
+    /// Ladder places of all instruments together, one of the six books counted. Each instrument takes its ladder length rounded up to a
+    /// power of two, at least 64.
     pub ladder: u32,
     /// Stored answers of all sessions together.
     pub answers: u32,
-    /// Places in the reference windows of all sessions together.
+    /// Places in the reference windows of all sessions together. Each session takes its window rounded up to a multiple of 64.
     pub references: u32,
     /// Buckets of the overflow table of client references; a power of two.
     pub buckets: u32,
 }
 
 impl Capacity {
-    /// A small market: 4 instruments of 1,024 ticks, 4,096 orders, 16 sessions. About 2 MiB.
+    /// A small market: 4 instruments of 1,024 ticks, 4,096 orders, 16 sessions. About 3 MiB.
     pub const SMALL: Capacity = Capacity {
         accounts: 16,
         assets: 8,

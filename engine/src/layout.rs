@@ -7,15 +7,30 @@ use crate::Capacity;
 use crate::ladder::LOWEST_BIT;
 use crate::limits::SLOT_LEN;
 use crate::shard::{
-    Account, Asset, Balance, Bucket, Header, Instrument, Level, MAGIC, Order, Pending, SCRATCH_AT,
-    Scratch, Session, Shard, StoredAnswer,
+    Account, Asset, BOOKS, Balance, Bucket, Header, Instrument, Level, MAGIC, Order, Pending,
+    SCRATCH_AT, Scratch, Session, Shard, StoredAnswer, Terms,
 };
 
 /// Changes whenever the meaning of a byte in the region changes.
-pub const LAYOUT_VERSION: u64 = 1;
+pub const LAYOUT_VERSION: u64 = 2;
 
 /// Largest region: the arena's 4 GiB less page 0, less a page behind (RULES 20).
 pub const REGION_BYTES_MAX: u64 = (1 << 32) - 2 * 4096;
+
+/// Places of the expiry list's heads, one a second: the power of two above a day's seconds.
+pub(crate) const EXPIRY_PLACES: u32 = 1 << 17;
+
+/// An index of instruments takes new places in the ladder pool as often as it is listed with more than it has, each time at least
+/// twice as many: from 2^6 to 2^24.
+const TAKINGS_MAX: u64 = 24 - 6 + 1;
+
+/// Words of the bitmaps of one ladder of 2^n places, 64 at least: one bit a place, then one bit a word of the height below.
+const fn bitmap_words(places: u64) -> u64 {
+    let first = places.div_ceil(64);
+    let second = first.div_ceil(64);
+    let third = second.div_ceil(64);
+    first + second + third + third.div_ceil(64)
+}
 
 /// Why a capacity is refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -90,7 +105,7 @@ impl Part {
 }
 
 /// Number of parts of a region.
-pub const PARTS: usize = 15;
+pub const PARTS: usize = 19;
 
 /// Where everything lies.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -135,13 +150,12 @@ impl Layout {
         }
         let wide = u64::from;
         let ladder = wide(c.ladder).next_multiple_of(64);
-        // Each instrument's bitmaps round up to whole words at each of the four heights.
-        let bitmap_words = 2
-            * (ladder / 64
-                + ladder / 4096
-                + ladder / 262_144
-                + ladder / (1 << 24)
-                + 3 * wide(c.instruments));
+        // What is given is at least 64 places, and its bitmaps round up to a whole word at each of the three upper heights.
+        let takings = (ladder / 64).min(wide(c.instruments) * TAKINGS_MAX);
+        let words = ladder / 64 + ladder / 4096 + ladder / 262_144 + ladder / (1 << 24) + 3 * takings;
+        let references = wide(c.references).next_multiple_of(64);
+        let expiry = wide(EXPIRY_PLACES);
+        let books = BOOKS as u64;
         let table = |name, entries, entry_len: usize| Part {
             name,
             at: 0,
@@ -161,15 +175,19 @@ impl Layout {
             table("instruments", wide(c.instruments), size_of::<Instrument>()),
             table("sessions", wide(c.sessions), size_of::<Session>()),
             table("orders", wide(c.orders), size_of::<Order>()),
+            table("terms", wide(c.orders), size_of::<Terms>()),
             table("levels", wide(c.levels), size_of::<Level>()),
-            table("ladder", 2 * ladder, 4),
-            table("bitmap", bitmap_words, 8),
+            table("ladder", books * ladder, 4),
+            table("bitmap", books * words, 8),
             table("answers", wide(c.answers), size_of::<StoredAnswer>()),
-            table("references", wide(c.references), 4),
+            table("references", references, 4),
+            table("reference bits", references / 64, 8),
             table("buckets", wide(c.buckets), size_of::<Bucket>()),
+            table("expiry", expiry, 4),
+            table("expiry bits", bitmap_words(expiry), 8),
             table(
                 "pending",
-                wide(c.instruments) + wide(c.sessions),
+                wide(c.instruments) + wide(c.sessions) + wide(c.accounts) + 1,
                 size_of::<Pending>(),
             ),
         ];
@@ -228,7 +246,9 @@ impl Layout {
         header.levels_max.set(c.levels);
         header.ladder_max.set(c.ladder.next_multiple_of(64));
         header.answers_max.set(c.answers);
-        header.references_max.set(c.references);
+        header
+            .references_max
+            .set(c.references.next_multiple_of(64));
         header.buckets.set(c.buckets);
         header.accounts_at.set(self.at("accounts"));
         header.balances_at.set(self.at("balances"));
@@ -236,13 +256,25 @@ impl Layout {
         header.instruments_at.set(self.at("instruments"));
         header.sessions_at.set(self.at("sessions"));
         header.orders_at.set(self.at("orders"));
+        header.terms_at.set(self.at("terms"));
         header.levels_at.set(self.at("levels"));
         header.ladder_at.set(self.at("ladder"));
         header.bitmap_at.set(self.at("bitmap"));
         header.answers_at.set(self.at("answers"));
         header.references_at.set(self.at("references"));
+        header.reference_bits_at.set(self.at("reference bits"));
         header.buckets_at.set(self.at("buckets"));
         header.pending_at.set(self.at("pending"));
+        header.expiry_at.set(self.at("expiry"));
+        header.expiry.ladder.set(self.at("expiry"));
+        header.expiry.mask.set(EXPIRY_PLACES - 1);
+        let mut bits = self.at("expiry bits");
+        let mut words = EXPIRY_PLACES;
+        for height in &header.expiry.bits {
+            height.set(bits);
+            words = words.div_ceil(64);
+            bits += words * 8;
+        }
         for (cell, bit) in header.lowest_bit.iter().zip(LOWEST_BIT) {
             cell.set(bit);
         }
@@ -252,6 +284,7 @@ impl Layout {
 }
 
 const _: () = assert!((SCRATCH_AT as usize).is_multiple_of(SLOT_LEN));
+const _: () = assert!(crate::limits::DAY_SECONDS < EXPIRY_PLACES);
 
 #[cfg(test)]
 mod tests {
@@ -264,6 +297,31 @@ mod tests {
         for pair in layout.parts.windows(2) {
             assert!(pair[0].at + pair[0].bytes() <= pair[1].at, "{pair:?}");
             assert_eq!(pair[1].at % 64, 0);
+        }
+    }
+
+    #[test]
+    fn bitmaps_of_every_ladder_fit_their_table() {
+        for c in [
+            Capacity::SMALL,
+            Capacity {
+                instruments: 1,
+                ladder: 1 << 24,
+                ..Capacity::SMALL
+            },
+        ] {
+            let layout = Layout::new(&c).unwrap();
+            let table = layout
+                .parts
+                .iter()
+                .find(|part| part.name == "bitmap")
+                .unwrap();
+            // All of the pool in ladders of one length, from the shortest to the longest.
+            for log2 in 6..=24 {
+                let ladders = (u64::from(c.ladder) >> log2).min(u64::from(c.instruments) * TAKINGS_MAX);
+                let words = BOOKS as u64 * ladders * bitmap_words(1 << log2);
+                assert!(words <= table.entries, "2^{log2}: {words}");
+            }
         }
     }
 

@@ -1,59 +1,74 @@
 //! Continuations: commands that do a bounded part at a time (RULES 4, 21). Rule: `docs/matching.md#continuations`.
 //!
-//! Pending ones stand in a list through a table with an entry for each instrument (its sweep) and each session (its mass cancel): each
-//! has at most one, so there is always room, and a mass cancel that a kill finishes leaves from wherever it stands.
+//! Pending ones stand in a list through a table with an entry for each instrument, each session, each account, and one for expiry: each has at
+//! most one, so there is always room, and a mass cancel that a kill finishes leaves from wherever it stands.
+//! Invariant, checked by [`Shard::check`](crate::Shard::check): an instrument is queued while its `work` is not 0, a session or an account while its
+//! mass cancel has a removal, expiry while `expiring` is 1; `frozen` counts the first, `leaving` the others.
 
+use crate::cancel::{ACCOUNT, SESSION};
 use crate::limits::{STEP_SLOTS_MAX, STEPS_MAX};
 use crate::outbox::{Done, Recorder};
-use crate::record::Removal;
+use crate::record::Work;
 use crate::region::{Finished, can_loop, zero};
-use crate::shard::{Fault, KILLED, Shard};
+use crate::shard::{Fault, Shard};
 
-/// Number of the sweep of an instrument among the pending continuations.
+/// Number of an instrument among the pending continuations.
 #[inline(always)]
-const fn sweep_number(instrument: u32) -> u32 {
-    instrument.wrapping_add(1)
+const fn instrument_number(index: u32) -> u32 {
+    index.wrapping_add(1)
 }
 
 impl Shard<'_> {
-    /// Number of the mass cancel of a session among the pending continuations.
+    /// Number of the mass cancel of a session or an account among the pending continuations.
     #[inline(always)]
-    fn mass_number(self, session: u32) -> u32 {
-        self.header()
-            .instruments_max
-            .get()
-            .wrapping_add(session)
-            .wrapping_add(1)
-    }
-
-    /// Instrument or session index of a number, and whether it is a session's.
-    #[inline(always)]
-    pub(crate) fn pending_what(self, number: u32) -> (u32, bool) {
-        let index = number.wrapping_sub(1);
-        let instruments = self.header().instruments_max.get();
-        if index < instruments {
-            (index, false)
+    pub(crate) fn mass_number(self, scope: u32, owner: u32) -> u32 {
+        let header = self.header();
+        let first = header.instruments_max.get().wrapping_add(1);
+        if scope == SESSION {
+            first.wrapping_add(owner)
         } else {
-            (index.wrapping_sub(instruments), true)
+            first
+                .wrapping_add(header.sessions_max.get())
+                .wrapping_add(owner)
         }
     }
 
-    /// Queues the sweep of an instrument.
+    /// Number of expiry among the pending continuations: the last.
     #[inline(always)]
-    pub(crate) fn push_sweep(self, instrument: u32) {
-        self.push_pending(sweep_number(instrument));
+    pub(crate) fn expiry_number(self) -> u32 {
+        self.mass_number(ACCOUNT, self.header().accounts_max.get())
     }
 
-    /// Queues the mass cancel of a session.
+    /// Queues the work of an instrument and freezes it.
     #[inline(always)]
-    pub(crate) fn push_mass(self, session: u32) {
-        self.push_pending(self.mass_number(session));
+    pub(crate) fn push_instrument(self, index: u32) {
+        let frozen = &self.header().frozen;
+        frozen.set(frozen.get().wrapping_add(1));
+        self.push_pending(instrument_number(index));
     }
 
-    /// Takes the mass cancel of a session out, wherever it stands.
+    /// Frees an instrument whose work is done.
     #[inline(always)]
-    pub(crate) fn remove_mass(self, session: u32) {
-        self.remove_pending(self.mass_number(session));
+    pub(crate) fn done_instrument(self, index: u32) {
+        let frozen = &self.header().frozen;
+        frozen.set(frozen.get().wrapping_sub(1));
+        self.remove_pending(instrument_number(index));
+    }
+
+    /// Queues what takes orders away beside matching: a mass cancel, or expiry. Makers are asked whether they are leaving from now on.
+    #[inline(always)]
+    pub(crate) fn push_leaving(self, number: u32) {
+        let leaving = &self.header().leaving;
+        leaving.set(leaving.get().wrapping_add(1));
+        self.push_pending(number);
+    }
+
+    /// Takes what [`Shard::push_leaving`] queued out, wherever it stands.
+    #[inline(always)]
+    pub(crate) fn done_leaving(self, number: u32) {
+        let leaving = &self.header().leaving;
+        leaving.set(leaving.get().wrapping_sub(1));
+        self.remove_pending(number);
     }
 
     #[inline(always)]
@@ -123,57 +138,68 @@ impl Shard<'_> {
     /// One step of the first pending continuation.
     #[inline(never)]
     pub(crate) fn step(self) -> Finished {
-        let (index, of_session) = self.pending_what(self.header().pending_first.get());
-        let done = if of_session {
-            self.step_mass(index)
+        let header = self.header();
+        let number = header.pending_first.get();
+        let done = if number <= header.instruments_max.get() {
+            self.step_instrument(number.wrapping_sub(1))
+        } else if number < self.mass_number(ACCOUNT, 0) {
+            let first = self.mass_number(SESSION, 0);
+            self.step_mass(Work::SessionCancel as u32, number.wrapping_sub(first))
+        } else if number < self.expiry_number() {
+            let first = self.mass_number(ACCOUNT, 0);
+            self.step_mass(Work::AccountCancel as u32, number.wrapping_sub(first))
         } else {
-            self.step_sweep(index)
+            self.record_step(Work::Expiry as u32, 0, 0, 0);
+            self.expire()
         };
         self.record_step_result(done);
         Finished::here()
     }
 
+    /// A step of an instrument's work, which says in `work` what is left.
     #[inline(always)]
-    fn step_sweep(self, index: u32) -> Done {
-        let header = self.header();
+    fn step_instrument(self, index: u32) -> Done {
+        const SWEEP: u32 = Work::Sweep as u32;
+        const TRIGGERS: u32 = Work::Triggers as u32;
+        const UNCROSS: u32 = Work::Uncross as u32;
         let instrument = self.instrument(index);
-        let slot = instrument.sweep.get();
-        let order = self.order(slot);
-        let lot_size = instrument.lot_size.get();
-        let session = self.session(order.session.get());
-        self.record_step(index.wrapping_add(1), order.id.get(), order.session.get());
-        let mut filled = 0;
-        let goes_on = if session.status.get() == KILLED {
-            self.drop_order(slot, Removal::Kill as u8, true);
-            false
-        } else if instrument.halted.get() != 0 {
-            self.drop_order(slot, Removal::Halted as u8, true);
-            false
+        let work = instrument.work.get();
+        let done = if work == SWEEP {
+            self.step_sweep(index)
+        } else if work == TRIGGERS {
+            self.step_triggers(index)
+        } else if work == UNCROSS {
+            self.step_uncross(index)
         } else {
-            filled = self.sweep(slot);
-            order.swept.set(order.swept.get().wrapping_add(filled));
-            self.settle_remainder(slot, true)
+            self.step_purge(index)
         };
-        let shares = filled.wrapping_mul(lot_size);
-        if goes_on {
-            return Done::continues(shares);
+        if instrument.work.get() == 0 {
+            self.done_instrument(index);
         }
-        instrument.sweep.set(0);
-        header.frozen.set(header.frozen.get().wrapping_sub(1));
-        self.remove_pending(sweep_number(index));
-        Done::accepted(shares)
+        done
     }
 
+    /// A step of a mass cancel.
     #[inline(always)]
-    fn step_mass(self, index: u32) -> Done {
-        let session = self.session(index);
-        self.record_step(0, 0, index);
-        let cancelled = self.mass_cancel_step(index);
-        if session.cancel_next.get() != 0 {
-            return Done::continues(cancelled);
+    fn step_mass(self, work: u32, owner: u32) -> Done {
+        let scope = if work == Work::SessionCancel as u32 {
+            SESSION
+        } else {
+            ACCOUNT
+        };
+        self.record_step(work, 0, 0, owner);
+        let done = self.mass_step(scope, owner);
+        if !done.is_left() {
+            self.end_mass(scope, owner);
         }
-        session.cancelling.set(0);
-        self.remove_mass(index);
-        Done::accepted(cancelled)
+        done
+    }
+}
+
+impl Done {
+    /// Whether continuation steps are to finish it.
+    #[inline(always)]
+    pub(crate) const fn is_left(self) -> bool {
+        self.outcome_reason() & 0xFF == crate::record::Outcome::Continues as u32
     }
 }
