@@ -1,12 +1,15 @@
-//! The order book: price levels, matching, and the orders of each session.
+//! The order book: where orders stand, and how they come and go.
 //!
-//! Invariants, checked by [`Shard::check`](crate::Shard::check): a level exists exactly while it has orders; its lots are the sum of theirs; its
-//! orders ascend by id except that a kept replace keeps its place; every resting or sweeping order stands once in its
-//! session's list and once among the references. Cost: every operation here is O(1) but a sweep, which is O(fills).
+//! Invariants, checked by [`Shard::check`](crate::Shard::check): a level exists exactly while it has orders; its lots are the sum of what theirs count
+//! for; every live order stands in one book or peg queue or is the sweep of its instrument, and is found under its reference.
+//! Cost: every operation here is O(1) but for peg queues, which are found among at most `PEG_QUEUES_MAX`.
 
-use crate::limits::FILLS_MAX;
-use crate::region::{Finished, can_loop, zero};
-use crate::shard::{BUY, FLAG_IMMEDIATE, FLAG_SWEEPS, Fault, Instrument, NO_RANK, SELL, Shard};
+use crate::ladder::{price_of, rank};
+use crate::region::{Finished, clear32};
+use crate::shard::{
+    BUY, FLAG_GTT, FLAG_HIDDEN, FLAG_ICEBERG, FLAG_PEG, FLAG_STOP, Fault, HIDDEN, Instrument,
+    NO_RANK, NOWHERE, Order, PEGS, SELL, STOPS, Shard,
+};
 
 /// The side that an order of `side` trades with.
 #[inline(always)]
@@ -14,73 +17,133 @@ pub(crate) const fn opposite(side: u32) -> u32 {
     if side == BUY { SELL } else { BUY }
 }
 
+/// The book that an order with these flags joins; [`PEGS`] + side for a peg.
+#[inline(always)]
+pub(crate) const fn book_of(flags: u32, side: u32) -> u32 {
+    if flags & FLAG_STOP != 0 {
+        STOPS + side
+    } else if flags & FLAG_PEG != 0 {
+        PEGS + side
+    } else if flags & FLAG_HIDDEN != 0 {
+        HIDDEN + side
+    } else {
+        side
+    }
+}
+
+impl Order {
+    /// Lots that it counts for in the sum of its level: what it displays, or all where nothing is displayed.
+    #[inline(always)]
+    pub(crate) fn counted(&self) -> u32 {
+        if self.flags.get() & FLAG_ICEBERG != 0 && u32::from(self.book.get()) < HIDDEN {
+            self.shown.get()
+        } else {
+            self.open.get()
+        }
+    }
+}
+
+impl Instrument {
+    /// Best rank of a side, displayed or hidden, pegs left out. Ranks of a side's displayed and hidden books are the same.
+    #[inline(always)]
+    pub(crate) fn best_resting(&self, side: u32) -> u32 {
+        let displayed = self.best(side).get();
+        let hidden = self.best(HIDDEN.wrapping_add(side)).get();
+        if displayed <= hidden {
+            displayed
+        } else {
+            hidden
+        }
+    }
+}
+
 impl Shard<'_> {
-    /// Puts an order at the end of its price level, making the level if it is the first there.
+    /// Puts an order at the end of where its flags say, making the level or queue if it is the first there.
     #[inline(never)]
-    pub(crate) fn add_to_level(self, slot: u32) -> Finished {
+    pub(crate) fn join(self, slot: u32) -> Finished {
         let order = self.order(slot);
-        let instrument = self.instrument(order.instrument.get());
+        let flags = order.flags.get();
+        let index = order.instrument.get();
         let side = u32::from(order.side.get());
-        let book = instrument.side(side);
-        let rank = instrument.rank(side, order.price.get());
-        let place = self.ladder(book, rank);
-        let mut at = place.get();
-        if at == 0 {
-            at = self.take_level();
-            let level = self.level(at);
-            level.lots.set(0);
-            level.head.set(slot);
-            level.orders.set(0);
-            level.price.set(order.price.get());
-            order.prev.set(0);
-            place.set(at);
-            self.mark(book, rank);
-            if rank < book.best.get() {
-                book.best.set(rank);
+        let book = book_of(flags, side);
+        order.book.set(book as u8);
+        if flags & FLAG_ICEBERG != 0 {
+            let (peak, open) = (self.terms(slot).peak.get(), order.open.get());
+            order.shown.set(if peak < open { peak } else { open });
+        }
+        let price = order.price.get();
+        let mut at;
+        if book >= PEGS {
+            let peg = self.terms(slot).peg.get();
+            at = self.find_queue(index, side, price, peg);
+            if at == 0 {
+                at = self.begin_level(price);
+                self.level(at).peg.set(peg);
+                self.chain_queue(index, side, at).seen();
             }
         } else {
-            let tail = self.level(at).tail.get();
-            self.order(tail).next.set(slot);
-            order.prev.set(tail);
+            let instrument = self.instrument(index);
+            let ladder = instrument.side(book);
+            let rank = rank(book, price);
+            let place = self.ladder_place(ladder, rank);
+            at = place.get();
+            if at == 0 {
+                at = self.begin_level(price);
+                place.set(at);
+                self.mark(ladder, rank);
+                if rank < instrument.best(book).get() {
+                    instrument.best(book).set(rank);
+                }
+            }
         }
-        let level = self.level(at);
-        order.next.set(0);
-        level.tail.set(slot);
-        level.orders.set(level.orders.get().wrapping_add(1));
-        level
-            .lots
-            .set(level.lots.get().wrapping_add(u64::from(order.open.get())));
+        self.append(at, slot);
+        if flags & FLAG_GTT != 0 {
+            self.expiry_join(slot).seen();
+        }
         Finished::here()
     }
 
-    /// Takes an order with all its open lots out of its price level, and the level away if it was the last.
-    #[inline(never)]
-    pub(crate) fn take_from_level(self, slot: u32) -> Finished {
+    /// A level without orders.
+    #[inline(always)]
+    fn begin_level(self, price: u32) -> u32 {
+        let at = self.take_level();
+        let level = self.level(at);
+        level.price.set(price);
+        crate::region::clear(&level.lots);
+        clear32(&level.head);
+        clear32(&level.tail);
+        clear32(&level.orders);
+        at
+    }
+
+    /// Puts an order at the end of a level.
+    #[inline(always)]
+    fn append(self, at: u32, slot: u32) {
         let order = self.order(slot);
-        let instrument = self.instrument(order.instrument.get());
-        let side = u32::from(order.side.get());
-        let book = instrument.side(side);
-        let rank = instrument.rank(side, order.price.get());
-        let place = self.ladder(book, rank);
-        let level = self.level(place.get());
-        let open = u64::from(order.open.get());
-        self.ensure(
-            place.get() != 0 && level.lots.get() >= open,
-            Fault::LevelLots,
-        );
-        level.lots.set(level.lots.get().wrapping_sub(open));
-        let orders = level.orders.get().wrapping_sub(1);
-        level.orders.set(orders);
-        if orders == 0 {
-            self.give_level(place.get());
-            place.set(0);
-            self.unmark(book, rank);
-            if book.best.get() == rank {
-                book.best
-                    .set(self.next_marked(order.instrument.get(), side, rank.wrapping_add(1)));
-            }
-            return Finished::here();
+        let level = self.level(at);
+        let tail = level.tail.get();
+        order.prev.set(tail);
+        clear32(&order.next);
+        if tail == 0 {
+            level.head.set(slot);
+        } else {
+            self.order(tail).next.set(slot);
         }
+        level.tail.set(slot);
+        level.orders.set(level.orders.get().wrapping_add(1));
+        level.lots.set(
+            level
+                .lots
+                .get()
+                .wrapping_add(u64::from(order.counted())),
+        );
+    }
+
+    /// Takes an order out of a level that keeps others.
+    #[inline(always)]
+    fn unlink(self, at: u32, slot: u32) {
+        let order = self.order(slot);
+        let level = self.level(at);
         let (prev, next) = (order.prev.get(), order.next.get());
         if prev == 0 {
             level.head.set(next);
@@ -92,215 +155,239 @@ impl Shard<'_> {
         } else {
             self.order(next).prev.set(prev);
         }
+    }
+
+    /// Slot of the level or peg queue that a standing order is in.
+    #[inline(always)]
+    pub(crate) fn level_of(self, slot: u32) -> u32 {
+        let order = self.order(slot);
+        let index = order.instrument.get();
+        let book = u32::from(order.book.get());
+        let price = order.price.get();
+        if book >= PEGS {
+            return self.find_queue(
+                index,
+                book.wrapping_sub(PEGS),
+                price,
+                self.terms(slot).peg.get(),
+            );
+        }
+        let ladder = self.instrument(index).side(book);
+        self.ladder_place(ladder, rank(book, price)).get()
+    }
+
+    /// Takes a standing order with all it counts for out of its level or queue, and that away if it was the last.
+    #[inline(never)]
+    pub(crate) fn leave(self, slot: u32) -> Finished {
+        let order = self.order(slot);
+        let index = order.instrument.get();
+        let instrument = self.instrument(index);
+        if instrument.purge_next.get() == slot {
+            self.purge_passes(slot).seen();
+        }
+        let at = self.level_of(slot);
+        let level = self.level(at);
+        let counted = u64::from(order.counted());
+        self.ensure(at != 0 && level.lots.get() >= counted, Fault::LevelLots);
+        level.lots.set(level.lots.get().wrapping_sub(counted));
+        let orders = level.orders.get().wrapping_sub(1);
+        level.orders.set(orders);
+        let book = u32::from(order.book.get());
+        order.book.set(NOWHERE as u8);
+        if orders != 0 {
+            self.unlink(at, slot);
+            return Finished::here();
+        }
+        if book >= PEGS {
+            self.unchain_queue(index, book.wrapping_sub(PEGS), at).seen();
+            self.give_level(at);
+            return Finished::here();
+        }
+        let ladder = instrument.side(book);
+        let rank = rank(book, order.price.get());
+        self.give_level(at);
+        clear32(self.ladder_place(ladder, rank));
+        self.unmark(ladder, rank);
+        let best = instrument.best(book);
+        if best.get() == rank {
+            best.set(self.next_marked(index, book, rank.wrapping_add(1)));
+        }
         Finished::here()
     }
 
-    /// Makes an order known to its session: at the end of its list, and under its reference.
+    /// Takes lots, whose money has been settled, off a standing order: it is gone, or an iceberg is refilled, or it keeps its place.
+    #[inline(never)]
+    pub(crate) fn take_lots(self, slot: u32, lots: u32) -> Finished {
+        let order = self.order(slot);
+        let open = order.open.get().wrapping_sub(lots);
+        let counted = order.counted().wrapping_sub(lots);
+        let at = self.level_of(slot);
+        let level = self.level(at);
+        self.ensure(at != 0 && level.lots.get() >= u64::from(lots), Fault::LevelLots);
+        level.lots.set(level.lots.get().wrapping_sub(u64::from(lots)));
+        order.open.set(open);
+        if order.flags.get() & FLAG_ICEBERG != 0 {
+            order.shown.set(counted);
+        }
+        if counted != 0 {
+            return Finished::here();
+        }
+        if open == 0 {
+            self.leave(slot).seen();
+            self.delist(slot).seen();
+            self.give_order(slot);
+            return Finished::here();
+        }
+        // The slice is used up: the next one stands at the end of the level.
+        let peak = self.terms(slot).peak.get();
+        order.shown.set(if peak < open { peak } else { open });
+        level.orders.set(level.orders.get().wrapping_sub(1));
+        self.unlink(at, slot);
+        self.append(at, slot);
+        self.record_refilled(slot);
+        Finished::here()
+    }
+
+    /// Takes lots off a standing order at its owner's wish and gives their hold back. What an iceberg holds back goes first.
+    #[inline(always)]
+    pub(crate) fn shrink(self, slot: u32, lots: u32) {
+        let order = self.order(slot);
+        let before = order.counted();
+        let open = order.open.get().wrapping_sub(lots);
+        order.open.set(open);
+        if order.flags.get() & FLAG_ICEBERG != 0 && order.shown.get() > open {
+            order.shown.set(open);
+        }
+        let gone = u64::from(before.wrapping_sub(order.counted()));
+        let level = self.level(self.level_of(slot));
+        self.ensure(level.lots.get() > gone || gone == 0, Fault::LevelLots);
+        level.lots.set(level.lots.get().wrapping_sub(gone));
+        self.release_lots(order, lots);
+    }
+
+    /// Makes an order known to its session under its reference, and counts it.
     #[inline(never)]
     pub(crate) fn enlist(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let session = self.session(order.session.get());
-        let tail = session.orders_tail.get();
-        order.session_prev.set(tail);
-        order.session_next.set(0);
-        if tail == 0 {
-            session.orders_head.set(slot);
-        } else {
-            self.order(tail).session_next.set(slot);
-        }
-        session.orders_tail.set(slot);
-        session
-            .orders_live
-            .set(session.orders_live.get().wrapping_add(1));
+        let live = &session.orders_live;
+        live.set(live.get().wrapping_add(1));
+        let live = &self.account(order.account.get()).orders_live;
+        live.set(live.get().wrapping_add(1));
         self.add_reference(session, slot);
         Finished::here()
     }
 
-    /// Takes an order out of its session's list and references. A mass cancel that would visit it next goes on behind it.
+    /// Forgets an order's reference and expiry.
     #[inline(never)]
     pub(crate) fn delist(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let session = self.session(order.session.get());
-        let (prev, next) = (order.session_prev.get(), order.session_next.get());
-        if prev == 0 {
-            session.orders_head.set(next);
-        } else {
-            self.order(prev).session_next.set(next);
-        }
-        if next == 0 {
-            session.orders_tail.set(prev);
-        } else {
-            self.order(next).session_prev.set(prev);
-        }
-        if session.cancel_next.get() == slot {
-            session.cancel_next.set(next);
-        }
-        session
-            .orders_live
-            .set(session.orders_live.get().wrapping_sub(1));
+        let live = &session.orders_live;
+        live.set(live.get().wrapping_sub(1));
+        let live = &self.account(order.account.get()).orders_live;
+        live.set(live.get().wrapping_sub(1));
         self.remove_reference(session, slot);
+        if order.flags.get() & FLAG_GTT != 0 {
+            self.expiry_leave(slot).seen();
+        }
         Finished::here()
     }
 
-    /// Fills an order against the other side until it is filled, crosses no more, or has made [`FILLS_MAX`] fills. Gives the lots
-    /// filled. The order is in no level.
+    /// Cancels what is left of an order that is in no book.
     #[inline(never)]
-    pub(crate) fn sweep(self, slot: u32) -> u32 {
-        let taker = self.order(slot);
-        let instrument = self.instrument(taker.instrument.get());
-        let other = opposite(u32::from(taker.side.get()));
-        let book = instrument.side(other);
-        let limit = instrument.rank(other, taker.price.get());
-        let before = taker.open.get();
-        let mut fills = zero();
-        while fills < FILLS_MAX {
-            if !can_loop() {
-                self.fault(Fault::LoopBudget);
-                break;
-            }
-            let best = book.best.get();
-            // `NO_RANK` is above every limit.
-            if taker.open.get() == 0 || best > limit {
-                break;
-            }
-            self.fill_oldest(slot, best).seen();
-            fills = fills.wrapping_add(1);
-        }
-        let work = &self.header().packet_work;
-        work.set(work.get().wrapping_add(fills));
-        before.wrapping_sub(taker.open.get())
-    }
-
-    /// One fill of `slot` against the oldest order at a rank of the other side.
-    #[inline(never)]
-    fn fill_oldest(self, slot: u32, rank: u32) -> Finished {
-        let taker = self.order(slot);
-        let instrument = self.instrument(taker.instrument.get());
-        let book = instrument.side(opposite(u32::from(taker.side.get())));
-        let level_slot = self.ladder(book, rank).get();
-        let level = self.level(level_slot);
-        let maker_slot = level.head.get();
-        if level_slot == 0 || maker_slot == 0 {
-            self.fault(Fault::BestLevel);
-            return Finished::here();
-        }
-        let maker = self.order(maker_slot);
-        let (taker_open, maker_open) = (taker.open.get(), maker.open.get());
-        let lots = if taker_open < maker_open {
-            taker_open
-        } else {
-            maker_open
-        };
-        self.ensure(level.lots.get() >= u64::from(lots), Fault::LevelLots);
-
-        self.settle_fill(maker_slot, slot, lots).seen();
-        taker.open.set(taker_open.wrapping_sub(lots));
-        maker.open.set(maker_open.wrapping_sub(lots));
-        level
-            .lots
-            .set(level.lots.get().wrapping_sub(u64::from(lots)));
-        if maker_open != lots {
-            return Finished::here();
-        }
-        self.take_from_level(maker_slot).seen();
-        self.delist(maker_slot).seen();
-        self.give_order(maker_slot);
-        Finished::here()
-    }
-
-    /// Whether an order at this price would trade at once.
-    #[inline(always)]
-    pub(crate) fn crosses(self, instrument: &Instrument, side: u32, price: u32) -> bool {
-        let other = opposite(side);
-        instrument.side(other).best.get() <= instrument.rank(other, price)
-    }
-
-    /// Whether nothing can rest at this price for want of a level. `gone` is an order that leaves first, or 0.
-    #[inline(always)]
-    pub(crate) fn lacks_level(
-        self,
-        instrument: &Instrument,
-        side: u32,
-        price: u32,
-        gone: u32,
-    ) -> bool {
-        let header = self.header();
-        if header.levels_live.get() < header.levels_max.get() {
-            return false;
-        }
-        let book = instrument.side(side);
-        if gone != 0 {
-            let rank = instrument.rank(side, self.order(gone).price.get());
-            if self.level(self.ladder(book, rank).get()).orders.get() == 1 {
-                return false; // its level becomes free
-            }
-        }
-        self.ladder(book, instrument.rank(side, price)).get() == 0
-    }
-
-    /// Ends what [`Shard::sweep`] left of an order: gone, resting, cancelled, or to be continued. `listed` says whether it stands in its
-    /// session's list already (a continuation). True when it is to be continued.
-    #[inline(never)]
-    pub(crate) fn settle_remainder(self, slot: u32, listed: bool) -> bool {
+    pub(crate) fn drop_order(self, slot: u32, removal: u8, listed: bool) -> Finished {
         let order = self.order(slot);
-        let instrument_index = order.instrument.get();
-        let instrument = self.instrument(instrument_index);
-        let side = u32::from(order.side.get());
-        if order.open.get() == 0 {
-            if listed {
-                self.delist(slot).seen();
-            }
-            self.give_order(slot);
-            return false;
-        }
-        if self.crosses(instrument, side, order.price.get()) {
-            if !listed {
-                order.flags.set(order.flags.get() | FLAG_SWEEPS);
-                self.enlist(slot).seen();
-            }
-            return true;
-        }
-        if order.flags.get() & FLAG_IMMEDIATE != 0 {
-            self.drop_order(slot, crate::record::Removal::Ioc as u8, listed);
-            return false;
-        }
-        if listed && self.lacks_level(instrument, side, order.price.get(), 0) {
-            // Its level was free when it entered; other instruments have taken the last ones while it swept.
-            self.drop_order(slot, crate::record::Removal::Ioc as u8, true);
-            return false;
-        }
-        order.flags.set(order.flags.get() & !FLAG_SWEEPS);
-        self.add_to_level(slot).seen();
-        if !listed {
-            self.enlist(slot).seen();
-        }
-        self.record_rested(order);
-        false
-    }
-
-    /// Cancels what is left of an order that is in no level.
-    #[inline(always)]
-    pub(crate) fn drop_order(self, slot: u32, removal: u8, listed: bool) {
-        let order = self.order(slot);
-        self.release_order(self.instrument(order.instrument.get()), order);
-        self.record_removed(order, removal, false);
+        self.release_lots(order, order.open.get());
+        self.record_removed(slot, removal, false);
         if listed {
             self.delist(slot).seen();
         }
         self.give_order(slot);
+        Finished::here()
     }
 
-    /// Cancels a resting order.
+    /// Cancels a standing order.
     #[inline(never)]
     pub(crate) fn remove_order(self, slot: u32, removal: u8) -> Finished {
         let order = self.order(slot);
-        self.take_from_level(slot).seen();
-        self.release_order(self.instrument(order.instrument.get()), order);
-        self.record_removed(order, removal, true);
+        self.leave(slot).seen();
+        self.release_lots(order, order.open.get());
+        self.record_removed(slot, removal, order.flags.get() & FLAG_STOP == 0);
         self.delist(slot).seen();
         self.give_order(slot);
         Finished::here()
     }
-}
 
-const _: () = assert!(NO_RANK == u32::MAX);
+    /// Best rank of a side with its pegs, or [`NO_RANK`].
+    #[inline(always)]
+    pub(crate) fn best_rank(self, index: u32, side: u32) -> u32 {
+        let instrument = self.instrument(index);
+        let resting = instrument.best_resting(side);
+        if instrument.queues(side).get() == 0 {
+            return resting;
+        }
+        let peg = (self.best_peg(index, side) >> 32) as u32;
+        if peg < resting { peg } else { resting }
+    }
+
+    /// Whether an order at this price would trade at once.
+    #[inline(always)]
+    pub(crate) fn crosses(self, index: u32, side: u32, price: u32) -> bool {
+        let other = opposite(side);
+        self.best_rank(index, other) <= rank(other, price)
+    }
+
+    /// Whether the best bid is at or above the best ask, displayed or hidden.
+    #[inline(always)]
+    pub(crate) fn is_crossed(self, index: u32) -> bool {
+        let instrument = self.instrument(index);
+        let (bid, ask) = (
+            instrument.best_resting(BUY),
+            instrument.best_resting(SELL),
+        );
+        bid != NO_RANK && ask != NO_RANK && price_of(BUY, bid) >= ask
+    }
+
+    /// Whether nothing can join a book at this price for want of a level: 0, or the reason. `gone` is an order that leaves
+    /// first, or 0.
+    #[inline(always)]
+    pub(crate) fn lacks_level(
+        self,
+        index: u32,
+        book: u32,
+        price: u32,
+        peg: u32,
+        gone: u32,
+    ) -> u8 {
+        let header = self.header();
+        let gone_level = if gone == 0 { 0 } else { self.level_of(gone) };
+        let frees = gone_level != 0 && self.level(gone_level).orders.get() == 1;
+        let mut at;
+        if book >= PEGS {
+            let side = book.wrapping_sub(PEGS);
+            at = self.find_queue(index, side, price, peg);
+            if frees && at == gone_level {
+                at = 0;
+            }
+            let frees_queue = frees && u32::from(self.order(gone).book.get()) == book;
+            if at == 0
+                && self.count_queues(index, side).wrapping_sub(u32::from(frees_queue))
+                    >= crate::limits::PEG_QUEUES_MAX
+            {
+                return crate::Reason::PegsFull as u8;
+            }
+        } else {
+            if frees || header.levels_live.get() < header.levels_max.get() {
+                return 0;
+            }
+            let ladder = self.instrument(index).side(book);
+            at = self.ladder_place(ladder, rank(book, price)).get();
+        }
+        if at != 0 || frees || header.levels_live.get() < header.levels_max.get() {
+            0
+        } else {
+            crate::Reason::LevelsFull as u8
+        }
+    }
+}

@@ -1,24 +1,39 @@
 //! Entering and replacing orders. Rule: `docs/matching.md#enter-a-f-o`, `#replace-u`.
 //!
-//! Each command is first decided (reads, may reject, changes nothing but the session's last reference), then done
+//! Each command is first decided (reads, may reject, changes nothing but the session's last reference and the packet's work), then done
 //! (changes, cannot fail).
 
 use crate::Reason;
-use crate::limits::{FILLS_MAX, FOK_LEVELS_MAX, PACKET_WORK_MAX};
+use crate::book::{book_of, opposite};
+use crate::ladder::{price_of, rank};
+use crate::limits::{FILLS_MAX, PACKET_WORK_MAX};
 use crate::outbox::Done;
-use crate::region::{can_loop, zero};
+use crate::record::State;
+use crate::region::clear32;
 use crate::shard::{
-    BUY, FLAG_IMMEDIATE, FLAG_POST_ONLY, Fault, Instrument, KILLED, Order, SELL, Session, Shard,
+    BUY, FLAG_GTC, FLAG_GTT, FLAG_HIDDEN, FLAG_ICEBERG, FLAG_IMMEDIATE, FLAG_PEG, FLAG_POST_ONLY,
+    FLAG_SLIDE, FLAG_STOP, Instrument, KILLED, NO_RANK, NOWHERE, SELL, STP_GROUP, Session, Shard,
 };
-use ring0_wire::{Flags, MessageCells, SelfTrade, TimeInForce, message};
+use ring0_wire::{Flags, MessageCells, TimeInForce, message};
 
 const NONE: u8 = Reason::None as u8;
 
-/// Four spaces: no sub-account.
-const SPACES: u32 = u32::from_be_bytes(*b"    ");
+/// An order was decided and made; its slot is the quantity of the result. It is to be let in by [`Shard::enter_book`].
+pub(crate) const ENTERS: u32 = 0;
+
+const CONTINUOUS: u32 = State::Continuous as u32;
+
+/// Whether a state collects orders for an auction.
+#[inline(always)]
+pub(crate) const fn collects(state: u32) -> bool {
+    state == State::PreOpen as u32
+        || state == State::OpeningAuction as u32
+        || state == State::VolatilityPause as u32
+        || state == State::ClosingAuction as u32
+}
 
 impl Shard<'_> {
-    /// Enters the order of the scratch message.
+    /// Decides on the order of the scratch message and makes it.
     #[inline(never)]
     pub(crate) fn enter(self) -> Done {
         let header = self.header();
@@ -29,8 +44,14 @@ impl Shard<'_> {
             return Done::rejected(Reason::ReferenceNotRising as u8);
         }
         session.last_reference.set(reference);
-        if !is_built(message) {
-            return Done::rejected(Reason::NotBuilt as u8);
+        let own = own_flags(message);
+        if excludes(message, own) {
+            return Done::rejected(Reason::NotTogether as u8);
+        }
+        let account = self.account(session.account.get());
+        let group = u32::from(message.trade_group.get());
+        if group != 0 && group != account.group.get() {
+            return Done::rejected(Reason::WrongTradeGroup as u8);
         }
         let reason = self.session_may_trade(session);
         if reason != NONE {
@@ -45,16 +66,35 @@ impl Shard<'_> {
         if stock != message::STOCK_SPACES && stock != instrument.symbol.get() {
             return Done::rejected(Reason::StockMismatch as u8);
         }
-        let reason = self.instrument_may_trade(instrument);
+        let reason = instrument.may_trade();
         if reason != NONE {
             return Done::rejected(reason);
         }
-        self.enter_terms(index)
+        if instrument.state.get() != CONTINUOUS
+            && own & FLAG_STOP == 0
+            && (own & (FLAG_IMMEDIATE | FLAG_POST_ONLY | FLAG_SLIDE | FLAG_PEG) != 0
+                || message.minimum.get() != 0)
+        {
+            return Done::rejected(Reason::NotInAuction as u8);
+        }
+        if header.packet_work.get() > PACKET_WORK_MAX - FILLS_MAX {
+            return Done::rejected(Reason::PacketFills as u8);
+        }
+        let asked = message.flags.get().self_trade();
+        let mode = if asked == 0 {
+            account.stp.get()
+        } else {
+            u32::from(asked)
+        };
+        self.scratch()
+            .stp
+            .set(mode | if group == 0 { 0 } else { STP_GROUP });
+        self.enter_terms(index, own)
     }
 
     /// The checks of the terms, then the order itself.
     #[inline(never)]
-    fn enter_terms(self, index: u32) -> Done {
+    fn enter_terms(self, index: u32, own: u32) -> Done {
         let header = self.header();
         let message = &self.scratch().message;
         let session = self.session(header.session.get());
@@ -66,26 +106,59 @@ impl Shard<'_> {
             SELL
         };
         let market = flags.has(Flags::MARKET);
-        let immediate = market || flags.is_immediate();
+        let stop = own & FLAG_STOP != 0;
 
         let tick_size = instrument.tick_size.get();
         let lot_size = instrument.lot_size.get();
-        let (wire_price, shares) = (message.price.get(), message.shares.get());
-        let Some(mut price) = whole(wire_price, tick_size) else {
+        let Some(mut price) = whole(message.price.get(), tick_size) else {
             return Done::rejected(Reason::NotATick as u8);
         };
-        let Some(lots) = whole(shares, lot_size) else {
+        let (Some(lots), Some(minimum), Some(peak)) = (
+            whole(message.shares.get(), lot_size),
+            whole(message.minimum.get(), lot_size),
+            whole(message.display.get(), lot_size),
+        ) else {
             return Done::rejected(Reason::NotALot as u8);
         };
-        if lots > instrument.lots_max.get() {
-            return Done::rejected(Reason::OrderTooLarge as u8);
+        let reason = self.admits_shares(index, lots);
+        if reason != NONE {
+            return Done::rejected(reason);
+        }
+        if flags.time() == TimeInForce::GoodTillTime as u8
+            && message.expiry_s.get() <= header.expired_s.get()
+        {
+            return Done::rejected(Reason::AlreadyExpired as u8);
+        }
+        let mut trigger = 0;
+        if stop {
+            trigger = match whole(message.trigger.get(), tick_size) {
+                Some(trigger) if instrument.has_price(trigger) => trigger,
+                _ => return Done::rejected(Reason::BadTrigger as u8),
+            };
         }
         if market {
             price = instrument.protection(side, price);
         }
-        let reason = instrument.admits_price(price, lots, market);
+        if instrument.state.get() == CONTINUOUS {
+            instrument.note_peg_prices();
+        }
+        if own & FLAG_SLIDE != 0 {
+            price = self.slide(index, side, price);
+        }
+        let reason = self.admits_price(index, side, price, lots, own | u32::from(market) << 31);
         if reason != NONE {
             return Done::rejected(reason);
+        }
+        if stop {
+            let last = instrument.last.get();
+            let waits = if side == BUY {
+                trigger > last
+            } else {
+                trigger < last
+            };
+            if last != 0 && !waits {
+                return Done::rejected(Reason::WouldTrigger as u8);
+            }
         }
         let hold_per_lot = instrument.hold_per_lot(side, price);
         let hold = u64::from(lots).wrapping_mul(hold_per_lot);
@@ -94,20 +167,22 @@ impl Shard<'_> {
         if reason != NONE {
             return Done::rejected(reason);
         }
-        if header.orders_live.get() >= header.orders_max.get() {
-            return Done::rejected(Reason::BookFull as u8);
+        let peg = u32::from(message.peg.get()) | u32::from(message.peg_offset_ticks.get() as u8) << 8;
+        let reason = self.has_room(index, own, side, if stop { trigger } else { price }, peg);
+        if reason != NONE {
+            return Done::rejected(reason);
         }
-        if !immediate && self.lacks_level(instrument, side, price, 0) {
-            return Done::rejected(Reason::LevelsFull as u8);
-        }
-        if !self.has_place(session, message.reference.get(), 0) {
-            return Done::rejected(Reason::TooManyLive as u8);
-        }
-        if flags.has(Flags::POST_REJECT) && self.crosses(instrument, side, price) {
+        if own & FLAG_POST_ONLY != 0 && self.crosses(index, side, price) {
             return Done::rejected(Reason::WouldCross as u8);
         }
-        if flags.time() == TimeInForce::FillOrKill as u8 {
-            let reason = self.fillable(index, side, price, lots);
+        let least = if flags.time() == TimeInForce::FillOrKill as u8 {
+            lots
+        } else {
+            minimum
+        };
+        if least != 0 {
+            let limit = if own & FLAG_PEG == 0 { price } else { 0 };
+            let reason = self.feasible(index, side, limit, least);
             if reason != NONE {
                 return Done::rejected(reason);
             }
@@ -120,109 +195,174 @@ impl Shard<'_> {
         order.id.set(header.command.get());
         order.hold_per_lot.set(hold_per_lot);
         order.open.set(lots);
-        order.price.set(price);
+        order.price.set(if stop { trigger } else { price });
         order.session.set(header.session.get());
         order.account.set(session.account.get());
         order.reference.set(message.reference.get());
         order.instrument.set(index);
         order.side.set(side as u8);
-        order.swept.set(0);
-        let mut own = 0;
-        if flags.has(Flags::POST_REJECT) {
-            own |= FLAG_POST_ONLY;
-        }
-        if immediate {
-            own |= FLAG_IMMEDIATE;
-        }
+        order.book.set(NOWHERE as u8);
+        order.stp.set(self.scratch().stp.get() as u8);
+        clear32(&order.swept);
         order.flags.set(own);
-        self.enter_book(slot)
-    }
-
-    /// Lets an order in, which its hold covers: it sweeps, then rests, goes or continues.
-    #[inline(always)]
-    fn enter_book(self, slot: u32) -> Done {
-        let order = self.order(slot);
-        let instrument_index = order.instrument.get();
-        let instrument = self.instrument(instrument_index);
-        let lot_size = instrument.lot_size.get();
-        let filled = self.sweep(slot);
-        let shares = filled.wrapping_mul(lot_size);
-        if self.settle_remainder(slot, false) {
-            order.swept.set(filled);
-            let header = self.header();
-            instrument.sweep.set(slot);
-            header.frozen.set(header.frozen.get().wrapping_add(1));
-            self.push_sweep(instrument_index);
-            return Done::continues(shares);
+        if own & (FLAG_STOP | FLAG_ICEBERG | FLAG_GTT | FLAG_PEG) != 0 {
+            let terms = self.terms(slot);
+            terms.limit.set(price);
+            terms.peak.set(peak);
+            terms.peg.set(peg);
+            terms.expiry_s.set(message.expiry_s.get());
+            clear32(&terms.expiry_next);
         }
-        Done::accepted(shares)
+        Done(u64::from(slot))
     }
 
-    /// Whether the session may enter orders: not killed, not expired, no mass cancel pending.
+    /// Price of a sliding post-only order: one tick from the best opposite price where it would cross it. Off the ladder: 0.
+    #[inline(always)]
+    fn slide(self, index: u32, side: u32, price: u32) -> u32 {
+        let other = opposite(side);
+        let best = self.best_rank(index, other);
+        if best > rank(other, price) {
+            return price;
+        }
+        let best = price_of(other, best);
+        if side == BUY {
+            best.wrapping_sub(1)
+        } else {
+            best.wrapping_add(1)
+        }
+    }
+
+    /// Whether the session may enter orders: neither it nor its account killed, not expired, no mass cancel pending.
     #[inline(always)]
     fn session_may_trade(self, session: &Session) -> u8 {
         if session.status.get() == KILLED {
             return Reason::SessionKilled as u8;
         }
+        let account = self.account(session.account.get());
+        if account.killed.get() != 0 {
+            return Reason::AccountKilled as u8;
+        }
         let expires = session.expires_ns.get();
         if self.header().time_ns.get() >= expires && expires != u64::MAX {
             return Reason::SessionExpired as u8;
         }
-        if session.cancelling.get() != 0 {
+        if session.mass.removal.get() | account.mass.removal.get() != 0 {
             return Reason::Continuing as u8;
         }
         NONE
     }
 
-    /// Whether an instrument takes orders, and the packet may cause more fills.
+    /// Whether an order of so many lots is within the limits of instrument, session and account.
     #[inline(always)]
-    fn instrument_may_trade(self, instrument: &Instrument) -> u8 {
-        if instrument.sweep.get() != 0 {
-            return Reason::Continuing as u8;
+    fn admits_shares(self, index: u32, lots: u32) -> u8 {
+        let instrument = self.instrument(index);
+        if lots > instrument.lots_max.get() {
+            return Reason::OrderTooLarge as u8;
         }
-        if instrument.halted.get() != 0 {
-            return Reason::InstrumentHalted as u8;
-        }
-        if self.header().packet_work.get() > PACKET_WORK_MAX - FILLS_MAX {
-            return Reason::PacketFills as u8;
+        let session = self.session(self.header().session.get());
+        let account = self.account(session.account.get());
+        let shares = lots.wrapping_mul(instrument.lot_size.get());
+        if exceeds(shares, session.shares_max.get()) || exceeds(shares, account.shares_max.get()) {
+            return Reason::RiskShares as u8;
         }
         NONE
     }
 
-    /// Whether a fill-or-kill order finds its lots.
+    /// Whether ladder, bands and notional limits admit an order. The highest bit of `own` says market.
     #[inline(never)]
-    fn fillable(self, index: u32, side: u32, price: u32, lots: u32) -> u8 {
+    fn admits_price_of(self, index_side: u32, price: u32, lots: u32, own: u32) -> u8 {
+        let (index, side) = (index_side >> 1, index_side & 1);
         let instrument = self.instrument(index);
-        let other = crate::book::opposite(side);
-        let book = instrument.side(other);
-        let limit = instrument.rank(other, price);
-        let mut rank = book.best.get();
-        let mut found: u64 = 0;
-        let mut levels = zero();
-        while levels < FOK_LEVELS_MAX {
-            if !can_loop() {
-                self.fault(Fault::LoopBudget);
-                return Reason::NotFillable as u8;
-            }
-            if rank > limit {
-                return Reason::NotFillable as u8;
-            }
-            let slot = self.ladder(book, rank).get();
-            found = found.wrapping_add(self.level(slot).lots.get());
-            if found >= u64::from(lots) {
-                return NONE;
-            }
-            rank = self.next_marked(index, other, rank.wrapping_add(1));
-            levels = levels.wrapping_add(1);
+        if !instrument.has_price(price) {
+            return Reason::OffLadder as u8;
         }
-        if rank > limit {
-            Reason::NotFillable as u8
-        } else {
-            Reason::FokTooDeep as u8
+        let market = own >> 31 != 0;
+        let high = instrument.band_high.get();
+        if !market && high != 0 && (price < instrument.band_low.get() || price > high) {
+            return Reason::PriceBand as u8;
         }
+        let dynamic = instrument.dynamic_ticks.get();
+        if !market && own & FLAG_STOP == 0 && dynamic != 0 {
+            let last = instrument.last.get();
+            let from = if last == 0 {
+                instrument.reference.get()
+            } else {
+                last
+            };
+            let away = if price > from {
+                price.wrapping_sub(from)
+            } else {
+                from.wrapping_sub(price)
+            };
+            if from != 0 && away > dynamic {
+                return Reason::DynamicBand as u8;
+            }
+        }
+        let fat = instrument.fat_ticks.get();
+        if fat != 0
+            && !market
+            && own & (FLAG_STOP | FLAG_PEG) == 0
+            && instrument.state.get() == CONTINUOUS
+        {
+            let other = opposite(side);
+            let best = instrument.best(other).get();
+            // Ranks grow from better to worse, so beyond the best is further on in rank.
+            let limit = rank(other, price);
+            if best != NO_RANK && limit > best && limit.wrapping_sub(best) > fat {
+                return Reason::FatFinger as u8;
+            }
+        }
+        let notional = instrument.notional(price, lots);
+        let most = instrument.notional_max.get();
+        if most != 0 && notional > most {
+            return Reason::NotionalTooLarge as u8;
+        }
+        let session = self.session(self.header().session.get());
+        let (of_session, of_account) = (
+            session.notional_max.get(),
+            self.account(session.account.get()).notional_max.get(),
+        );
+        if (of_session != 0 && notional > of_session) || (of_account != 0 && notional > of_account)
+        {
+            return Reason::RiskNotional as u8;
+        }
+        NONE
     }
 
-    /// Replaces an order by the scratch message.
+    #[inline(always)]
+    fn admits_price(self, index: u32, side: u32, price: u32, lots: u32, own: u32) -> u8 {
+        self.admits_price_of(index << 1 | side, price, lots, own)
+    }
+
+    /// Whether an order of the scratch message finds room: among the live orders that its owners may have, in the pools, under its reference.
+    #[inline(always)]
+    fn has_room(self, index: u32, own: u32, side: u32, price: u32, peg: u32) -> u8 {
+        let header = self.header();
+        let session = self.session(header.session.get());
+        let account = self.account(session.account.get());
+        let stays = own & FLAG_STOP != 0 || own & FLAG_IMMEDIATE == 0;
+        if stays
+            && (reaches(session.orders_live.get(), session.orders_max.get())
+                || reaches(account.orders_live.get(), account.orders_max.get()))
+        {
+            return Reason::RiskOrders as u8;
+        }
+        if header.orders_live.get() >= header.orders_max.get() {
+            return Reason::BookFull as u8;
+        }
+        if stays {
+            let reason = self.lacks_level(index, book_of(own, side), price, peg, 0);
+            if reason != NONE {
+                return reason;
+            }
+        }
+        if !self.has_place(session, self.scratch().message.reference.get(), 0) {
+            return Reason::TooManyLive as u8;
+        }
+        NONE
+    }
+
+    /// Decides on replacing an order by the scratch message. Kept orders are done with it.
     #[inline(never)]
     pub(crate) fn replace(self) -> Done {
         let header = self.header();
@@ -248,29 +388,66 @@ impl Shard<'_> {
             return Done::rejected(Reason::WrongInstrument as u8);
         }
         let instrument = self.instrument(index);
-        let reason = self.instrument_may_trade(instrument);
+        let reason = instrument.may_trade();
         if reason != NONE {
             return Done::rejected(reason);
         }
-        let tick_size = instrument.tick_size.get();
-        let lot_size = instrument.lot_size.get();
-        let Some(price) = whole(message.price.get(), tick_size) else {
+        if header.leaving.get() != 0 && self.leaving(slot) != 0 {
+            return Done::rejected(Reason::Continuing as u8);
+        }
+        if instrument.state.get() != CONTINUOUS
+            && order.flags.get() & (FLAG_POST_ONLY | FLAG_SLIDE | FLAG_PEG) != 0
+        {
+            return Done::rejected(Reason::NotInAuction as u8);
+        }
+        if header.packet_work.get() > PACKET_WORK_MAX - FILLS_MAX {
+            return Done::rejected(Reason::PacketFills as u8);
+        }
+        self.replace_terms(slot)
+    }
+
+    /// The checks of the new terms.
+    #[inline(never)]
+    fn replace_terms(self, slot: u32) -> Done {
+        let message = &self.scratch().message;
+        let order = self.order(slot);
+        let flags = order.flags.get();
+        let stop = flags & FLAG_STOP != 0;
+        let index = order.instrument.get();
+        let side = u32::from(order.side.get());
+        let instrument = self.instrument(index);
+        let Some(mut price) = whole(message.price.get(), instrument.tick_size.get()) else {
             return Done::rejected(Reason::NotATick as u8);
         };
-        let Some(lots) = whole(message.shares.get(), lot_size) else {
+        let Some(lots) = whole(message.shares.get(), instrument.lot_size.get()) else {
             return Done::rejected(Reason::NotALot as u8);
         };
-        if lots > instrument.lots_max.get() {
-            return Done::rejected(Reason::OrderTooLarge as u8);
-        }
-        let reason = instrument.admits_price(price, lots, false);
+        let reason = self.admits_shares(index, lots);
         if reason != NONE {
             return Done::rejected(reason);
         }
-        if !self.has_place(session, reference, slot) {
+        let continuous = instrument.state.get() == CONTINUOUS;
+        if continuous {
+            instrument.note_peg_prices();
+        }
+        if continuous && flags & FLAG_SLIDE != 0 {
+            price = self.slide(index, side, price);
+        }
+        let market = stop && flags & FLAG_IMMEDIATE != 0;
+        let reason = self.admits_price(index, side, price, lots, flags | u32::from(market) << 31);
+        if reason != NONE {
+            return Done::rejected(reason);
+        }
+        let session = self.session(order.session.get());
+        if !self.has_place(session, message.new_reference.get(), slot) {
             return Done::rejected(Reason::TooManyLive as u8);
         }
-        if price == order.price.get() && lots <= order.open.get() {
+        let before = if stop {
+            self.terms(slot).limit.get()
+        } else {
+            order.price.get()
+        };
+        if price == before && lots <= order.open.get() {
             self.replace_kept(slot, lots);
             return Done::accepted(0);
         }
@@ -288,39 +465,20 @@ impl Shard<'_> {
             .reference
             .set(self.scratch().message.new_reference.get());
         self.add_reference(session, slot);
-        self.shrink(order, before.wrapping_sub(lots));
-        self.record_replaced(order, order.id.get(), before, true);
+        self.shrink(slot, before.wrapping_sub(lots));
+        self.record_replaced(slot, order.id.get(), before, true);
     }
 
-    /// Takes lots off a resting order and gives their hold back.
-    #[inline(always)]
-    pub(crate) fn shrink(self, order: &Order, lots: u32) {
-        let instrument = self.instrument(order.instrument.get());
-        let side = u32::from(order.side.get());
-        let place = self.ladder(
-            instrument.side(side),
-            instrument.rank(side, order.price.get()),
-        );
-        let level = self.level(place.get());
-        self.ensure(level.lots.get() > u64::from(lots), Fault::LevelLots);
-        level
-            .lots
-            .set(level.lots.get().wrapping_sub(u64::from(lots)));
-        order.open.set(order.open.get().wrapping_sub(lots));
-        let balance = self.balance(order.account.get(), instrument.held_asset(side));
-        self.release(
-            balance,
-            u64::from(lots).wrapping_mul(order.hold_per_lot.get()),
-        );
-    }
-
-    /// Another price or more lots: the old order leaves, the new one enters.
+    /// Another price or more lots: the old order leaves, the new one is made in its slot.
     #[inline(never)]
     fn replace_moved(self, slot: u32, price: u32, lots: u32) -> Done {
         let header = self.header();
         let order = self.order(slot);
-        let instrument = self.instrument(order.instrument.get());
+        let flags = order.flags.get();
+        let index = order.instrument.get();
+        let instrument = self.instrument(index);
         let side = u32::from(order.side.get());
+        let stop = flags & FLAG_STOP != 0;
         let before = order.open.get();
         let freed = u64::from(before).wrapping_mul(order.hold_per_lot.get());
         let hold_per_lot = instrument.hold_per_lot(side, price);
@@ -330,15 +488,25 @@ impl Shard<'_> {
         if reason != NONE {
             return Done::rejected(reason);
         }
-        if self.lacks_level(instrument, side, price, slot) {
-            return Done::rejected(Reason::LevelsFull as u8);
+        let stands_at = if stop { order.price.get() } else { price };
+        let peg = if flags & FLAG_PEG == 0 {
+            0
+        } else {
+            self.terms(slot).peg.get()
+        };
+        let reason = self.lacks_level(index, book_of(flags, side), stands_at, peg, slot);
+        if reason != NONE {
+            return Done::rejected(reason);
         }
-        if order.flags.get() & FLAG_POST_ONLY != 0 && self.crosses(instrument, side, price) {
+        if flags & FLAG_POST_ONLY != 0
+            && instrument.state.get() == CONTINUOUS
+            && self.crosses(index, side, price)
+        {
             return Done::rejected(Reason::WouldCross as u8);
         }
 
         // Decided.
-        self.take_from_level(slot).seen();
+        self.leave(slot).seen();
         self.delist(slot).seen();
         self.release(balance, freed);
         balance.hold(hold);
@@ -346,18 +514,38 @@ impl Shard<'_> {
         order.id.set(header.command.get());
         order.hold_per_lot.set(hold_per_lot);
         order.open.set(lots);
-        order.price.set(price);
+        if stop {
+            self.terms(slot).limit.set(price);
+        } else {
+            order.price.set(price);
+        }
         order
             .reference
             .set(self.scratch().message.new_reference.get());
-        order.swept.set(0);
-        order.flags.set(order.flags.get() & FLAG_POST_ONLY);
-        self.record_replaced(order, id_before, before, false);
-        self.enter_book(slot)
+        clear32(&order.swept);
+        self.record_replaced(slot, id_before, before, false);
+        Done(u64::from(slot))
     }
 }
 
 impl Instrument {
+    /// Whether it takes orders: no work pending, and a state that does.
+    #[inline(always)]
+    fn may_trade(&self) -> u8 {
+        let state = self.state.get();
+        if self.work.get() != 0 {
+            Reason::Continuing as u8
+        } else if state == CONTINUOUS || collects(state) {
+            NONE
+        } else if state == State::Closed as u32 {
+            Reason::MarketClosed as u8
+        } else if state == State::Halted as u32 {
+            Reason::InstrumentHalted as u8
+        } else {
+            Reason::Continuing as u8
+        }
+    }
+
     /// A market order's protection price, brought onto the ladder where it is beyond the end that it may be.
     #[inline(always)]
     fn protection(&self, side: u32, price: u32) -> u32 {
@@ -373,25 +561,18 @@ impl Instrument {
             price
         }
     }
+}
 
-    /// Whether the ladder, the band (not for a market order) and the notional limit admit an order.
-    #[inline(always)]
-    fn admits_price(&self, price: u32, lots: u32, market: bool) -> u8 {
-        if price.wrapping_sub(self.ladder_base.get()) >= self.ladder_len.get() {
-            return Reason::OffLadder as u8;
-        }
-        if !market
-            && self.band_high.get() != 0
-            && (price < self.band_low.get() || price > self.band_high.get())
-        {
-            return Reason::PriceBand as u8;
-        }
-        let notional_max = self.notional_max.get();
-        if notional_max != 0 && self.notional(price, lots) > notional_max {
-            return Reason::NotionalTooLarge as u8;
-        }
-        NONE
-    }
+/// Whether an amount is above a limit, 0 being none.
+#[inline(always)]
+const fn exceeds(amount: u32, limit: u32) -> bool {
+    limit != 0 && amount > limit
+}
+
+/// Whether a count has reached a limit, 0 being none.
+#[inline(always)]
+const fn reaches(count: u32, limit: u32) -> bool {
+    limit != 0 && count >= limit
 }
 
 /// How many units make up `amount`, or `None` where there is a remainder. A unit of zero, which no listing has, makes none.
@@ -404,22 +585,68 @@ pub(crate) const fn whole(amount: u32, unit: u32) -> Option<u32> {
     }
 }
 
-/// Whether this version carries out the message's instructions.
+/// How many units cover `amount`. A unit of zero, which no iceberg has, makes none.
 #[inline(always)]
-fn is_built(message: &MessageCells) -> bool {
+pub(crate) const fn whole_up(amount: u32, unit: u32) -> u32 {
+    if unit == 0 || amount == 0 {
+        0
+    } else {
+        ((amount - 1) / unit).wrapping_add(1)
+    }
+}
+
+/// The flags of an order that the scratch message asks for. What never rests has none of those that say how it rests.
+#[inline(always)]
+fn own_flags(message: &MessageCells) -> u32 {
     let flags = message.flags.get();
     let time = flags.time();
-    let sub_account = message.sub_account.get();
-    let display = message.display.get();
-    (time == TimeInForce::Day as u8 || flags.is_immediate())
-        && !flags.has(Flags::POST_SLIDE | Flags::HIDDEN)
-        && flags.self_trade() == SelfTrade::AccountDefault as u8
-        && (sub_account == 0 || sub_account == SPACES)
-        && message.minimum.get() == 0
-        && message.trigger.get() == 0
-        && message.expiry_s.get() == 0
-        && message.peg.get() == 0
-        && message.peg_offset_ticks.get() == 0
-        && message.trade_group.get() == 0
-        && (display == 0 || display == message.shares.get())
+    let immediate = flags.has(Flags::MARKET) || flags.is_immediate();
+    let mut own = 0;
+    if message.trigger.get() != 0 {
+        own |= FLAG_STOP;
+    }
+    if message.peg.get() != 0 {
+        own |= FLAG_PEG;
+    }
+    if flags.has(Flags::POST_REJECT) {
+        own |= FLAG_POST_ONLY;
+    }
+    if flags.has(Flags::POST_SLIDE) {
+        own |= FLAG_SLIDE;
+    }
+    if immediate {
+        return own | FLAG_IMMEDIATE;
+    }
+    if own & FLAG_PEG == 0 {
+        let display = message.display.get();
+        if flags.has(Flags::HIDDEN) {
+            own |= FLAG_HIDDEN;
+        } else if display != 0 && display != message.shares.get() {
+            own |= FLAG_ICEBERG;
+        }
+    }
+    if time == TimeInForce::GoodTillCancel as u8 {
+        own |= FLAG_GTC;
+    }
+    if time == TimeInForce::GoodTillTime as u8 {
+        own |= FLAG_GTT;
+    }
+    own
+}
+
+/// Whether the scratch message asks for what excludes each other.
+#[inline(always)]
+fn excludes(message: &MessageCells, own: u32) -> bool {
+    let flags = message.flags.get();
+    let time = flags.time();
+    let market = flags.has(Flags::MARKET);
+    let kill = time == TimeInForce::FillOrKill as u8;
+    let minimum = message.minimum.get() != 0;
+    let post = own & (FLAG_POST_ONLY | FLAG_SLIDE) != 0;
+    let lasts =
+        time == TimeInForce::GoodTillCancel as u8 || time == TimeInForce::GoodTillTime as u8;
+    (own & FLAG_STOP != 0 && (kill || minimum || post || own & FLAG_PEG != 0 || (market && lasts)))
+        || (own & FLAG_PEG != 0
+            && (market || kill || minimum || post || message.display.get() != 0))
+        || (minimum && post)
 }

@@ -2,6 +2,7 @@
 //! Rule: `docs/matching.md#packet-taken-or-not`; RULES 9 to 14, 17.
 
 use crate::Reason;
+use crate::enter::ENTERS;
 use crate::limits::PACKET_SLOTS_MAX;
 use crate::outbox::{Done, Recorder};
 use crate::record::Outcome;
@@ -219,11 +220,14 @@ impl<'a> Shard<'a> {
         let client_sequence = first.wrapping_add(u64::from(index));
         self.record_message(index, count, client_sequence, block.start, block.letter);
         let reference = reference_of(self, block.letter, block.start);
-        let done = if block.letter == TAG_LETTER {
+        let mut done = if block.letter == TAG_LETTER {
             Done::accepted(0)
         } else {
             self.execute(block.start as u32, block.letter)
         };
+        if done.outcome_reason() == ENTERS {
+            done = self.enter_book(done.quantity(), false);
+        }
         self.record_result(done);
         let session = self.session(header.session.get());
         let sequence = header.command.get();

@@ -1,36 +1,54 @@
-//! Price levels of one side of one instrument: an array by rank, and bitmaps that find the best.
+//! Price levels of one book of one instrument: a circular array by rank, and bitmaps that find the best.
 //!
-//! The rank of a price is its distance from the best price possible: for asks `price − ladder_base`, for bids `top − price`.
-//! So both sides look for the lowest set bit, and an order crosses while the other side's best rank is at most the rank of
-//! its limit there.
+//! The rank of a price grows from better to worse: in asks, hidden asks and buy stops it is the price itself, in the other books its
+//! complement. So every book looks for its lowest rank, and an order crosses while the other side's best rank is at most the rank of its limit
+//! there. A rank's place is the rank modulo the ladder's length, a power of two: a moved ladder leaves every level where it is.
 //!
-//! Invariants, checked by [`Shard::check`](crate::Shard::check): a rank's bit is set exactly where its level exists; a bit of a higher bitmap is set
+//! Invariants, checked by [`Shard::check`](crate::Shard::check): a place's bit is set exactly where its level exists; a bit of a higher bitmap is set
 //! exactly where its word below is not zero; `best` is the lowest rank set, or [`NO_RANK`].
 //! Cost: add, remove and best touch at most four words, nearly always one.
 
-use crate::shard::{BUY, Fault, Instrument, NO_RANK, Shard, Side};
+use crate::shard::{BOOKS, Fault, Instrument, NO_RANK, SELL, Shard, Side};
 use core::cell::Cell;
 
+/// Books whose best price is the lowest: asks, hidden asks, buy stops; one bit each.
+const ASCENDING: u32 = 1 << SELL | 1 << 3 | 1 << 4;
+
+/// Rank of a price in a book.
+#[inline(always)]
+pub(crate) const fn rank(book: u32, price: u32) -> u32 {
+    if ASCENDING >> (book & 7) & 1 != 0 {
+        price
+    } else {
+        !price
+    }
+}
+
+/// Price of a rank in a book.
+#[inline(always)]
+pub(crate) const fn price_of(book: u32, rank_in_book: u32) -> u32 {
+    rank(book, rank_in_book) // its own inverse
+}
+
 impl Instrument {
-    /// The side's book.
+    /// Where the levels of a book are.
     #[inline(always)]
-    pub(crate) fn side(&self, side: u32) -> &Side {
-        if side == BUY {
-            &self.sides[0]
-        } else {
-            &self.sides[1]
-        }
+    pub(crate) fn side(&self, book: u32) -> &Side {
+        let index = if (book as usize) < BOOKS { book } else { 0 };
+        &self.sides[index as usize]
     }
 
-    /// Rank on `side` of a price on the ladder.
+    /// Rank of the best price of a book.
     #[inline(always)]
-    pub(crate) fn rank(&self, side: u32, price: u32) -> u32 {
-        let up = price.wrapping_sub(self.ladder_base.get());
-        if side == BUY {
-            self.ladder_len.get().wrapping_sub(1).wrapping_sub(up)
-        } else {
-            up
-        }
+    pub(crate) fn best(&self, book: u32) -> &Cell<u32> {
+        let index = if (book as usize) < BOOKS { book } else { 0 };
+        &self.best[index as usize]
+    }
+
+    /// Whether a price is on the ladder.
+    #[inline(always)]
+    pub(crate) fn has_price(&self, price: u32) -> bool {
+        price.wrapping_sub(self.ladder_base.get()) < self.ladder_len.get()
     }
 
     /// Highest price of the ladder.
@@ -40,6 +58,27 @@ impl Instrument {
             .get()
             .wrapping_add(self.ladder_len.get())
             .wrapping_sub(1)
+    }
+
+    /// The rank `distance` behind `from`, if the ladder goes as far.
+    #[inline(always)]
+    fn rank_within(&self, book: u32, from: u32, distance: u32) -> u32 {
+        let worst = self.worst(book);
+        if from > worst || distance > worst.wrapping_sub(from) {
+            NO_RANK
+        } else {
+            from.wrapping_add(distance)
+        }
+    }
+
+    /// Worst rank of a book.
+    #[inline(always)]
+    fn worst(&self, book: u32) -> u32 {
+        if ASCENDING >> (book & 7) & 1 != 0 {
+            self.top()
+        } else {
+            !self.ladder_base.get()
+        }
     }
 }
 
@@ -76,9 +115,10 @@ impl<'a> Shard<'a> {
 
     /// Level slot at a rank, 0 where there is none.
     #[inline(always)]
-    pub(crate) fn ladder(self, side: &Side, rank: u32) -> &'a Cell<u32> {
+    pub(crate) fn ladder_place(self, side: &Side, rank: u32) -> &'a Cell<u32> {
+        let place = rank & side.mask.get();
         self.memory
-            .at(side.ladder.get().wrapping_add(rank.wrapping_mul(4)))
+            .at(side.ladder.get().wrapping_add(place.wrapping_mul(4)))
     }
 
     #[inline(always)]
@@ -96,7 +136,7 @@ impl<'a> Shard<'a> {
     /// Marks a rank as having a level.
     #[inline(always)]
     pub(crate) fn mark(self, side: &Side, rank: u32) {
-        let mut place = rank;
+        let mut place = rank & side.mask.get();
         let word = self.bits(side, 0, place >> 6);
         let before = word.get();
         word.set(before | 1 << (place & 63));
@@ -125,7 +165,7 @@ impl<'a> Shard<'a> {
     /// Takes a rank's mark away.
     #[inline(always)]
     pub(crate) fn unmark(self, side: &Side, rank: u32) {
-        let mut place = rank;
+        let mut place = rank & side.mask.get();
         let word = self.bits(side, 0, place >> 6);
         let after = word.get() & !(1 << (place & 63));
         word.set(after);
@@ -151,30 +191,42 @@ impl<'a> Shard<'a> {
         word.set(word.get() & !(1 << (place & 63)));
     }
 
-    /// Lowest marked rank that is not below `from`, or [`NO_RANK`]. A rank at or past the ladder's end gives none.
+    /// Lowest marked rank of a book that is not below `from`, or [`NO_RANK`].
     #[inline(always)]
-    pub(crate) fn next_marked(self, index: u32, side_index: u32, from: u32) -> u32 {
+    pub(crate) fn next_marked(self, index: u32, book: u32, from: u32) -> u32 {
         let instrument = self.instrument(index);
-        let side = instrument.side(side_index);
-        let ladder_len = instrument.ladder_len.get();
-        if from >= ladder_len {
-            return NO_RANK;
-        }
-        let word = self.bits(side, 0, from >> 6).get() & (u64::MAX << (from & 63));
+        let side = instrument.side(book);
+        let place = from & side.mask.get();
+        let word = self.bits(side, 0, place >> 6).get() & (u64::MAX << (place & 63));
         if word != 0 {
-            return (from & !63) | self.lowest_bit(word);
+            let found = (place & !63) | self.lowest_bit(word);
+            return instrument.rank_within(book, from, found.wrapping_sub(place));
         }
-        self.next_marked_above(index, side_index, from)
+        self.next_marked_above(index, book, from)
     }
 
-    /// As [`Shard::next_marked`], where the word of `from` has nothing.
+    /// As [`Shard::next_marked`], where the word of `from` has nothing above it: the rest of the circle.
     #[inline(never)]
-    fn next_marked_above(self, index: u32, side_index: u32, from: u32) -> u32 {
+    fn next_marked_above(self, index: u32, book: u32, from: u32) -> u32 {
         let instrument = self.instrument(index);
-        let side = instrument.side(side_index);
-        let ladder_len = instrument.ladder_len.get();
-        let words = ladder_len.wrapping_add(63) >> 6;
-        let place = (from >> 6).wrapping_add(1); // the first word of height 0 not looked at
+        let side = instrument.side(book);
+        let mask = side.mask.get();
+        let place = from & mask;
+        let mut found = self.marked_place(side, (place | 63).wrapping_add(1));
+        if found == NO_RANK {
+            found = self.marked_place(side, 0);
+        }
+        if found == NO_RANK {
+            return NO_RANK;
+        }
+        instrument.rank_within(book, from, found.wrapping_sub(place) & mask)
+    }
+
+    /// First marked place of a side from `place` on, which begins a word, to its end; or [`NO_RANK`].
+    #[inline(always)]
+    pub(crate) fn marked_place(self, side: &Side, place: u32) -> u32 {
+        let words = side.mask.get().wrapping_add(1) >> 6;
+        let place = place >> 6;
         if place >= words {
             return NO_RANK;
         }

@@ -8,6 +8,7 @@ pub mod canon;
 mod capacity;
 pub mod control;
 mod enter;
+mod feasible;
 #[cfg(feature = "std")]
 pub mod flow;
 mod ingress;
@@ -16,11 +17,13 @@ mod inspect;
 mod ladder;
 pub mod layout;
 pub mod limits;
+mod meet;
 mod money;
 #[cfg(feature = "std")]
 pub mod native;
 mod operate;
 mod outbox;
+mod peg;
 mod pending;
 mod pool;
 mod reason;
@@ -32,6 +35,7 @@ pub mod region;
 #[cfg(feature = "std")]
 pub mod replay;
 pub mod shard;
+mod stop;
 
 pub use capacity::Capacity;
 pub use ingress::Taken;

@@ -27,7 +27,7 @@ pub const STEPS_MAX: u32 = 4;
 
 /// Most peg queues (a kind, an offset, a limit) on one side of one instrument. All of them are looked at for each maker
 /// while there is any, which is what bounds their number.
-pub const PEG_QUEUES_MAX: u32 = 16;
+pub const PEG_QUEUES_MAX: u32 = 8;
 
 /// Orders in one bucket of the overflow table of client references (RULES 16): one cache line of slots.
 pub const BUCKET_LEN: u32 = 16;
@@ -71,11 +71,11 @@ const _: () = assert!(CANCELS_MAX <= FILLS_MAX && CANCELS_MAX <= LOOKS_MAX);
 const _: () = assert!(PACKET_WORK_MAX >= FILLS_MAX);
 const _: () = assert!(1 + 3 * CROSSES_MAX + 2 <= COMMAND_SLOTS_MAX);
 /// The kernel lets a loop's frame run 65,535 times (RULES 2); all loops of one run together stay below it: payload words copied,
-/// hashed and answered, blocks; makers and peg queues of the packet's work and of the steps; mass cancels; buckets; record slots.
+/// hashed and answered, blocks; makers of the packet's work and of the steps, with every peg queue for each (three times in a feasibility walk); mass cancels; buckets; record slots.
 const _: () = assert!(
     6 * 256
         + 4 * 69
-        + (PACKET_WORK_MAX as u64 + FILLS_MAX as u64) * (1 + PEG_QUEUES_MAX as u64)
+        + (PACKET_WORK_MAX as u64 + FILLS_MAX as u64) * (1 + 3 * PEG_QUEUES_MAX as u64)
         + (PACKET_WORK_MAX / MASS_WORK) as u64 * LOOKS_MAX as u64
         + 68 * 4 * BUCKET_LEN as u64
         + PACKET_SLOTS_MAX

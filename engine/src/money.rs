@@ -116,7 +116,7 @@ impl Balance {
 
     /// Takes from available what left the account, and counts it as outflow; a negative amount came in.
     #[inline(always)]
-    fn pay(&self, amount: u64) {
+    pub(crate) fn pay(&self, amount: u64) {
         self.available
             .set(self.available.get().wrapping_sub(amount));
         let before = self.outflow.get();
@@ -144,24 +144,18 @@ impl Shard<'_> {
             .set(balance.available.get().wrapping_add(amount));
     }
 
-    /// Gives back what an order still holds.
-    #[inline(always)]
-    pub(crate) fn release_order(self, instrument: &Instrument, order: &Order) {
-        let side = u32::from(order.side.get());
-        let balance = self.balance(order.account.get(), instrument.held_asset(side));
-        self.release(
-            balance,
-            u64::from(order.open.get()).wrapping_mul(order.hold_per_lot.get()),
-        );
-    }
-
     /// Moves the money of one fill and records it.
     #[inline(never)]
-    pub(crate) fn settle_fill(self, maker_slot: u32, taker_slot: u32, lots: u32) -> Finished {
+    pub(crate) fn settle_fill(
+        self,
+        maker_slot: u32,
+        taker_slot: u32,
+        lots: u32,
+        price: u32,
+    ) -> Finished {
         let (maker, taker) = (self.order(maker_slot), self.order(taker_slot));
         let instrument = self.instrument(taker.instrument.get());
-        let notional = instrument.notional(maker.price.get(), lots);
-        let base_amount = u64::from(lots).wrapping_mul(instrument.lot_value.get());
+        let notional = instrument.notional(price, lots);
         let taker_fee = fee_up(notional, instrument.taker_ppm.get());
         let maker_ppm = instrument.maker_ppm.get();
         let maker_fee = if maker_ppm >> 31 == 0 {
@@ -169,19 +163,42 @@ impl Shard<'_> {
         } else {
             fee_down(notional, maker_ppm.wrapping_neg()).wrapping_neg()
         };
-        let taker_buys = u32::from(taker.side.get()) == BUY;
-        let (buyer, seller) = if taker_buys {
-            (taker, maker)
+        if u32::from(taker.side.get()) == BUY {
+            self.exchange(taker, maker, notional, lots, taker_fee, maker_fee);
         } else {
-            (maker, taker)
-        };
-        let (buyer_fee, seller_fee) = if taker_buys {
-            (taker_fee, maker_fee)
-        } else {
-            (maker_fee, taker_fee)
-        };
-        let (base, quote) = (instrument.base_asset.get(), instrument.quote_asset.get());
+            self.exchange(maker, taker, notional, lots, maker_fee, taker_fee);
+        }
+        instrument.last.set(price);
+        self.record_filled(maker, taker, price, lots, maker_fee, taker_fee);
+        Finished::here()
+    }
 
+    /// Moves the money of one fill of an auction and records it: both sides pay the taker rate.
+    #[inline(never)]
+    pub(crate) fn settle_cross(self, buy_slot: u32, sell_slot: u32, lots: u32, price: u32) -> Finished {
+        let (buy, sell) = (self.order(buy_slot), self.order(sell_slot));
+        let instrument = self.instrument(buy.instrument.get());
+        let notional = instrument.notional(price, lots);
+        let fee = fee_up(notional, instrument.taker_ppm.get());
+        self.exchange(buy, sell, notional, lots, fee, fee);
+        self.record_crossed(buy, sell, price, lots, fee);
+        Finished::here()
+    }
+
+    /// The buyer pays and gets the base amount, the seller the reverse, each out of its hold.
+    #[inline(always)]
+    fn exchange(
+        self,
+        buyer: &Order,
+        seller: &Order,
+        notional: u64,
+        lots: u32,
+        buyer_fee: u64,
+        seller_fee: u64,
+    ) {
+        let instrument = self.instrument(buyer.instrument.get());
+        let base_amount = u64::from(lots).wrapping_mul(instrument.lot_value.get());
+        let (base, quote) = (instrument.base_asset.get(), instrument.quote_asset.get());
         let paid = notional.wrapping_add(buyer_fee);
         let hold = u64::from(lots).wrapping_mul(buyer.hold_per_lot.get());
         self.ensure(hold.wrapping_sub(paid) >> 63 == 0, Fault::FillCost);
@@ -199,9 +216,19 @@ impl Shard<'_> {
             .pay(proceeds.wrapping_neg());
 
         let fees = &self.asset(quote).fees;
-        fees.set(fees.get().wrapping_add(taker_fee).wrapping_add(maker_fee));
-        self.record_filled(maker, taker, lots, maker_fee, taker_fee);
-        Finished::here()
+        fees.set(fees.get().wrapping_add(buyer_fee).wrapping_add(seller_fee));
+    }
+
+    /// Gives back what `lots` of an order hold.
+    #[inline(always)]
+    pub(crate) fn release_lots(self, order: &Order, lots: u32) {
+        let instrument = self.instrument(order.instrument.get());
+        let side = u32::from(order.side.get());
+        let balance = self.balance(order.account.get(), instrument.held_asset(side));
+        self.release(
+            balance,
+            u64::from(lots).wrapping_mul(order.hold_per_lot.get()),
+        );
     }
 }
 

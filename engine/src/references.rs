@@ -1,7 +1,8 @@
 //! Client references: which live order a session means by a number (RULES 16; `docs/matching.md#places-of-references`).
 //!
 //! A reference stands in its session's window, at its value modulo the window's length; the window holds the newest live order of each place, a
-//! bounded bucket of the overflow table the older ones. Invariant, checked by [`Shard::check`](crate::Shard::check): a live order is found under its
+//! bounded bucket of the overflow table the older ones, which their session lists as they moved. A bitmap of the places in use is what a mass
+//! cancel walks: no order carries links for it. Invariant, checked by [`Shard::check`](crate::Shard::check): a live order is found under its
 //! reference. Cost: one load, or the scan of one cache line.
 
 use crate::limits::BUCKET_LEN;
@@ -18,9 +19,25 @@ impl<'a> Shard<'a> {
         let older = place.get();
         if older != 0 {
             self.overflow(older).seen();
+        } else {
+            self.mark_reference(session, order.reference.get(), true);
         }
         order.flags.set(order.flags.get() & !FLAG_OVERFLOWED);
         place.set(slot);
+    }
+
+    /// Sets or takes away the bit of a reference's place.
+    #[inline(always)]
+    fn mark_reference(self, session: &Session, reference: u32, live: bool) {
+        let mask = (1_u32 << (session.references_log2.get() & 31)).wrapping_sub(1);
+        let place = reference & mask;
+        let word = self.reference_word(session, place);
+        let bit = 1_u64 << (place & 63);
+        word.set(if live {
+            word.get() | bit
+        } else {
+            word.get() & !bit
+        });
     }
 
     /// Takes an order away from its reference.
@@ -29,6 +46,7 @@ impl<'a> Shard<'a> {
         let order = self.order(slot);
         if order.flags.get() & FLAG_OVERFLOWED == 0 {
             self.reference_place(session, order.reference.get()).set(0);
+            self.mark_reference(session, order.reference.get(), false);
         } else {
             self.remove_overflowed(slot).seen();
         }
@@ -64,6 +82,17 @@ impl<'a> Shard<'a> {
             }
             None => self.fault(Fault::Reference),
         }
+        let session = self.session(order.session.get());
+        let last = session.overflow_tail.get();
+        let terms = self.terms(slot);
+        terms.overflow_prev.set(last);
+        terms.overflow_next.set(0);
+        if last == 0 {
+            session.overflow_head.set(slot);
+        } else {
+            self.terms(last).overflow_next.set(slot);
+        }
+        session.overflow_tail.set(slot);
         Finished::here()
     }
 
@@ -72,6 +101,28 @@ impl<'a> Shard<'a> {
         match self.scan(self.bucket_of(self.order(slot)), |entry| entry == slot) {
             Some(entry) => entry.set(0),
             None => self.fault(Fault::Reference),
+        }
+        let order = self.order(slot);
+        let session = self.session(order.session.get());
+        let terms = self.terms(slot);
+        let (prev, next) = (terms.overflow_prev.get(), terms.overflow_next.get());
+        if prev == 0 {
+            session.overflow_head.set(next);
+        } else {
+            self.terms(prev).overflow_next.set(next);
+        }
+        if next == 0 {
+            session.overflow_tail.set(prev);
+        } else {
+            self.terms(next).overflow_prev.set(prev);
+        }
+        // A mass cancel that would visit it next goes on behind it.
+        if session.mass.overflowed.get() == slot {
+            session.mass.overflowed.set(next);
+        }
+        let account = self.account(order.account.get());
+        if account.mass.overflowed.get() == slot {
+            account.mass.overflowed.set(next);
         }
         Finished::here()
     }

@@ -202,6 +202,13 @@ pub(crate) fn clear(word: &Cell<u64>) {
     unsafe { word.as_ptr().write_volatile(0) };
 }
 
+/// As [`clear`], for half a word.
+#[inline(always)]
+pub(crate) fn clear32(half: &Cell<u32>) {
+    // SAFETY: a cell's own memory.
+    unsafe { half.as_ptr().write_volatile(0) };
+}
+
 /// Whether a loop may go round once more: the verifier's condition, beside each loop's own bound. False is a fault.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]

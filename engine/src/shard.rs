@@ -4,7 +4,7 @@
 //! Sizes per entry: order 64 bytes and 32 of rarer terms, level 32, balance 32, account 72, session 152, stored answer 24, instrument 448,
 //! ladder place 24 (six books) and its bitmaps 3/4, reference window place 4 and 1/8, overflow bucket 64. `ring0 capacity` adds them up.
 
-use crate::limits::{BUCKET_LEN, COMMAND_SLOTS_MAX};
+use crate::limits::{BUCKET_LEN, COMMAND_SLOTS_MAX, PEG_QUEUES_MAX};
 use crate::region::{Cells, Memory, cells};
 use core::cell::Cell;
 use ring0_wire::{Buffer, MessageCells};
@@ -271,15 +271,29 @@ cells! {
     }
 
     /// What one run needs besides the state: the packet, its answer, the records of one command.
-    pub struct Scratch: 37_504 {
+    pub struct Scratch: 0 {
         /// The packet's payload, as it came.
         pub request: Buffer,
         /// The answer's payload.
         pub answer: Buffer,
         /// The message being carried out.
         pub message: MessageCells,
+        /// Feasibility walk: lots found so far.
+        pub walk_found: Cell<u64>,
+        /// Feasibility walk: lots that are enough.
+        pub walk_least: Cell<u64>,
+        /// Feasibility walk: looks so far.
+        pub walk_looks: Cell<u32>,
+        /// Self-trade prevention of the message's order: `STP_…`.
+        pub stp: Cell<u32>,
+        /// Feasibility walk: next order of each peg queue, or 0.
+        pub walk_pegs: [Cell<u32>; PEG_QUEUES_MAX as usize],
+        /// Feasibility walk: lots that the order just looked at holds back.
+        pub walk_pending: Cell<u32>,
+        /// Lots filled, counted over all sweeps; its difference is what one has filled.
+        pub swept: Cell<u32>,
         /// Zero.
-        pub reserved: [Cell<u64>; 7],
+        pub reserved: [Cell<u64>; 3],
         /// Records of one command and its events.
         pub outbox: [SlotWords; COMMAND_SLOTS_MAX as usize],
     }
