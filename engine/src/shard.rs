@@ -271,7 +271,7 @@ cells! {
     }
 
     /// What one run needs besides the state: the packet, its answer, the records of one command.
-    pub struct Scratch: 0 {
+    pub struct Scratch: 37_568 {
         /// The packet's payload, as it came.
         pub request: Buffer,
         /// The answer's payload.
@@ -293,7 +293,7 @@ cells! {
         /// Lots filled, counted over all sweeps; its difference is what one has filled.
         pub swept: Cell<u32>,
         /// Zero.
-        pub reserved: [Cell<u64>; 3],
+        pub reserved: [Cell<u64>; 7],
         /// Records of one command and its events.
         pub outbox: [SlotWords; COMMAND_SLOTS_MAX as usize],
     }
