@@ -32,6 +32,8 @@ pub mod region;
 #[cfg(feature = "std")]
 pub mod replay;
 pub mod shard;
+#[cfg(feature = "std")]
+pub mod snapshot;
 
 pub use capacity::Capacity;
 pub use ingress::Taken;
