@@ -11,7 +11,6 @@ mod record;
 mod replay;
 mod trade;
 mod udp_server;
-mod wire_lab;
 
 use clap::{Parser, Subcommand};
 use fail::Fail;
