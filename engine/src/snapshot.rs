@@ -8,6 +8,7 @@
 //! Always true of a [`Snapshot`]: its length is the one that its head says, its checksum is right, its page map agrees with its
 //! pages. So nothing of a damaged one is ever used. Files are not this module's: `ring0-mq` keeps snapshots on disk.
 
+use crate::Capacity;
 use crate::canon::StateHash;
 use crate::control::Control;
 use crate::layout::{Layout, PARTS, REGION_BYTES_MAX};
@@ -16,7 +17,6 @@ use crate::native::{Discard, Native, NativeError, Region};
 use crate::record::Head as RecordHead;
 use crate::replay::{ReplayError, Replayer, Tail, Target};
 use crate::shard::{Header, MAGIC as SHARD_MAGIC, Shard};
-use crate::Capacity;
 use core::cell::Cell;
 use core::mem::offset_of;
 use ring0_wire::SessionId;
