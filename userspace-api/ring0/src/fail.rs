@@ -98,7 +98,9 @@ macro_rules! fails {
 }
 
 fails!(
+    ring0_engine::layout::CapacityError,
     ring0_engine::native::NativeError,
+    ring0_engine::snapshot::ReplicaError,
     ring0_lab::LabError,
     ring0_market::MarketError,
     ring0_mq::MqError,
