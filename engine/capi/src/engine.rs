@@ -594,6 +594,12 @@ impl Engine {
         self.native.shard().check();
     }
 
+    /// Makes the state wrong, for the test of what happens then.
+    #[cfg(test)]
+    pub(crate) fn miscount_orders(&self) {
+        self.native.shard().header().orders_live.set(1);
+    }
+
     pub(crate) fn pop(&self) -> Option<crate::abi::Event> {
         self.native.recorder().pop()
     }

@@ -559,3 +559,83 @@ pub extern "C" fn ring0_check(engine: Option<&mut Engine>) -> i32 {
         Ok(0)
     }) as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+
+    fn engine() -> Box<Engine> {
+        Box::new(
+            Engine::new(&Options::DEFAULT, &numbered_symbols(1)).expect("the defaults are good"),
+        )
+    }
+
+    fn text() -> String {
+        // SAFETY: a string of this thread, copied before another call.
+        let text = unsafe { CStr::from_ptr(ring0_last_error()) };
+        text.to_str().expect("ASCII").to_owned()
+    }
+
+    #[test]
+    fn a_panic_is_a_code_and_the_engine_is_not_touched_again() {
+        let mut engine = engine();
+        let code = guard(Some(&mut engine), |_| panic!("number {}", 7));
+        assert_eq!((code, text()), (i64::from(RING0_BROKEN), "number 7".into()));
+        let mut ack = MaybeUninit::uninit();
+        assert_eq!(
+            ring0_limit(Some(&mut engine), 0, 0, RING0_BUY, 1, 1, Some(&mut ack)),
+            RING0_BROKEN
+        );
+        assert_eq!(ring0_waiting(Some(&mut engine)), i64::from(RING0_BROKEN));
+        assert!(text().contains("destroy it"), "{}", text());
+        // SAFETY: made here, given back once.
+        unsafe { ring0_destroy(Box::into_raw(engine)) };
+    }
+
+    #[test]
+    fn a_wrong_book_is_found_and_breaks_the_engine() {
+        let mut engine = engine();
+        assert_eq!(ring0_check(Some(&mut engine)), RING0_ACCEPTED);
+        engine.miscount_orders();
+        assert_eq!(ring0_check(Some(&mut engine)), RING0_BROKEN);
+        assert!(text().contains("orders in use"), "{}", text());
+        assert_eq!(ring0_step(Some(&mut engine)), RING0_BROKEN);
+    }
+
+    #[test]
+    fn references_end() {
+        let mut engine = engine();
+        let last = Order {
+            side: RING0_BUY,
+            price: 1,
+            lots: 1,
+            reference: u32::MAX,
+            ..Order::default()
+        };
+        assert_eq!(
+            ring0_submit(Some(&mut engine), Some(&last), None),
+            RING0_ACCEPTED
+        );
+        assert_eq!(
+            ring0_limit(Some(&mut engine), 0, 0, RING0_BUY, 1, 1, None),
+            RING0_EXHAUSTED
+        );
+        assert_eq!(
+            ring0_cancel(Some(&mut engine), 0, 0, u32::MAX, None),
+            RING0_ACCEPTED
+        );
+    }
+
+    #[test]
+    fn every_reason_has_its_text() {
+        for &reason in Reason::ALL {
+            // SAFETY: a string that is never freed.
+            let name = unsafe { CStr::from_ptr(ring0_reason_name(reason as u32)) };
+            assert_eq!(name.to_str(), Ok(reason.name()));
+            // SAFETY: as above.
+            let help = unsafe { CStr::from_ptr(ring0_reason_help(reason as u32)) };
+            assert_eq!(help.to_str(), Ok(reason.help().trim()));
+        }
+    }
+}
