@@ -70,6 +70,8 @@ pub struct Engine {
     messages: Vec<Planned>,
     /// What the packet being built would take: see [`Engine::may_join`].
     crossed: Vec<Crossed>,
+    /// Set once an order was accepted that may fill more often than its place in the depth says ([`fills_unforeseen`]).
+    unforeseen: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +128,7 @@ impl Engine {
             payload: Vec::with_capacity(PAYLOAD_MAX),
             messages: Vec::new(),
             crossed: Vec::new(),
+            unforeseen: false,
         };
         engine.list_instruments(options, symbols)?;
         engine.open_traders(options)?;
@@ -392,6 +395,7 @@ impl Engine {
     fn may_join(&mut self, message: &Message, count: usize) -> bool {
         let sides: &[u8] = match message.letter {
             b'M' => return false, // works through up to all orders of a trader
+            b'A' | b'O' | b'U' if self.unforeseen || fills_unforeseen(message) => return false,
             b'U' => &[RING0_BUY, RING0_SELL],
             b'A' | b'O' if message.side == RING0_BUY => &[RING0_BUY],
             b'A' | b'O' if message.side == RING0_SELL => &[RING0_SELL],
@@ -454,7 +458,10 @@ impl Engine {
             .enumerate()
         {
             let wire = AckWire::ref_from_bytes(&block[BLOCK_LENGTH..]).expect("an ack's bytes");
-            answered(index, self.ack(index, planned, wire, settled));
+            let ack = self.ack(index, planned, wire, settled);
+            let entered = !matches!(ack.outcome, RING0_REJECTED | RING0_NOT_TAKEN);
+            self.unforeseen |= entered && fills_unforeseen(&planned.message);
+            answered(index, ack);
         }
     }
 
@@ -664,6 +671,15 @@ fn enter(order: &Order, message: &mut Message) -> Result<(), Refusal> {
         message.price = u32::MAX; // the engine brings it to the top of the ladder
     }
     Ok(())
+}
+
+/// Whether an order, once live, can be filled more than once by one taker, unseen in the depth, or by somebody else's trade: an
+/// iceberg, a hidden order, a stop, a peg.
+fn fills_unforeseen(message: &Message) -> bool {
+    message.display != 0
+        || message.trigger != 0
+        || message.peg != 0
+        || message.flags.has(Flags::HIDDEN)
 }
 
 /// Bytes of a message in a packet.

@@ -91,6 +91,7 @@ impl Queue {
         let more = head.map_or(0, |head| head.slots.saturating_sub(1));
         for index in 1..=usize::from(more) {
             let slot = slots.pop_front().unwrap_or_default();
+            // No record is longer today; of a longer one the head is enough.
             if let Some(place) = record.get_mut(index) {
                 *place = slot;
             }
@@ -123,41 +124,39 @@ impl Recorder for Queue {
     fn publish(&self, shard: Shard<'_>, slots: u32) {
         const INDEX: usize = offset_of!(Message, index);
         let mut queue = self.slots.borrow_mut();
-        // Slots of the command that is being copied, and the place in the packet where an order may be met.
-        let (mut command, mut place) = (0, None);
+        // Where the slots of one record go on: how many, and whether they are kept.
+        let (mut more, mut keeps) = (0, false);
+        // The place in the packet whose order is still to be met.
+        let mut place = None;
         copy_outbox(shard, slots, |_, words| {
             let slot: Slot = std::array::from_fn(|index| words.word[index].get());
-            if command > 0 {
-                command -= 1;
-                if self.keeps_commands {
-                    queue.push_back(slot);
-                }
-                return;
-            }
-            // The head's first word: kind in its low half, then the length.
-            let kind = slot[0] as u16;
-            match Kind::from_number(kind) {
-                Some(Kind::Message) => {
-                    let index = slot[INDEX / 8] >> (INDEX % 8 * 8);
-                    place = Some(usize::from(index as u16));
-                }
-                Some(Kind::Step) => self.note_step(&slot),
-                Some(Kind::Control) => {}
-                known => {
-                    if let Some(index) = place
-                        && let Some(order) = known.and_then(|kind| subject(kind, &slot))
-                    {
-                        self.subjects[index].set(order);
-                        place = None;
+            if more > 0 {
+                more -= 1;
+            } else {
+                // The head's first word: kind in its low half, then the length.
+                let kind = Kind::from_number(slot[0] as u16);
+                more = ((slot[0] >> 16) as u8).saturating_sub(1);
+                keeps = match kind {
+                    Some(Kind::Message | Kind::Step | Kind::Control) => self.keeps_commands,
+                    _ => self.keeps_events,
+                };
+                match kind {
+                    Some(Kind::Message) => {
+                        place = Some(usize::from((slot[INDEX / 8] >> (INDEX % 8 * 8)) as u16));
                     }
-                    if self.keeps_events {
-                        queue.push_back(slot);
+                    Some(Kind::Step) => self.note_step(&slot),
+                    Some(kind) => {
+                        if let Some(index) = place
+                            && let Some(order) = subject(kind, &slot)
+                        {
+                            self.subjects[index].set(order);
+                            place = None;
+                        }
                     }
-                    return;
+                    None => {}
                 }
             }
-            command = ((slot[0] >> 16) as u8).saturating_sub(1);
-            if self.keeps_commands {
+            if keeps {
                 queue.push_back(slot);
             }
         });

@@ -24,6 +24,8 @@ const INSTRUMENTS: u32 = 2;
 const TICKS: u32 = 100;
 const BASE: u32 = 950;
 const ORDERS: u32 = 48;
+/// Calls of a run; the second half has orders of every kind.
+const CALLS: u32 = 20_000;
 const DEPOSIT: u64 = 40_000_000;
 
 fn options() -> Options {
@@ -83,18 +85,30 @@ fn seed() -> u64 {
 struct Direct {
     native: Native,
     last_reference: [u32; TRADERS as usize],
+    /// An order was accepted after which orders travel alone.
+    unforeseen: bool,
 }
 
-fn control<B: Body>(kind: ControlKind, body: impl FnOnce(&mut B)) -> Control
-where
-    B: FromZeros,
-{
+/// An iceberg, a hidden order, a stop or a peg.
+fn is_unforeseen(order: &Order) -> bool {
+    order.action == RING0_NEW
+        && (order.display != 0
+            || order.trigger != 0
+            || order.peg != 0
+            || order.flags & RING0_HIDDEN != 0)
+}
+
+fn control<B: Body + FromZeros>(kind: ControlKind, body: impl FnOnce(&mut B)) -> Control {
     let mut zeroed = B::new_zeroed();
     body(&mut zeroed);
     Control::new(kind, &zeroed)
 }
 
 impl Direct {
+    #[allow(
+        clippy::needless_update,
+        reason = "the engine may get further dimensions"
+    )]
     fn new() -> Direct {
         let capacity = Capacity {
             accounts: TRADERS,
@@ -149,6 +163,7 @@ impl Direct {
         Direct {
             native,
             last_reference: [0; TRADERS as usize],
+            unforeseen: false,
         }
     }
 
@@ -206,25 +221,45 @@ impl Direct {
         message
     }
 
-    /// One packet for each run of orders of one trader.
+    fn travels_alone(&self, order: &Order) -> bool {
+        let enters = matches!(order.action, RING0_NEW | RING0_REPLACE);
+        is_unforeseen(order) || (self.unforeseen && enters)
+    }
+
+    /// One packet for each run of orders of one trader, but for those that travel alone.
     fn submit(&mut self, orders: &[Order], time_ns: u64) -> Vec<ring0_wire::Ack> {
         let mut acks = Vec::new();
-        for orders in orders.chunk_by(|one, next| one.trader == next.trader) {
-            let trader = orders[0].trader;
-            let sequence = self.native.shard().expected_sequence(trader).unwrap();
-            let mut packet = PacketBuilder::new(session(trader), sequence);
-            for order in orders {
-                let message = Inbound::from_message(&self.message(order)).unwrap();
-                packet.push(&message).expect("a small packet");
+        let mut rest = orders;
+        while let [first, others @ ..] = rest {
+            let mut count = 1;
+            if !self.travels_alone(first) {
+                let joins =
+                    |next: &&Order| next.trader == first.trader && !self.travels_alone(next);
+                count += others.iter().take_while(joins).count();
             }
-            let (_, answer) = self
-                .native
-                .packet(&packet.sign(None), time_ns, None)
-                .unwrap();
-            acks.extend(Answer::read(&answer, None).unwrap().acks);
-            while self.native.shard().header().pending_count.get() != 0 {
-                self.native.steps();
-            }
+            let (packet, later) = rest.split_at(count);
+            acks.extend(self.packet(packet, time_ns));
+            rest = later;
+        }
+        acks
+    }
+
+    fn packet(&mut self, orders: &[Order], time_ns: u64) -> Vec<ring0_wire::Ack> {
+        let trader = orders[0].trader;
+        let sequence = self.native.shard().expected_sequence(trader).unwrap();
+        let mut packet = PacketBuilder::new(session(trader), sequence);
+        for order in orders {
+            let message = Inbound::from_message(&self.message(order)).unwrap();
+            packet.push(&message).expect("a small packet");
+        }
+        let payload = packet.sign(None);
+        let (_, answer) = self.native.packet(&payload, time_ns, None).unwrap();
+        while self.native.shard().header().pending_count.get() != 0 {
+            self.native.steps();
+        }
+        let acks = Answer::read(&answer, None).unwrap().acks;
+        for (order, ack) in orders.iter().zip(&acks) {
+            self.unforeseen |= is_unforeseen(order) && matches!(ack.result, b'A' | b'C');
         }
         acks
     }
@@ -234,7 +269,7 @@ fn session(trader: u32) -> SessionId {
     SessionId::new(trader, 0).unwrap()
 }
 
-fn random_order(random: &mut Random, trader: u32, last_reference: u32) -> Order {
+fn random_order(random: &mut Random, trader: u32, last_reference: u32, extended: bool) -> Order {
     let known = last_reference.saturating_sub(random.below(20)).max(1);
     let order = Order {
         trader,
@@ -256,7 +291,7 @@ fn random_order(random: &mut Random, trader: u32, last_reference: u32) -> Order 
             flags: RING0_MARKET,
             ..order
         },
-        60..70 => Order {
+        60..70 if extended => Order {
             self_trade: random.below(6) as u8,
             minimum: random.pick(&[0, 0, 2]),
             display: random.pick(&[0, 0, 3, 20]),
@@ -268,7 +303,7 @@ fn random_order(random: &mut Random, trader: u32, last_reference: u32) -> Order 
             trade_group: random.pick(&[0, 0, 0, 1]),
             ..order
         },
-        70..80 => Order {
+        60..80 => Order {
             action: RING0_REPLACE,
             reference: known,
             ..order
@@ -293,7 +328,7 @@ fn random_order(random: &mut Random, trader: u32, last_reference: u32) -> Order 
 }
 
 /// One call's orders: a few of one or more traders. A mass cancel comes alone, as in a packet.
-fn random_orders(random: &mut Random, last_references: &[u32]) -> Vec<Order> {
+fn random_orders(random: &mut Random, last_references: &[u32], extended: bool) -> Vec<Order> {
     let count = 1 + random.below(12);
     let mut trader = random.below(TRADERS);
     let mut orders = Vec::new();
@@ -301,7 +336,7 @@ fn random_orders(random: &mut Random, last_references: &[u32]) -> Vec<Order> {
         if random.percent(10) {
             trader = random.below(TRADERS);
         }
-        let order = random_order(random, trader, last_references[trader as usize]);
+        let order = random_order(random, trader, last_references[trader as usize], extended);
         if order.action == RING0_MASS_CANCEL {
             if orders.is_empty() {
                 orders.push(order);
@@ -380,12 +415,12 @@ fn the_same_orders_give_the_same_state() {
 
     let mut time_ns = 0;
     let mut reasons = BTreeMap::<u32, u32>::new();
-    for call in 0..20_000 {
+    for call in 0..CALLS {
         if random.percent(20) {
             time_ns += u64::from(random.below(1_000_000));
             assert_eq!(ring0_set_time(Some(engine), time_ns), RING0_ACCEPTED);
         }
-        let orders = random_orders(&mut random, &direct.last_reference);
+        let orders = random_orders(&mut random, &direct.last_reference, call >= CALLS / 2);
         let (accepted, acks) = submit(engine, &orders);
         // A market order that names no price takes any: for a buy the interface says so with the highest.
         let mut priced = orders.clone();
