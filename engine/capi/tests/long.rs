@@ -336,3 +336,37 @@ fn events_say_what_happened() {
     }
     assert_eq!(events, expected);
 }
+
+/// More instruments than assets: each has its book, the last ones share their base assets with the first.
+#[test]
+fn many_instruments_and_traders() {
+    let mut engine = Owned::new(&Options {
+        instruments: 300,
+        traders: 1000,
+        ticks: 1024,
+        ..Options::DEFAULT
+    });
+    let last = |trader: u32, side: u8, lots: u32| Order {
+        instrument: 299,
+        ..order(trader, side, 5, lots)
+    };
+    submit(
+        &mut engine,
+        &[last(999, RING0_BUY, 7), last(0, RING0_SELL, 3)],
+    );
+    assert_eq!(ring0_base_asset(Some(&mut engine), 299), 45);
+    assert_eq!(best(&mut engine), (Level::default(), Level::default()));
+    let mut levels = [Level::default(); 2];
+    // SAFETY: as many as the array has.
+    let count = unsafe {
+        ring0_depth(
+            Some(&mut engine),
+            299,
+            RING0_BUY,
+            levels.as_mut_ptr(),
+            levels.len(),
+        )
+    };
+    assert_eq!((count, levels[0].lots), (1, 4));
+    assert_eq!(ring0_check(Some(&mut engine)), RING0_ACCEPTED);
+}
