@@ -35,6 +35,8 @@ pub mod region;
 #[cfg(feature = "std")]
 pub mod replay;
 pub mod shard;
+#[cfg(feature = "std")]
+pub mod snapshot;
 mod stop;
 
 pub use capacity::Capacity;

@@ -2,8 +2,9 @@
 
 use ring0_engine::Capacity;
 use ring0_engine::layout::Layout;
+use ring0_engine::snapshot::Snapshot;
 use ring0_lab::{Options, Veth};
-use ring0_rings::{KernelOptions, KernelShard, kept_object, load_shard};
+use ring0_rings::{KernelOptions, KernelShard, RingError, kept_object, load_shard, restore_shard};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use xdp_loader::{ARENA_ADDRESS, LoadOptions, Loaded, unload};
@@ -29,6 +30,26 @@ impl Kernel {
     /// Whatever is missing for it, in words of the loader: these tests do not skip.
     #[must_use]
     pub fn up(capacity: &Capacity, record_slots: u32, veth: Options) -> Kernel {
+        Kernel::load(capacity, record_slots, veth, load_shard)
+    }
+
+    /// The shard of a snapshot, its peer passing everything.
+    ///
+    /// # Panics
+    /// As [`Kernel::up`].
+    #[must_use]
+    pub fn restored(snapshot: &Snapshot, capacity: &Capacity, record_slots: u32) -> Kernel {
+        Kernel::load(capacity, record_slots, Options::default(), |options| {
+            restore_shard(options, snapshot)
+        })
+    }
+
+    fn load(
+        capacity: &Capacity,
+        record_slots: u32,
+        veth: Options,
+        load_shard: impl FnOnce(&KernelOptions) -> Result<(Loaded, KernelShard), RingError>,
+    ) -> Kernel {
         /// Shards made so far by this process, whose arenas must lie apart. Any thread; only uniqueness matters.
         static MADE: AtomicU64 = AtomicU64::new(0);
 

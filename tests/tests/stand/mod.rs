@@ -110,7 +110,12 @@ impl Stand {
 
     /// Starts the daemon and waits for it; gives its status.
     pub(crate) fn start_daemon(&mut self) -> Value {
-        self.daemon = Some(self.daemon_command().spawn().unwrap());
+        self.start_daemon_with(&[])
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn start_daemon_with(&mut self, arguments: &[&str]) -> Value {
+        self.daemon = Some(self.daemon_command().args(arguments).spawn().unwrap());
         self.wait("the daemon", |stand| {
             stand.try_call(&Verb::Status { hash: false })
         })

@@ -1,7 +1,7 @@
 //! A wire on one machine: an exchange and a trader network namespace with a veth pair between them,
 //! for as long as a value lives.
 //!
-//! Knows namespaces and links; knows no packet and no program. The one implementation is the script
+//! Knows namespaces and links, and what to say of the machine beside a figure; knows no packet and no program. The one implementation is the script
 //! `scripts/veth`, which is part of this crate's binary, so a built program needs no checkout.
 //!
 //! ```no_run
@@ -11,8 +11,10 @@
 //! ```
 #![deny(unsafe_code)]
 
+mod machine;
 mod netns;
 mod veth;
 
+pub use machine::machine;
 pub use netns::{in_netns, spawn_in_netns};
 pub use veth::{LabError, Options, Veth, missing_privilege, remove_stale};

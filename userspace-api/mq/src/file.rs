@@ -317,7 +317,7 @@ impl Records {
     }
 }
 
-fn file_error(path: &Path, act: &'static str) -> impl FnOnce(io::Error) -> MqError {
+pub(crate) fn file_error(path: &Path, act: &'static str) -> impl FnOnce(io::Error) -> MqError {
     let path = path.to_owned();
     move |source| MqError::File { path, act, source }
 }

@@ -1,4 +1,4 @@
-//! MQ1 as a file: the record ring's required consumer, which resumes without a gap, and the file's reader.
+//! MQ1 as a file: the record ring's required consumer, which resumes without a gap, and the file's reader; snapshots on disk.
 //!
 //! Knows slots, heads and positions; nothing of what a record means. The ring itself and its consumers' places are
 //! `ring0-rings`' ([`ring0_rings::Consumer`]): this crate stands on it, so that whoever only drives a ring needs no file.
@@ -7,12 +7,15 @@
 
 mod file;
 mod recorder;
+mod snapshot;
 mod sole;
 
 pub use file::{Identity, RecordFile, Records};
 pub use recorder::{CONSUMER, Recorder};
+pub use snapshot::{SnapshotWriter, read_snapshot, write_snapshot};
 pub use sole::Sole;
 
+use ring0_engine::snapshot::SnapshotError;
 use std::io;
 use std::path::PathBuf;
 
@@ -70,6 +73,20 @@ pub enum MqError {
     NotAlone {
         /// What it does.
         role: &'static str,
+    },
+    /// A snapshot that cannot be used.
+    #[error("{path}: {source}", path = .path.display())]
+    Snapshot {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: SnapshotError,
+    },
+    /// Two would write one snapshot.
+    #[error("another process is writing {path}; wait until it is done, or give another file", path = .path.display())]
+    SnapshotBusy {
+        /// The file that it writes.
+        path: PathBuf,
     },
     /// The record ring.
     #[error(transparent)]

@@ -1,5 +1,6 @@
 //! `ring0 bench`: what a ring does in a second, and what it costs.
 
+mod engine;
 pub(crate) mod mmsg;
 mod processors;
 pub(crate) mod pump;
@@ -18,11 +19,15 @@ pub(crate) struct Args {
 enum What {
     /// The whole kernel path over a veth pair, everything answered, beside a plain UDP-socket server with the same engine.
     Wire(wire::Args),
+    /// The matching core alone, beside other engines on the same streams.
+    #[command(disable_help_flag = true)]
+    Engine(engine::Args),
 }
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     match &args.what {
         What::Wire(args) => wire::run(args),
+        What::Engine(args) => engine::run(args),
     }
 }

@@ -83,7 +83,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     Ok(())
 }
 
-fn read(file: &Path) -> Result<Capacity, Fail> {
+/// The capacity that a file with the ten maxima gives.
+pub(crate) fn read(file: &Path) -> Result<Capacity, Fail> {
     let name = file.display();
     let text = std::fs::read_to_string(file).map_err(|error| {
         Fail::new(format!(

@@ -65,6 +65,18 @@ impl From<ring0_rings::RingError> for Fail {
     }
 }
 
+impl From<ring0_drive::DriveError> for Fail {
+    fn from(error: ring0_drive::DriveError) -> Fail {
+        use ring0_drive::DriveError;
+        match error {
+            DriveError::Privilege => Fail::privilege(error),
+            DriveError::Loader(error) => error.into(),
+            DriveError::Ring(error) => error.into(),
+            other => Fail::new(other),
+        }
+    }
+}
+
 impl From<ring0d::DaemonError> for Fail {
     fn from(error: ring0d::DaemonError) -> Fail {
         let code = error.exit();
@@ -86,7 +98,9 @@ macro_rules! fails {
 }
 
 fails!(
+    ring0_engine::layout::CapacityError,
     ring0_engine::native::NativeError,
+    ring0_engine::snapshot::ReplicaError,
     ring0_lab::LabError,
     ring0_market::MarketError,
     ring0_mq::MqError,

@@ -9,9 +9,9 @@ mod flow;
 mod keys;
 mod record;
 mod replay;
+mod snapshot;
 mod trade;
 mod udp_server;
-mod wire_lab;
 
 use clap::{Parser, Subcommand};
 use fail::Fail;
@@ -47,6 +47,8 @@ enum Verb {
     Gen(flow::Args),
     /// Replay order flow from a file through a ring and compare.
     Replay(replay::Args),
+    /// Make a snapshot of a shard from its recording, look at one, verify one.
+    Snapshot(snapshot::Args),
     /// Measure.
     Bench(bench::Args),
     /// Print the bytes of every part of a shard.
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Verb::Trade(args) => trade::run(&args),
         Verb::Gen(args) => flow::run(&args),
         Verb::Replay(args) => replay::run(&args),
+        Verb::Snapshot(args) => snapshot::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Capacity(args) => capacity::run(&args),
     };

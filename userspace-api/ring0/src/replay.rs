@@ -1,9 +1,7 @@
 //! `ring0 replay`: order flow from files through a ring, compared with what it must come to.
 
 mod lobster;
-pub(crate) mod stream;
-
-pub(crate) use lobster::rand_key;
+mod stream;
 
 use crate::fail::Fail;
 use serde_json::Value;

@@ -5,14 +5,12 @@
 
 use crate::bench::mmsg::{self, Receiver, Sender};
 use crate::fail::Fail;
-use crate::replay::stream::set_up;
+use ring0_drive::{MemoryRing, set_up};
+use ring0_engine::Capacity;
 use ring0_engine::control::Control;
-use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::native::Native;
-use ring0_engine::{Capacity, Recorder, Shard, copy_outbox};
 use ring0_wire::Key;
 use rustix::time::{ClockId, clock_gettime};
-use std::cell::Cell;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,57 +19,6 @@ use std::time::Duration;
 
 /// How long the socket waits before the server looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(50);
-
-/// Records in a ring of memory, the oldest written over.
-pub(crate) struct MemoryRing {
-    slots: Box<[Cell<[u64; SLOT_LEN / 8]>]>,
-    tail: Cell<u64>,
-}
-
-impl MemoryRing {
-    /// So many slots, a power of two.
-    pub(crate) fn new(slots: usize) -> MemoryRing {
-        MemoryRing {
-            // Ones, so that every page is there before the clock starts.
-            slots: vec![Cell::new([1; SLOT_LEN / 8]); slots.next_power_of_two()].into(),
-            tail: Cell::new(0),
-        }
-    }
-
-    /// Slots written so far.
-    pub(crate) fn tail(&self) -> u64 {
-        self.tail.get()
-    }
-
-    /// All records from the first on; `None` when some were written over.
-    pub(crate) fn records(&self) -> Option<Vec<u8>> {
-        let slots = self.slots.get(..self.tail.get() as usize)?;
-        let words = slots.iter().flat_map(|slot| slot.get());
-        Some(words.flat_map(u64::to_le_bytes).collect())
-    }
-}
-
-impl Recorder for MemoryRing {
-    fn free(&self) -> u64 {
-        self.slots.len() as u64
-    }
-
-    fn reserve(&self) -> u64 {
-        self.slots.len() as u64 / 8
-    }
-
-    fn publish(&self, shard: Shard<'_>, slots: u32) {
-        let (tail, mask) = (self.tail.get(), self.slots.len() - 1);
-        copy_outbox(shard, slots, |index, words| {
-            let mut slot = [0; SLOT_LEN / 8];
-            for (to, word) in slot.iter_mut().zip(&words.word) {
-                *to = word.get();
-            }
-            self.slots[(tail as usize + index as usize) & mask].set(slot);
-        });
-        self.tail.set(tail + u64::from(slots));
-    }
-}
 
 /// What a server is made with.
 pub(crate) struct Options {

@@ -11,8 +11,8 @@ use ring0_engine::layout::Layout;
 use ring0_engine::limits::AMOUNT_MAX;
 use ring0_engine::record::Outcome;
 use ring0_market::Market;
-use ring0_mq::Sole;
-use ring0_rings::{KernelOptions, KernelShard, kept_object, load_shard};
+use ring0_mq::{Sole, read_snapshot};
+use ring0_rings::{KernelOptions, KernelShard, kept_object, load_shard, restore_shard};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
         watch,
         told: false,
     };
-    let sent = setup::bring_up(&mut daemon.shard, &daemon.market)?;
+    let sent = setup::bring_up(&mut daemon.shard, &daemon.market, args.restore.is_some())?;
 
     let socket = args
         .socket
@@ -82,10 +82,10 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
     let server = Server::start(&socket, calls)?;
     eprintln!(
         "ring0d: {} {} on {}, UDP port {}, {sent} commands sent; operator's socket {}",
-        if daemon.report.adopted {
-            "adopted"
-        } else {
-            "loaded"
+        match (daemon.report.adopted, &args.restore) {
+            (true, _) => "adopted",
+            (false, None) => "loaded",
+            (false, Some(_)) => "restored",
         },
         daemon.market.plan.shard.name,
         args.interface,
@@ -127,7 +127,10 @@ fn load(args: &Args, market: &Market) -> Result<(Loaded, KernelShard), DaemonErr
         port: market.plan.shard.port,
         address: None,
     };
-    Ok(load_shard(&options)?)
+    let Some(file) = &args.restore else {
+        return Ok(load_shard(&options)?);
+    };
+    Ok(restore_shard(&options, &read_snapshot(file)?)?)
 }
 
 impl Daemon {

@@ -44,6 +44,9 @@ pub struct Args {
     /// Folder of the pins on a bpf file system [default: one named after the interface].
     #[arg(long, value_name = "DIR")]
     pub pin_root: Option<PathBuf>,
+    /// Load the shard of this snapshot (`ring0 snapshot make`) in place of an empty one; nothing may be pinned yet.
+    #[arg(long, value_name = "FILE")]
+    pub restore: Option<PathBuf>,
     /// The operator's socket [default: /run/ring0/SHARD.sock].
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,

@@ -15,15 +15,14 @@ use zerocopy::IntoBytes;
 /// Nanoseconds of a day.
 const DAY_NS: u128 = 86_400_000_000_000;
 
-/// Brings the shard to the market, or makes sure that it is there already; gives how many commands were sent.
-pub(crate) fn bring_up(shard: &mut KernelShard, market: &Market) -> Result<usize, DaemonError> {
+/// Brings the shard to the market, or makes sure that it is there already; gives how many of the market's commands were sent.
+pub(crate) fn bring_up(
+    shard: &mut KernelShard,
+    market: &Market,
+    is_restored: bool,
+) -> Result<usize, DaemonError> {
     let taken = shard.shard().header().controls_taken.get();
-    let mut commands = vec![Control::new(
-        ControlKind::Clock,
-        &Clock {
-            day_base_ns: day_base_ns(),
-        },
-    )];
+    let mut commands = vec![clock()];
     commands.extend(market.controls());
     let taken = usize::try_from(taken).unwrap_or(usize::MAX);
     let missing = commands.get(taken..).unwrap_or_default();
@@ -38,6 +37,10 @@ pub(crate) fn bring_up(shard: &mut KernelShard, market: &Market) -> Result<usize
         }
     }
     agree(shard, market)?;
+    if is_restored {
+        // The snapshot's boot-time clock may be another boot's. Nothing came in by it: no session has its key yet.
+        shard.command(&[clock()])?;
+    }
     // Last, so that another market's file cannot take the keys of the one that is trading.
     for ((index, plan), session) in (0_u32..).zip(&market.plan.sessions).zip(market.sessions()) {
         debug_assert_eq!(plan.answers, session.answers());
@@ -47,6 +50,16 @@ pub(crate) fn bring_up(shard: &mut KernelShard, market: &Market) -> Result<usize
         shard.set_key(index, bytes.as_ref())?;
     }
     Ok(missing.len())
+}
+
+/// Sets the day base by this machine's clocks.
+fn clock() -> Control {
+    Control::new(
+        ControlKind::Clock,
+        &Clock {
+            day_base_ns: day_base_ns(),
+        },
+    )
 }
 
 /// What makes venue time the nanoseconds since midnight UTC: boot-time clock and day base add up modulo 2^64.

@@ -11,12 +11,14 @@ use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::native::control_result;
 use ring0_engine::record::{Head, Kind, Outcome};
 use ring0_engine::region::{Memory, SHARD_BASE};
+use ring0_engine::snapshot::{Snapshot, SnapshotError};
 use ring0_engine::{Depth, Reason, Shard};
 use ring0_wire::Key;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use xdp_loader::{
-    Arena, Commands, Cursors, Fresh, LoadOptions, Loaded, LoaderError, Pinned, Program, RecordRing,
+    Arena, Commands, Cursors, Fresh, InitError, LoadOptions, Loaded, LoaderError, Pinned, Program,
+    RecordRing,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -41,6 +43,42 @@ pub struct KernelOptions {
 /// # Errors
 /// The loader's; a shard of another layout is refused.
 pub fn load_shard(options: &KernelOptions) -> Result<(Loaded, KernelShard), RingError> {
+    load_with(options, &mut |shard| {
+        options.layout.initialise(shard);
+        Ok(0)
+    })
+}
+
+/// Loads the program with the shard of a snapshot, verified before anything is attached. The sessions' keys are not in a
+/// snapshot: set them anew. Nor is the machine's boot-time clock: in another boot send a [`Clock`](ring0_engine::control::Clock).
+///
+/// # Errors
+/// The loader's; a snapshot of another layout; a shard that is pinned already, which is left alone.
+pub fn restore_shard(
+    options: &KernelOptions,
+    snapshot: &Snapshot,
+) -> Result<(Loaded, KernelShard), RingError> {
+    let pinned = || RingError::ShardPinned {
+        pin_root: options.load.pin_root.clone(),
+    };
+    if xdp_loader::open_pinned(&options.load.pin_root).is_ok() {
+        return Err(pinned());
+    }
+    let (loaded, shard) = load_with(options, &mut |shard| {
+        snapshot.restore(shard, &options.layout)?;
+        Ok(shard.header().controls_taken.get())
+    })?;
+    if loaded.report.adopted {
+        return Err(pinned()); // made between the two
+    }
+    Ok((loaded, shard))
+}
+
+/// Loads the program; `fill` makes the shard in fresh memory and gives how many control commands it has taken.
+fn load_with(
+    options: &KernelOptions,
+    fill: &mut dyn FnMut(Shard<'_>) -> Result<u64, InitError>,
+) -> Result<(Loaded, KernelShard), RingError> {
     let mut load = options.load.clone();
     load.arena_bytes = u64::from(SHARD_BASE) + options.layout.bytes;
     load.sessions_max = options.layout.capacity.sessions;
@@ -61,7 +99,9 @@ pub fn load_shard(options: &KernelOptions) -> Result<(Loaded, KernelShard), Ring
         // SAFETY: the arena reserves what a `u32` offset can reach, and nothing is attached to it yet.
         let memory =
             unsafe { Memory::new(fresh.arena.as_mut_ptr().wrapping_add(SHARD_BASE as usize)) };
-        options.layout.initialise(Shard::new(memory));
+        let taken = fill(Shard::new(memory))?;
+        // The command ring goes on behind the commands that the shard has taken.
+        fresh.commands[command::HEAD..command::HEAD + 8].copy_from_slice(&taken.to_le_bytes());
         fresh.arena[device::READY as usize] = 1;
         Ok(())
     };
@@ -173,6 +213,14 @@ impl KernelShard {
         // SAFETY: the arena is mapped, with the rest of the 4 GiB reserved, while `self` lives; this process writes nothing
         // through it.
         Shard::new(unsafe { Memory::new(self.arena.as_ptr().wrapping_add(SHARD_BASE as usize)) })
+    }
+
+    /// The shard's memory, copied; it must be halted.
+    ///
+    /// # Errors
+    /// See [`Snapshot::take_halted`].
+    pub fn snapshot_halted(&self, layout: &Layout) -> Result<Snapshot, SnapshotError> {
+        Snapshot::take_halted(self.shard(), layout)
     }
 
     /// Sets a session's key, or switches its tag off.

@@ -8,7 +8,7 @@ mod object;
 mod ring;
 
 pub use kernel::{
-    Consumer, Doorbell, KernelOptions, KernelShard, PacketRun, key_entry, load_shard,
+    Consumer, Doorbell, KernelOptions, KernelShard, PacketRun, key_entry, load_shard, restore_shard,
 };
 pub use object::{OBJECT_VARIABLE, kept_object};
 pub use ring::{NativeRing, ReferenceRing, Ring, RingError};

@@ -6,6 +6,7 @@ use ring0_engine::native::{Dropped, Native, NativeError};
 use ring0_engine::record::Outcome;
 use ring0_engine::reference::Reference;
 use ring0_engine::{Capacity, Depth, Reason};
+use std::path::PathBuf;
 use xdp_loader::LoaderError;
 
 /// Why a ring could not do what it was asked.
@@ -41,6 +42,15 @@ pub enum RingError {
     /// A consumer was overrun or all places are taken.
     #[error("{0}")]
     Consumer(String),
+    /// A snapshot would come in the place of a living shard.
+    #[error(
+        "a shard is pinned at {pin_root} already and is left alone; `xdp-loader unload` takes it away, book and all",
+        pin_root = .pin_root.display()
+    )]
+    ShardPinned {
+        /// Where.
+        pin_root: PathBuf,
+    },
     /// The memory is not what this build knows.
     #[error(
         "the shard's memory is of another layout ({found:#x}, this build makes {expected:#x}); unload it and load anew"

@@ -18,8 +18,10 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, TryFromB
 use crate::Side;
 
 mod book;
+mod crash;
 mod generator;
 
+pub use crash::{CRASH_TICK_BASE, CRASH_TICKS, generate_crash};
 pub use generator::{CENTER_TICKS, LADDER_TICKS, RECORDS_MAX, TICK_BASE, generate};
 
 /// First bytes of a stream.

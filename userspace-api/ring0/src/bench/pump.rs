@@ -6,6 +6,7 @@
 
 use super::mmsg::{BATCH, Receiver, Sender};
 use crate::fail::Fail;
+use ring0_drive::{Packets, header};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
@@ -15,51 +16,6 @@ use std::time::{Duration, Instant};
 const RESEND_AFTER: Duration = Duration::from_millis(20);
 /// How long no answer may come before the run fails.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Payloads one after the other in one piece of memory.
-#[derive(Default)]
-pub(crate) struct Packets {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Packets {
-    /// Appends a payload.
-    pub(crate) fn push(&mut self, payload: &[u8]) {
-        self.bytes.extend_from_slice(payload);
-        self.ends.push(self.bytes.len());
-    }
-
-    /// Payloads.
-    pub(crate) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// The payload at `index`.
-    #[inline]
-    pub(crate) fn get(&self, index: usize) -> &[u8] {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        &self.bytes[start..self.ends[index]]
-    }
-
-    /// Messages of the payload at `index`, its tag block not counted.
-    pub(crate) fn messages(&self, index: usize) -> u64 {
-        self.header(index).1 - 1
-    }
-
-    /// Client sequence and count of the payload at `index`.
-    #[inline]
-    fn header(&self, index: usize) -> (u64, u64) {
-        header(self.get(index))
-    }
-}
-
-#[inline]
-fn header(payload: &[u8]) -> (u64, u64) {
-    let sequence = u64::from_be_bytes(payload[10..18].try_into().expect("eight bytes"));
-    let count = u16::from_be_bytes(payload[18..20].try_into().expect("two bytes"));
-    (sequence, count.into())
-}
 
 /// Counters of a pump.
 #[derive(Clone, Debug, Default, serde::Serialize)]

@@ -5,20 +5,22 @@
 //! on the sender's processor; the server has a processor of its own. Rule: RULES 30; figures: `docs/benchmarks.md`.
 
 use super::mmsg;
-use super::processors::{Busy, machine};
-use super::pump::{Packets, Pump};
+use super::processors::Busy;
+use super::pump::Pump;
 use crate::fail::Fail;
 use crate::replay::print;
-use crate::replay::stream::{Cut, Market, References, XDP_TX, clock, cut, set_up};
 use crate::udp_server::{self, Server};
-use crate::wire_lab::{PORT, WireLab, trader_socket, veth_up};
 use hdrhistogram::Histogram;
+use ring0_drive::{
+    Cut, Ends, Market, PORT, Packets, References, WireLab, XDP_TX, clock, cut, rand_key, set_up,
+    trader_socket, veth_up,
+};
 use ring0_engine::control::Control;
+use ring0_lab::machine;
 use ring0_rings::Consumer;
 use ring0_stream::lobstrm::{Stream, generate};
 use ring0_wire::{Key, MESSAGES_MAX};
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,10 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         return Err(Fail::new("--seconds is not 1 to 600"));
     }
     let lanes = lanes(args.seconds);
-    let keys: Vec<Option<[u8; 16]>> = lanes
-        .iter()
-        .map(|lane| lane.mac.then(crate::replay::rand_key))
-        .collect();
+    let keys: Vec<Option<[u8; 16]>> = lanes.iter().map(|lane| lane.mac.then(rand_key)).collect();
     let streams: Vec<Stream> = (0..)
         .zip(&lanes)
         .map(|(index, lane)| {
@@ -208,7 +207,7 @@ fn prepare(
 ) -> Result<Prepared, Fail> {
     let references = References::of(stream)?;
     let key = key.map(Key::from_bytes);
-    let ends = HashSet::new();
+    let ends = Ends::default();
     let plan = Cut {
         number,
         symbols: SYMBOLS,
@@ -495,7 +494,7 @@ impl ServerLab {
 
     fn trader_socket(&self) -> Result<UdpSocket, Fail> {
         let venue: SocketAddr = SocketAddrV4::new(self.veth.exchange_address, PORT).into();
-        trader_socket(&self.veth, venue)
+        Ok(trader_socket(&self.veth, venue)?)
     }
 
     fn stop(mut self) -> Result<udp_server::Served, Fail> {

@@ -5,7 +5,7 @@
 
 use super::RingName;
 use crate::fail::Fail;
-use crate::wire_lab::WireLab;
+use ring0_drive::{WireLab, rand_key};
 use ring0_engine::canon::StateHash;
 use ring0_engine::control::{Clock, Control, ControlKind, Deposit, Grant, List, OpenAccount};
 use ring0_engine::native::Native;
@@ -458,12 +458,4 @@ impl Book for Driver {
         let level = |it: &ring0_engine::Depth| (it.price * TICK_WIRE, it.lots as u32);
         Ok(depth.iter().map(level).collect())
     }
-}
-
-/// A key for this replay alone.
-pub(crate) fn rand_key() -> [u8; 16] {
-    let mut key = [0; 16];
-    rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())
-        .expect("sixteen random bytes are there once the system has started");
-    key
 }

@@ -3,17 +3,13 @@
 //! What is always true: orders of a level are linked oldest first; a bit of a ladder is set exactly
 //! when its level holds an order; `live` holds every resting order once. No bid of a symbol is at
 //! or above an ask of it.
-//! Cost: each operation is O(1) per order touched; finding the best price reads two words.
+//! Cost: each operation is O(1) per order touched; finding the best price reads a summary word for each 4,096 prices and one more.
+
+use std::ops::Range;
 
 use crate::Side;
 
 use super::Checksum;
-use super::generator::{LADDER_TICKS, TICK_BASE};
-
-/// Words of a side's bitmap; their summary is one word.
-const WORDS: usize = LADDER_TICKS as usize / 64;
-const _: () = assert!(WORDS == 64 && LADDER_TICKS.is_multiple_of(64));
-
 /// An order number that no order has.
 const NONE: u32 = 0;
 
@@ -39,46 +35,58 @@ struct Level {
 
 /// One side of one symbol.
 struct Ladder {
+    /// Lowest price, in ticks.
+    base: u32,
     levels: Vec<Level>,
-    words: [u64; WORDS],
-    summary: u64,
+    /// A bit for each level in use.
+    words: Vec<u64>,
+    /// A bit for each word in use.
+    summary: Vec<u64>,
 }
 
 impl Ladder {
-    fn new() -> Self {
+    fn new(prices: &Range<u32>) -> Self {
         let empty = Level {
             oldest: NONE,
             newest: NONE,
         };
+        let words = prices.len().div_ceil(64);
         Self {
-            levels: vec![empty; LADDER_TICKS as usize],
-            words: [0; WORDS],
-            summary: 0,
+            base: prices.start,
+            levels: vec![empty; prices.len()],
+            words: vec![0; words],
+            summary: vec![0; words.div_ceil(64)],
         }
     }
 
     fn highest(&self) -> Option<u32> {
-        let word = 63u32.checked_sub(self.summary.leading_zeros())?;
-        Some(TICK_BASE + word * 64 + 63 - self.words[word as usize].leading_zeros())
+        let top = self.summary.iter().rposition(|&summary| summary != 0)?;
+        let word = top * 64 + 63 - self.summary[top].leading_zeros() as usize;
+        let step = word * 64 + 63 - self.words[word].leading_zeros() as usize;
+        Some(self.base + step as u32)
     }
 
     fn lowest(&self) -> Option<u32> {
-        if self.summary == 0 {
-            return None;
-        }
-        let word = self.summary.trailing_zeros();
-        Some(TICK_BASE + word * 64 + self.words[word as usize].trailing_zeros())
+        let top = self.summary.iter().position(|&summary| summary != 0)?;
+        let word = top * 64 + self.summary[top].trailing_zeros() as usize;
+        let step = word * 64 + self.words[word].trailing_zeros() as usize;
+        Some(self.base + step as u32)
+    }
+
+    /// Place of a price.
+    fn step(&self, price_ticks: u32) -> usize {
+        (price_ticks - self.base) as usize
     }
 
     fn set(&mut self, step: usize) {
         self.words[step / 64] |= 1 << (step % 64);
-        self.summary |= 1 << (step / 64);
+        self.summary[step / 4_096] |= 1 << (step / 64 % 64);
     }
 
     fn clear(&mut self, step: usize) {
         self.words[step / 64] &= !(1 << (step % 64));
         if self.words[step / 64] == 0 {
-            self.summary &= !(1 << (step / 64));
+            self.summary[step / 4_096] &= !(1 << (step / 64 % 64));
         }
     }
 }
@@ -95,7 +103,8 @@ pub(super) struct Books {
 }
 
 impl Books {
-    pub(super) fn new(symbols: u32) -> Self {
+    /// For these prices, in ticks.
+    pub(super) fn new(symbols: u32, prices: Range<u32>) -> Self {
         let none = Order {
             price_ticks: 0,
             qty: 0,
@@ -107,7 +116,7 @@ impl Books {
         };
         Self {
             ladders: (0..symbols)
-                .map(|_| [Ladder::new(), Ladder::new()])
+                .map(|_| [Ladder::new(&prices), Ladder::new(&prices)])
                 .collect(),
             orders: vec![none],
             live: Vec::new(),
@@ -197,7 +206,7 @@ impl Books {
                 break;
             }
             let ladder = &self.ladders[usize::from(symbol)][opposite.index()];
-            let maker = ladder.levels[(price - TICK_BASE) as usize].oldest;
+            let maker = ladder.levels[ladder.step(price)].oldest;
             let open = self.orders[maker as usize].qty;
             let fill = qty.min(open);
             self.checksum.trade(maker.into(), taker.into(), price, fill);
@@ -219,8 +228,8 @@ impl Books {
             side,
             ..
         } = self.orders[id as usize];
-        let step = (price_ticks - TICK_BASE) as usize;
         let ladder = &mut self.ladders[usize::from(symbol)][side.index()];
+        let step = ladder.step(price_ticks);
         let older = ladder.levels[step].newest;
         ladder.levels[step].newest = id;
         if older == NONE {
@@ -246,8 +255,8 @@ impl Books {
             place,
             ..
         } = self.orders[id as usize];
-        let step = (price_ticks - TICK_BASE) as usize;
         let ladder = &mut self.ladders[usize::from(symbol)][side.index()];
+        let step = ladder.step(price_ticks);
         if older == NONE {
             ladder.levels[step].oldest = newer;
         } else {

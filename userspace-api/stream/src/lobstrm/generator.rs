@@ -3,6 +3,8 @@
 //! Integers only, so that a seed gives the same bytes on every machine. The recipe, with what was
 //! left to choose: `docs/streams.md#generator`.
 
+use std::ops::Range;
+
 use zerocopy::FromZeros;
 
 use crate::Side;
@@ -49,15 +51,7 @@ pub fn generate(seed: u64, messages: u64, prefill: u64, symbols: u32) -> Stream 
         .filter(|&total| total <= RECORDS_MAX);
     let total = total.unwrap_or_else(|| panic!("at most {RECORDS_MAX} records"));
 
-    let mut flow = Flow {
-        random: SplitMix(seed),
-        symbols,
-        anchors: vec![CENTER_TICKS; symbols as usize],
-        books: Books::new(symbols),
-        recent: Vec::with_capacity(RECENT),
-        recent_next: 0,
-    };
-    let step_ns = (DAY_NS / total.max(1)).max(1);
+    let mut flow = Flow::new(seed, symbols, TICK_BASE..TICK_LAST + 1);
     let mut records = Vec::with_capacity(usize::try_from(total).expect("at most RECORDS_MAX"));
     for at in 0..total {
         let mut record = if at < prefill {
@@ -65,19 +59,29 @@ pub fn generate(seed: u64, messages: u64, prefill: u64, symbols: u32) -> Stream 
         } else {
             flow.message()
         };
-        record.ts_ns = (OPEN_NS + at * step_ns + flow.random.below(step_ns)).into();
+        record.ts_ns = flow.time_ns(at, total).into();
         records.push(record);
     }
+    finish(&flow, seed, prefill, TICK_BASE, records)
+}
 
+/// A stream of these records, its header from the books that they left.
+pub(super) fn finish(
+    flow: &Flow,
+    seed: u64,
+    prefill: u64,
+    tick_base: u32,
+    records: Vec<Record>,
+) -> Stream {
     let trades = flow.books.checksum().trades();
     let mut header = Header::new_zeroed();
     header.magic = MAGIC;
     header.version = VERSION.into();
     header.record_bytes = (RECORD_BYTES as u32).into();
-    header.records = total.into();
+    header.records = (records.len() as u64).into();
     header.prefill = prefill.into();
-    header.symbols = symbols.into();
-    header.tick_base = TICK_BASE.into();
+    header.symbols = flow.symbols.into();
+    header.tick_base = tick_base.into();
     header.max_order_id = u64::from(flow.books.last_id()).into();
     header.seed = seed.into();
     header.exp_trades = trades.count.into();
@@ -86,12 +90,12 @@ pub fn generate(seed: u64, messages: u64, prefill: u64, symbols: u32) -> Stream 
     header.exp_live = (flow.books.live().len() as u64).into();
     header.peak_live = (flow.books.peak_live() as u64).into();
     let tick_top = records.iter().map(|record| record.price_ticks.get()).max();
-    header.tick_top = tick_top.unwrap_or(TICK_BASE).into();
+    header.tick_top = tick_top.unwrap_or(tick_base).into();
     Stream { header, records }
 }
 
 /// Sebastiano Vigna's splitmix64.
-struct SplitMix(u64);
+pub(super) struct SplitMix(u64);
 
 impl SplitMix {
     fn next(&mut self) -> u64 {
@@ -103,33 +107,51 @@ impl SplitMix {
     }
 
     /// Even over `0..bound`, as even as 64 bits allow.
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "no number is below 0");
         u64::try_from((u128::from(self.next()) * u128::from(bound)) >> 64).expect("below bound")
     }
 
-    fn below_u32(&mut self, bound: u32) -> u32 {
+    pub(super) fn below_u32(&mut self, bound: u32) -> u32 {
         u32::try_from(self.below(bound.into())).expect("below bound")
     }
 
-    fn percent(&mut self, of_100: u64) -> bool {
+    pub(super) fn percent(&mut self, of_100: u64) -> bool {
         self.below(100) < of_100
     }
 }
 
 /// The market so far.
-struct Flow {
-    random: SplitMix,
+pub(super) struct Flow {
+    pub(super) random: SplitMix,
     symbols: u32,
     /// By symbol, in ticks.
     anchors: Vec<u32>,
-    books: Books,
+    pub(super) books: Books,
     /// Numbers of the last adds, oldest overwritten first at `recent_next`.
     recent: Vec<u32>,
     recent_next: usize,
 }
 
 impl Flow {
+    /// Empty books of `symbols` symbols over these prices.
+    pub(super) fn new(seed: u64, symbols: u32, prices: Range<u32>) -> Self {
+        Self {
+            random: SplitMix(seed),
+            symbols,
+            anchors: vec![CENTER_TICKS; symbols as usize],
+            books: Books::new(symbols, prices),
+            recent: Vec::with_capacity(RECENT),
+            recent_next: 0,
+        }
+    }
+
+    /// A time in the slice of record `at` of `total`.
+    pub(super) fn time_ns(&mut self, at: u64, total: u64) -> u64 {
+        let step_ns = (DAY_NS / total.max(1)).max(1);
+        OPEN_NS + at * step_ns + self.random.below(step_ns)
+    }
+
     fn message(&mut self) -> Record {
         match self.random.below(100) {
             0..51 => self.add(),
@@ -196,8 +218,13 @@ impl Flow {
 
     /// A cancel of a live order. With none: an add.
     fn cancel(&mut self) -> Record {
+        self.cancel_live().unwrap_or_else(|| self.add())
+    }
+
+    /// A cancel of a live order, if there is one.
+    pub(super) fn cancel_live(&mut self) -> Option<Record> {
         if self.books.live().is_empty() {
-            return self.add();
+            return None;
         }
         let recent = if self.random.percent(50) {
             self.recent_live()
@@ -210,17 +237,24 @@ impl Flow {
         });
         let order = *self.books.order(id);
         self.books.cancel(id);
-        record(
+        Some(record(
             Op::Cancel,
             id,
             order.symbol,
             order.side,
             order.price_ticks,
             order.qty,
-        )
+        ))
     }
 
-    fn enter(&mut self, op: Op, symbol: u16, side: Side, price: u32, qty: u32) -> Record {
+    pub(super) fn enter(
+        &mut self,
+        op: Op,
+        symbol: u16,
+        side: Side,
+        price: u32,
+        qty: u32,
+    ) -> Record {
         let id = self.books.enter(symbol, side, price, qty);
         record(op, id, symbol, side, price, qty)
     }
@@ -247,7 +281,7 @@ impl Flow {
         u16::try_from(symbol).expect("at most SYMBOLS_MAX")
     }
 
-    fn side(&mut self) -> Side {
+    pub(super) fn side(&mut self) -> Side {
         Side::BOTH[usize::from(self.random.below(2) == 1)]
     }
 
@@ -260,7 +294,7 @@ impl Flow {
         }
     }
 
-    fn qty(&mut self) -> u32 {
+    pub(super) fn qty(&mut self) -> u32 {
         if self.random.percent(20) {
             1 + self.random.below_u32(99)
         } else {
@@ -268,7 +302,7 @@ impl Flow {
         }
     }
 
-    fn remember(&mut self, id: u32) {
+    pub(super) fn remember(&mut self, id: u32) {
         if self.recent.len() < RECENT {
             self.recent.push(id);
         } else {
@@ -303,7 +337,7 @@ fn record(op: Op, id: u32, symbol: u16, side: Side, price: u32, qty: u32) -> Rec
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::cmp::Reverse;
 
     use super::*;
@@ -378,7 +412,14 @@ mod tests {
     fn check_against_naive(seed: u64, messages: u64, prefill: u64, symbols: u32) -> Trades {
         println!("seed {seed}: {messages} messages, {prefill} prefill, {symbols} symbols");
         let stream = generate(seed, messages, prefill, symbols);
+        check(&stream, TICK_BASE..TICK_LAST + 1);
+        stream.header().expected()
+    }
+
+    /// Every record against the naive book, and the header against what that says.
+    pub(in crate::lobstrm) fn check(stream: &Stream, prices: Range<u32>) {
         let header = stream.header();
+        let (seed, symbols) = (header.seed.get(), header.symbols.get());
         let mut naive = Naive::default();
         let (mut next_id, mut last_ns) = (1, 0);
         for record in stream.records() {
@@ -389,7 +430,7 @@ mod tests {
             }
             assert!(record.ts_ns.get() >= last_ns, "time does not go back");
             last_ns = record.ts_ns.get();
-            assert!((TICK_BASE..=TICK_LAST).contains(&record.price_ticks.get()));
+            assert!(prices.contains(&record.price_ticks.get()));
             assert!(u32::from(record.symbol.get()) < symbols);
         }
         assert!(stream.prefill().iter().all(|record| record.op == Op::Add));
@@ -402,8 +443,8 @@ mod tests {
             .iter()
             .map(|record| record.price_ticks.get())
             .max();
-        assert_eq!(header.tick_top, top.unwrap_or(TICK_BASE));
-        header.expected()
+        assert_eq!(header.tick_base, prices.start);
+        assert_eq!(header.tick_top, top.unwrap_or(prices.start));
     }
 
     #[test]

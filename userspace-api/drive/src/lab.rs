@@ -2,7 +2,7 @@
 //!
 //! Invariant: pins, link, namespaces and memory go with the value, also when what it was made for failed.
 
-use crate::fail::Fail;
+use crate::DriveError;
 use ring0_engine::Capacity;
 use ring0_engine::layout::Layout;
 use ring0_lab::{Options, Veth};
@@ -11,24 +11,29 @@ use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::PathBuf;
 use xdp_loader::{LoadOptions, Loaded, unload};
 
+/// The XDP action that sends a frame back.
+pub const XDP_TX: u32 = 3;
 /// UDP port of the shard.
-pub(crate) const PORT: u16 = 4400;
+pub const PORT: u16 = 4400;
 
 /// The shard and the wire to it.
-pub(crate) struct WireLab {
+pub struct WireLab {
     /// The shard.
-    pub(crate) shard: KernelShard,
+    pub shard: KernelShard,
     /// Its pins.
-    pub(crate) loaded: Loaded,
+    pub loaded: Loaded,
     /// The pair.
-    pub(crate) veth: Veth,
+    pub veth: Veth,
     pin_root: PathBuf,
 }
 
 impl WireLab {
     /// Makes the pair, loads the program with a fresh shard of this capacity, and attaches the peer's pass program.
-    pub(crate) fn up(capacity: &Capacity, record_slots: u32) -> Result<WireLab, Fail> {
-        let layout = Layout::new(capacity).map_err(Fail::new)?;
+    ///
+    /// # Errors
+    /// A privilege or feature is missing, or the capacity is refused.
+    pub fn up(capacity: &Capacity, record_slots: u32) -> Result<WireLab, DriveError> {
+        let layout = Layout::new(capacity)?;
         let veth = veth_up()?;
         let mut load = LoadOptions::new(kept_object(), &veth.exchange_if, Some(&veth.exchange_ns));
         load.record_slots = record_slots;
@@ -54,12 +59,16 @@ impl WireLab {
     }
 
     /// The shard's address.
-    pub(crate) fn venue(&self) -> SocketAddr {
+    #[must_use]
+    pub fn venue(&self) -> SocketAddr {
         SocketAddrV4::new(self.veth.exchange_address, PORT).into()
     }
 
     /// A socket at the trader's end, connected to the shard.
-    pub(crate) fn trader_socket(&self) -> Result<UdpSocket, Fail> {
+    ///
+    /// # Errors
+    /// The namespace cannot be entered, or the socket not be made.
+    pub fn trader_socket(&self) -> Result<UdpSocket, DriveError> {
         trader_socket(&self.veth, self.venue())
     }
 }
@@ -67,23 +76,27 @@ impl WireLab {
 impl Drop for WireLab {
     fn drop(&mut self) {
         if let Err(error) = unload(&self.pin_root) {
-            eprintln!("ring0: {error}");
+            eprintln!("the shard of this run could not be unloaded: {error}");
         }
     }
 }
 
 /// A veth pair, or what is missing for one.
-pub(crate) fn veth_up() -> Result<Veth, Fail> {
+///
+/// # Errors
+/// Not root, or the pair cannot be made.
+pub fn veth_up() -> Result<Veth, DriveError> {
     if !rustix::process::geteuid().is_root() {
-        return Err(Fail::privilege(
-            "network namespaces and the kernel ring need root; run it again with sudo",
-        ));
+        return Err(DriveError::Privilege);
     }
     Ok(Veth::up(Options::default())?)
 }
 
 /// A socket at the trader's end of a pair, connected to `venue`.
-pub(crate) fn trader_socket(veth: &Veth, venue: SocketAddr) -> Result<UdpSocket, Fail> {
+///
+/// # Errors
+/// The namespace cannot be entered, or the socket not be made.
+pub fn trader_socket(veth: &Veth, venue: SocketAddr) -> Result<UdpSocket, DriveError> {
     let address = veth.trader_address;
     let socket = veth.in_trader(|| {
         let socket = UdpSocket::bind((address, 0))?;
@@ -91,4 +104,16 @@ pub(crate) fn trader_socket(veth: &Veth, venue: SocketAddr) -> Result<UdpSocket,
         Ok::<_, std::io::Error>(socket)
     })?;
     Ok(socket?)
+}
+
+/// Sixteen random bytes for a session's key.
+///
+/// # Panics
+/// The system has no random bytes, which it has once it has started.
+#[must_use]
+pub fn rand_key() -> [u8; 16] {
+    let mut key = [0; 16];
+    rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())
+        .expect("sixteen random bytes are there once the system has started");
+    key
 }
