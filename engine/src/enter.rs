@@ -124,9 +124,7 @@ impl Shard<'_> {
         if reason != NONE {
             return Done::rejected(reason);
         }
-        if flags.time() == TimeInForce::GoodTillTime as u8
-            && message.expiry_s.get() <= header.expired_s.get()
-        {
+        if own & FLAG_GTT != 0 && message.expiry_s.get() <= header.expired_s.get() {
             return Done::rejected(Reason::AlreadyExpired as u8);
         }
         let mut trigger = 0;
