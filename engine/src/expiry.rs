@@ -1,23 +1,23 @@
 //! Good-till-time orders: each stands in the list of its second, and goes when the clock command has come to it.
 //!
 //! A list is circular: the table has its first order, whose `expiry_prev` is the last. Invariant, checked by
-//! [`Shard::check`](crate::Shard::check): an order is in the list of its second exactly while its `expiry_next` is not 0. Cost: joining and leaving touch three
+//! [`Shard::check`](crate::Shard::check): an order is in the list of its second exactly while it stands in a book, and then its `expiry_next` is not 0. Cost: joining and leaving touch three
 //! orders, the first second with any is found through four bitmap words.
 //! Rule: `docs/matching.md#continuations`, `Expiry`.
 
 use crate::limits::CANCELS_MAX;
 use crate::outbox::Done;
 use crate::record::Removal;
-use crate::region::{can_loop, zero};
-use crate::shard::{FLAG_SWEEPS, Fault, NO_RANK, Shard};
+use crate::region::{Finished, can_loop, clear32, zero};
+use crate::shard::{Fault, NO_RANK, Shard};
 
 impl Shard<'_> {
     /// Puts an order at the end of the list of its second, unless it is in it.
-    #[inline(always)]
-    pub(crate) fn expiry_join(self, slot: u32) {
+    #[inline(never)]
+    pub(crate) fn expiry_join(self, slot: u32) -> Finished {
         let terms = self.terms(slot);
         if terms.expiry_next.get() != 0 {
-            return;
+            return Finished::here();
         }
         let seconds = &self.header().expiry;
         let second = terms.expiry_s.get();
@@ -28,31 +28,32 @@ impl Shard<'_> {
             self.mark(seconds, second);
             terms.expiry_next.set(slot);
             terms.expiry_prev.set(slot);
-            return;
+            return Finished::here();
         }
         let last = self.terms(first).expiry_prev.get();
         terms.expiry_next.set(first);
         terms.expiry_prev.set(last);
         self.terms(last).expiry_next.set(slot);
         self.terms(first).expiry_prev.set(slot);
+        Finished::here()
     }
 
     /// Takes an order out of the list of its second, if it is in it.
-    #[inline(always)]
-    pub(crate) fn expiry_leave(self, slot: u32) {
+    #[inline(never)]
+    pub(crate) fn expiry_leave(self, slot: u32) -> Finished {
         let terms = self.terms(slot);
         let next = terms.expiry_next.get();
         if next == 0 {
-            return;
+            return Finished::here();
         }
-        terms.expiry_next.set(0);
+        clear32(&terms.expiry_next);
         let seconds = &self.header().expiry;
         let second = terms.expiry_s.get();
         let place = self.ladder_place(seconds, second);
         if next == slot {
-            place.set(0);
+            clear32(place);
             self.unmark(seconds, second);
-            return;
+            return Finished::here();
         }
         let prev = terms.expiry_prev.get();
         self.terms(prev).expiry_next.set(next);
@@ -60,15 +61,15 @@ impl Shard<'_> {
         if place.get() == slot {
             place.set(next);
         }
+        Finished::here()
     }
 
     /// Takes away the first orders whose second has come. When none is left, expiry pends no more.
     #[inline(never)]
     pub(crate) fn expire(self) -> Done {
         let header = self.header();
-        let mut removed = 0_u32;
-        let mut times = zero();
-        while times < CANCELS_MAX {
+        let mut removed = zero();
+        while removed < CANCELS_MAX {
             if !can_loop() {
                 self.fault(Fault::LoopBudget);
                 break;
@@ -77,13 +78,8 @@ impl Shard<'_> {
             if slot == 0 {
                 break;
             }
-            if self.order(slot).flags.get() & FLAG_SWEEPS != 0 {
-                self.expiry_leave(slot); // its sweep ends it
-            } else {
-                self.remove_order(slot, Removal::Expired as u8).seen();
-                removed = removed.wrapping_add(1);
-            }
-            times = times.wrapping_add(1);
+            self.remove_order(slot, Removal::Expired as u8).seen();
+            removed = removed.wrapping_add(1);
         }
         if self.first_expired() != 0 {
             return Done::continues(removed);

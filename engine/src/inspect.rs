@@ -1,18 +1,25 @@
 //! Looking at a shard from outside while nothing is being carried out: canonical listing, book depth, invariants.
 
+use crate::cancel::{ACCOUNT, SESSION};
 use crate::canon::{Hasher, Listing, StateHash, Tag};
-use crate::limits::AMOUNT_MAX;
-use crate::outbox::side_letter;
-use crate::shard::{BUY, FLAG_SWEEPS, FLAGS_LISTED, Fault, NO_RANK, Order, SELL, Shard, Side};
+use crate::ladder::{price_of, rank};
+use crate::layout::EXPIRY_PLACES;
+use crate::limits::{AMOUNT_MAX, PEG_QUEUES_MAX};
+use crate::record::{Removal, State, Work};
+use crate::shard::{
+    BOOKS, BUY, FLAG_GTT, FLAG_HIDDEN, FLAG_ICEBERG, FLAG_IMMEDIATE, FLAG_OVERFLOWED, FLAG_PEG,
+    FLAG_STOP, FLAG_SWEEPS, FLAGS_LISTED, Fault, HIDDEN, Instrument, Mass, NO_RANK, NOWHERE, Order,
+    PEGS, SELL, STOPS, Shard, Side,
+};
 use ring0_wire::SessionId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One price level as seen from outside.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Depth {
     /// Price in ticks.
     pub price: u32,
-    /// Open lots of its orders together.
+    /// Lots displayed of its orders together.
     pub lots: u64,
     /// Orders.
     pub orders: u32,
@@ -30,15 +37,26 @@ impl<'a> Shard<'a> {
             .then(|| (instrument.tick_size.get(), instrument.lot_size.get()))
     }
 
-    /// The best `levels` levels of a side (`B` or `S`) of a listed instrument, best first.
+    /// The state of a listed instrument's market, or `None`.
+    #[must_use]
+    pub fn market_state(self, instrument: u32) -> Option<State> {
+        if instrument >= self.header().instruments_max.get() {
+            return None;
+        }
+        let instrument = self.instrument(instrument);
+        (instrument.listed.get() == 1)
+            .then(|| State::from_number(instrument.state.get() as u8))
+            .flatten()
+    }
+
+    /// The best `levels` displayed levels of a side (`B` or `S`) of a listed instrument, best first.
     #[must_use]
     pub fn depth(self, instrument: u32, side: u8, levels: usize) -> Vec<Depth> {
-        let side_index = if side == b'B' { BUY } else { SELL };
-        let side = self.instrument(instrument).side(side_index);
-        self.ranks(instrument, side_index)
+        let side = if side == b'B' { BUY } else { SELL };
+        self.book_levels(instrument, side)
             .take(levels)
-            .map(|rank| {
-                let level = self.level(self.ladder(side, rank).get());
+            .map(|(_, slot)| {
+                let level = self.level(slot);
                 Depth {
                     price: level.price.get(),
                     lots: level.lots.get(),
@@ -99,43 +117,73 @@ impl<'a> Shard<'a> {
         hasher.finish()
     }
 
-    fn ranks(self, instrument: u32, side: u32) -> impl Iterator<Item = u32> + 'a {
-        let mut rank = self.instrument(instrument).side(side).best.get();
+    /// Rank and level slot of every level of a book, best first.
+    pub(crate) fn book_levels(
+        self,
+        instrument: u32,
+        book: u32,
+    ) -> impl Iterator<Item = (u32, u32)> + 'a {
+        let mut rank = self.instrument(instrument).best(book).get();
         std::iter::from_fn(move || {
             let this = rank;
             if this == NO_RANK {
                 return None;
             }
-            rank = self.next_marked(instrument, side, this + 1);
-            Some(this)
+            rank = self.next_marked(instrument, book, this + 1);
+            let ladder = self.instrument(instrument).side(book);
+            Some((this, self.ladder_place(ladder, this).get()))
         })
     }
 
-    fn level_orders(self, level_slot: u32) -> impl Iterator<Item = (u32, &'a Order)> {
-        self.linked(self.level(level_slot).head.get(), |order| order.next.get())
+    /// Level slot of every peg queue of a side, as made.
+    fn peg_queues(self, instrument: u32, side: u32) -> impl Iterator<Item = u32> + 'a {
+        self.chain(
+            self.instrument(instrument).queues(side).get(),
+            move |slot| self.level(slot).next_queue.get(),
+        )
     }
 
-    fn session_orders(self, session: u32) -> impl Iterator<Item = (u32, &'a Order)> {
-        self.linked(self.session(session).orders_head.get(), |order| {
-            order.session_next.get()
-        })
-    }
-
-    fn linked(
+    /// Slot and order of everything in a level, oldest first.
+    pub(crate) fn level_orders(
         self,
-        first: u32,
-        next: impl Fn(&Order) -> u32,
-    ) -> impl Iterator<Item = (u32, &'a Order)> {
-        let mut slot = first;
-        std::iter::from_fn(move || {
-            let this = slot;
-            if this == 0 {
-                return None;
-            }
-            let order = self.order(this);
-            slot = next(order);
-            Some((this, order))
+        level_slot: u32,
+    ) -> impl Iterator<Item = (u32, &'a Order)> + 'a {
+        self.chain(self.level(level_slot).head.get(), move |slot| {
+            self.order(slot).next.get()
         })
+        .map(move |slot| (slot, self.order(slot)))
+    }
+
+    /// Overflowed orders of a session, as they moved.
+    fn overflowed(self, session: u32) -> impl Iterator<Item = u32> + 'a {
+        self.chain(self.session(session).overflow_head.get(), move |slot| {
+            self.terms(slot).overflow_next.get()
+        })
+    }
+
+    /// Seconds that have good-till-time orders, earliest first.
+    fn seconds(self) -> impl Iterator<Item = u32> + 'a {
+        let side = &self.header().expiry;
+        (0..EXPIRY_PLACES / 64).flat_map(move |word| {
+            let bits = self.bits_word(side, 0, word);
+            (0..64)
+                .filter(move |bit| bits >> bit & 1 != 0)
+                .map(move |bit| word * 64 + bit)
+        })
+    }
+
+    /// Good-till-time orders of a second that has any.
+    fn second_orders(self, second: u32) -> impl Iterator<Item = u32> + 'a {
+        let first = self.ladder_place(&self.header().expiry, second).get();
+        self.chain(first, move |slot| {
+            let next = self.terms(slot).expiry_next.get();
+            if next == first { 0 } else { next }
+        })
+    }
+
+    fn chain(self, first: u32, next: impl Fn(u32) -> u32 + 'a) -> impl Iterator<Item = u32> + 'a {
+        std::iter::successors(Some(first), move |&slot| Some(next(slot)))
+            .take_while(|&slot| slot != 0)
     }
 
     /// Hands the canonical listing to `listing`, in the order of `docs/matching.md#state-hash`.
@@ -148,6 +196,10 @@ impl<'a> Shard<'a> {
                 header.day_base_ns.get(),
                 header.next_sequence.get(),
                 header.halted.get().into(),
+                header.day.get().into(),
+                header.midnight_ns.get(),
+                header.expired_s.get().into(),
+                header.expiring.get().into(),
             ],
         );
         for index in 0..header.assets_max.get() {
@@ -163,44 +215,78 @@ impl<'a> Shard<'a> {
             self.list_instrument_state(index, listing);
         }
         for index in 0..header.accounts_max.get() {
-            if self.account(index).open.get() == 0 {
-                continue;
-            }
-            listing.item(Tag::Account, &[index.into()]);
-            for asset in 0..header.assets_max.get() {
-                let balance = self.balance(index, asset);
-                let numbers = [
-                    balance.available.get(),
-                    balance.held.get(),
-                    balance.outflow.get(),
-                    balance.limit.get(),
-                ];
-                if numbers != [0, 0, 0, AMOUNT_MAX] {
-                    listing.item(
-                        Tag::Balance,
-                        &[
-                            index.into(),
-                            asset.into(),
-                            numbers[0],
-                            numbers[1],
-                            numbers[2],
-                            numbers[3],
-                        ],
-                    );
-                }
-            }
+            self.list_account(index, listing);
         }
         for index in 0..header.sessions_max.get() {
             self.list_session(index, listing);
         }
-        let mut number = header.pending_first.get();
-        while number != 0 {
-            let (index, of_session) = self.pending_what(number);
-            listing.item(
-                Tag::Pending,
-                &[if of_session { 2 } else { 1 }, index.into()],
-            );
-            number = self.pending(number).next.get();
+        for second in self.seconds() {
+            for slot in self.second_orders(second) {
+                listing.item(Tag::Expiring, &[second.into(), self.order(slot).id.get()]);
+            }
+        }
+        for number in self.pending_numbers() {
+            let (kind, index) = self.pending_what(number);
+            listing.item(Tag::Pending, &[kind, index.into()]);
+        }
+    }
+
+    /// Numbers of the pending continuations, the next one first.
+    fn pending_numbers(self) -> impl Iterator<Item = u32> + 'a {
+        self.chain(self.header().pending_first.get(), move |number| {
+            self.pending(number).next.get()
+        })
+    }
+
+    /// What a number among the pending continuations is, as in the listing, and its index.
+    fn pending_what(self, number: u32) -> (u64, u32) {
+        let (sessions, accounts) = (self.mass_number(SESSION, 0), self.mass_number(ACCOUNT, 0));
+        if number < sessions {
+            (1, number - 1)
+        } else if number < accounts {
+            (2, number - sessions)
+        } else if number < self.expiry_number() {
+            (3, number - accounts)
+        } else {
+            (4, 0)
+        }
+    }
+
+    /// Id of the order in a slot, or 0 where there is none.
+    fn id_of(self, slot: u32) -> u64 {
+        if slot == 0 {
+            0
+        } else {
+            self.order(slot).id.get()
+        }
+    }
+
+    fn list_order(self, slot: u32, shown: u32, listing: &mut dyn Listing) {
+        let (order, terms) = (self.order(slot), self.terms(slot));
+        let flags = order.flags.get();
+        let with = |flag: u32, number: u32| u64::from(if flags & flag == 0 { 0 } else { number });
+        listing.item(
+            Tag::Order,
+            &[
+                order.id.get(),
+                order.session.get().into(),
+                order.account.get().into(),
+                order.reference.get().into(),
+                order.price.get().into(),
+                order.open.get().into(),
+                (flags & FLAGS_LISTED).into(),
+                order.stp.get().into(),
+                shown.into(),
+                with(FLAG_ICEBERG, terms.peak.get()),
+                with(FLAG_GTT, terms.expiry_s.get()),
+                with(FLAG_STOP, terms.limit.get()),
+            ],
+        );
+    }
+
+    fn list_level_orders(self, level: u32, listing: &mut dyn Listing) {
+        for (slot, order) in self.level_orders(level) {
+            self.list_order(slot, order.displayed(), listing);
         }
     }
 
@@ -214,7 +300,6 @@ impl<'a> Shard<'a> {
             Tag::Instrument,
             &[
                 wide(index),
-                wide(instrument.halted.get()),
                 instrument.symbol.get().swap_bytes(),
                 wide(instrument.base_asset.get()),
                 wide(instrument.quote_asset.get()),
@@ -230,35 +315,149 @@ impl<'a> Shard<'a> {
                 instrument.notional_max.get(),
                 i64::from(instrument.maker_ppm.get().cast_signed()).cast_unsigned(),
                 wide(instrument.taker_ppm.get()),
+                wide(instrument.state.get()),
+                wide(instrument.dynamic_ticks.get()),
+                wide(instrument.fat_ticks.get()),
+                wide(instrument.pause_ticks.get()),
+                wide(instrument.reference.get()),
+                wide(instrument.last.get()),
+                wide(instrument.auction.get()),
+                wide(instrument.pause_low.get()),
+                wide(instrument.pause_high.get()),
             ],
         );
-        for side in [BUY, SELL] {
-            let book = instrument.side(side);
-            for rank in self.ranks(index, side) {
-                let slot = self.ladder(book, rank).get();
+        for book in 0..BOOKS as u32 {
+            for (_, slot) in self.book_levels(index, book) {
                 let level = self.level(slot);
                 listing.item(
                     Tag::Level,
                     &[
-                        wide(u32::from(side_letter(side))),
+                        wide(book),
                         wide(level.price.get()),
                         wide(level.orders.get()),
                         level.lots.get(),
                     ],
                 );
-                for (_, order) in self.level_orders(slot) {
-                    listing.item(Tag::Order, &order_numbers(order));
-                }
+                self.list_level_orders(slot, listing);
             }
         }
-        let sweep = instrument.sweep.get();
-        if sweep != 0 {
-            let order = self.order(sweep);
-            let [a, b, c, d, e, f, g] = order_numbers(order);
-            let letter = side_letter(u32::from(order.side.get()));
+        for side in [BUY, SELL] {
+            for slot in self.peg_queues(index, side) {
+                let level = self.level(slot);
+                let peg = level.peg.get();
+                listing.item(
+                    Tag::Queue,
+                    &[
+                        wide(side),
+                        wide(peg & 0xFF),
+                        wide(peg >> 8 & 0xFF),
+                        wide(level.price.get()),
+                        wide(level.orders.get()),
+                        level.lots.get(),
+                    ],
+                );
+                self.list_level_orders(slot, listing);
+            }
+        }
+        self.list_work(instrument, listing);
+    }
+
+    fn list_work(self, instrument: &Instrument, listing: &mut dyn Listing) {
+        let wide = u64::from;
+        let work = instrument.work.get();
+        if work == Work::Sweep as u32 {
+            let slot = instrument.sweep.get();
+            let order = self.order(slot);
             listing.item(
-                Tag::Sweep,
-                &[a, b, c, d, e, f, g, letter.into(), order.swept.get().into()],
+                Tag::Work,
+                &[
+                    wide(work),
+                    order.side.get().into(),
+                    wide(order.swept.get()),
+                    wide(instrument.peg_bid.get()),
+                    wide(instrument.peg_ask.get()),
+                ],
+            );
+            self.list_order(slot, 0, listing);
+        } else if work == Work::Uncross as u32 {
+            listing.item(
+                Tag::Work,
+                &[
+                    wide(work),
+                    wide(instrument.cross_price.get()),
+                    wide(instrument.cross_then.get()),
+                    instrument.cross_volume.get(),
+                ],
+            );
+        } else if work == Work::Purge as u32 {
+            let removal = instrument.purge_removal();
+            let moves = removal == Removal::OffLadder as u32;
+            let new = |number: u32| u64::from(if moves { number } else { 0 });
+            listing.item(
+                Tag::Work,
+                &[
+                    wide(work),
+                    wide(removal),
+                    wide(instrument.purge_side()),
+                    wide(instrument.purge_book.get()),
+                    self.id_of(instrument.purge_next.get()),
+                    new(instrument.move_base.get()),
+                    new(instrument.move_len.get()),
+                ],
+            );
+        } else if work != 0 {
+            listing.item(Tag::Work, &[wide(work)]);
+        }
+    }
+
+    fn list_account(self, index: u32, listing: &mut dyn Listing) {
+        let account = self.account(index);
+        if account.open.get() == 0 {
+            return;
+        }
+        listing.item(
+            Tag::Account,
+            &[
+                index.into(),
+                account.killed.get().into(),
+                account.stp.get().into(),
+                account.group.get().into(),
+                account.orders_max.get().into(),
+                account.shares_max.get().into(),
+                account.notional_max.get(),
+            ],
+        );
+        for asset in 0..self.header().assets_max.get() {
+            let balance = self.balance(index, asset);
+            let numbers = [
+                balance.available.get(),
+                balance.held.get(),
+                balance.outflow.get(),
+                balance.limit.get(),
+            ];
+            if numbers != [0, 0, 0, AMOUNT_MAX] {
+                let [available, held, outflow, limit] = numbers;
+                listing.item(
+                    Tag::Balance,
+                    &[index.into(), asset.into(), available, held, outflow, limit],
+                );
+            }
+        }
+        self.list_mass(&account.mass, listing);
+    }
+
+    fn list_mass(self, mass: &Mass, listing: &mut dyn Listing) {
+        if mass.removal.get() != 0 {
+            listing.item(
+                Tag::Mass,
+                &[
+                    mass.locate.get().into(),
+                    mass.side.get().into(),
+                    mass.removal.get().into(),
+                    mass.session.get().into(),
+                    mass.place.get().into(),
+                    self.id_of(mass.overflowed.get()),
+                ],
             );
         }
     }
@@ -285,6 +484,10 @@ impl<'a> Shard<'a> {
                 session.expires_ns.get(),
                 wide(session.answers_log2.get()),
                 wide(session.references_log2.get()),
+                wide(session.orders_max.get()),
+                wide(session.shares_max.get()),
+                session.notional_max.get(),
+                wide(session.cancel_on_disconnect.get()),
             ],
         );
         let expected = session.expected.get();
@@ -307,23 +510,10 @@ impl<'a> Shard<'a> {
                 ],
             );
         }
-        if session.cancelling.get() != 0 {
-            let next = session.cancel_next.get();
-            let next_id = if next == 0 {
-                0
-            } else {
-                self.order(next).id.get()
-            };
-            listing.item(
-                Tag::Cancel,
-                &[
-                    wide(session.cancel_locate.get()),
-                    wide(session.cancel_side.get()),
-                    wide(session.cancel_removal.get()),
-                    next_id,
-                ],
-            );
+        for slot in self.overflowed(index) {
+            listing.item(Tag::Overflowed, &[self.order(slot).id.get()]);
         }
+        self.list_mass(&session.mass, listing);
     }
 
     /// Walks the whole state and checks every invariant that the modules name.
@@ -333,125 +523,404 @@ impl<'a> Shard<'a> {
     pub fn check(self) {
         let header = self.header();
         assert_eq!(header.broken.get(), 0, "the shard is broken");
-        let mut held = HashMap::<(u32, u32), u64>::new();
-        let mut live = 0;
-        let mut levels = 0;
-        let mut frozen = 0;
+        let mut found = Found::default();
         for index in 0..header.instruments_max.get() {
-            let instrument = self.instrument(index);
-            if instrument.listed.get() == 0 {
-                continue;
-            }
-            let sweep = instrument.sweep.get();
-            frozen += u32::from(sweep != 0);
-            if sweep != 0 {
-                assert_ne!(
-                    self.order(sweep).flags.get() & FLAG_SWEEPS,
-                    0,
-                    "a sweep is marked as one"
-                );
-                live += 1;
-            }
-            let mut bests = [None; 2];
-            for side in [BUY, SELL] {
-                let book = instrument.side(side);
-                self.check_bitmaps(book, instrument.ladder_len.get());
-                for rank in self.ranks(index, side) {
-                    let slot = self.ladder(book, rank).get();
-                    assert_ne!(
-                        slot, 0,
-                        "instrument {index}: rank {rank} is marked and has no level"
-                    );
-                    let level = self.level(slot);
-                    levels += 1;
-                    bests[side as usize].get_or_insert(level.price.get());
-                    assert_eq!(
-                        instrument.rank(side, level.price.get()),
-                        rank,
-                        "a level stands at its price"
-                    );
-                    let (mut lots, mut orders, mut before) = (0, 0, 0);
-                    for (slot, order) in self.level_orders(slot) {
-                        assert!(order.open.get() > 0, "a resting order has open lots");
-                        assert_eq!(order.prev.get(), before, "links agree");
-                        assert_eq!(
-                            order.flags.get() & FLAG_SWEEPS,
-                            0,
-                            "a resting order does not sweep"
-                        );
-                        assert_eq!(
-                            (
-                                order.price.get(),
-                                order.instrument.get(),
-                                u32::from(order.side.get())
-                            ),
-                            (level.price.get(), index, side)
-                        );
-                        lots += u64::from(order.open.get());
-                        orders += 1;
-                        before = slot;
-                    }
-                    assert!(orders > 0, "a level has orders");
-                    assert_eq!(
-                        (level.lots.get(), level.orders.get(), level.tail.get()),
-                        (lots, orders, before)
-                    );
-                    live += orders;
-                }
-            }
-            if let ([Some(bid), Some(ask)], 0) = (bests, sweep) {
-                assert!(
-                    bid < ask,
-                    "instrument {index} is crossed: {bid} against {ask}"
-                );
-            }
+            self.check_instrument(index, &mut found);
         }
         assert_eq!(
-            header.orders_live.get(),
-            live,
-            "orders in use are those in books and sweeps"
+            header.orders_live.get() as usize,
+            found.orders.len(),
+            "orders in use are those in books, queues and sweeps"
         );
         assert_eq!(
             header.levels_live.get(),
-            levels,
-            "levels in use are those in ladders"
+            found.levels,
+            "levels in use are those in ladders and queues"
         );
         assert_eq!(
             header.frozen.get(),
-            frozen,
-            "frozen instruments are those with a sweep"
+            found.frozen,
+            "frozen instruments are those with work"
         );
-        self.check_pending(frozen);
+        assert_eq!(
+            header.instruments_open.get(),
+            found.open,
+            "open instruments are those listed and not closed"
+        );
+        self.check_sessions(&found);
+        self.check_accounts(&found);
+        self.check_expiry(&found);
+        self.check_pending();
+        self.check_money(&found);
+    }
 
-        let mut listed = 0;
+    fn check_instrument(self, index: u32, found: &mut Found) {
+        let instrument = self.instrument(index);
+        for book in 0..BOOKS as u32 {
+            if instrument.places.get() != 0 {
+                self.check_bitmaps(instrument.side(book));
+            }
+        }
+        if instrument.listed.get() == 0 {
+            assert_eq!(instrument.work.get(), 0, "what is not listed has no work");
+            if instrument.places.get() != 0 {
+                for book in 0..BOOKS as u32 {
+                    assert_eq!(
+                        instrument.best(book).get(),
+                        NO_RANK,
+                        "what is not listed has no orders"
+                    );
+                }
+            }
+            return;
+        }
+        let state = instrument.state.get();
+        found.open += u32::from(state != State::Closed as u32);
+        let work = instrument.work.get();
+        found.frozen += u32::from(work != 0);
+        assert!(work <= Work::Purge as u32, "work of an instrument");
+        assert!(instrument.ladder_len.get() <= instrument.places.get());
+        for price in [
+            instrument.reference.get(),
+            instrument.last.get(),
+            instrument.auction.get(),
+            instrument.pause_low.get(),
+            instrument.pause_high.get(),
+        ] {
+            assert!(
+                price == 0 || instrument.has_price(price),
+                "instrument {index}: {price} is off the ladder"
+            );
+        }
+        if work == Work::Sweep as u32 {
+            let slot = instrument.sweep.get();
+            let order = self.order(slot);
+            assert_ne!(
+                order.flags.get() & FLAG_SWEEPS,
+                0,
+                "a sweep is marked as one"
+            );
+            assert_eq!(order.instrument.get(), index);
+            assert_eq!(
+                u32::from(order.book.get()),
+                NOWHERE,
+                "a sweep stands nowhere"
+            );
+            self.check_order(slot, found);
+        } else {
+            assert_eq!(
+                instrument.sweep.get(),
+                0,
+                "without that work no order sweeps"
+            );
+        }
+        for book in 0..BOOKS as u32 {
+            for (at, slot) in self.book_levels(index, book) {
+                assert_ne!(
+                    slot, 0,
+                    "instrument {index}: rank {at} of book {book} is marked and has no level"
+                );
+                let price = self.level(slot).price.get();
+                assert_eq!(
+                    (rank(book, price), price_of(book, at)),
+                    (at, price),
+                    "a level stands at its price"
+                );
+                assert!(
+                    instrument.has_price(price),
+                    "instrument {index}: level {price} of book {book} is off the ladder"
+                );
+                self.check_level(index, book, slot, found);
+            }
+        }
+        for side in [BUY, SELL] {
+            let mut kinds = HashSet::new();
+            for slot in self.peg_queues(index, side) {
+                let level = self.level(slot);
+                assert!(
+                    kinds.insert((level.price.get(), level.peg.get())),
+                    "a kind, offset and limit has one queue"
+                );
+                self.check_level(index, PEGS + side, slot, found);
+            }
+            assert!(kinds.len() <= PEG_QUEUES_MAX as usize);
+        }
+        if state == State::Continuous as u32 {
+            let (bid, ask) = (
+                price_of(BUY, instrument.best_resting(BUY)),
+                instrument.best_resting(SELL),
+            );
+            assert!(
+                bid < ask,
+                "instrument {index} is crossed: {bid} against {ask}"
+            );
+        }
+        self.check_purge(index);
+    }
+
+    /// A purge stands at an order of the book that it names.
+    fn check_purge(self, index: u32) {
+        let instrument = self.instrument(index);
+        let next = instrument.purge_next.get();
+        if next != 0 {
+            assert_eq!(instrument.work.get(), Work::Purge as u32);
+            let order = self.order(next);
+            assert_eq!(
+                (order.instrument.get(), u32::from(order.book.get())),
+                (index, instrument.purge_book.get()),
+                "a purge stands at an order of its book"
+            );
+        }
+    }
+
+    fn check_level(self, index: u32, book: u32, at: u32, found: &mut Found) {
+        let level = self.level(at);
+        found.levels += 1;
+        let (mut lots, mut orders, mut before) = (0, 0, 0);
+        for (slot, order) in self.level_orders(at) {
+            let flags = order.flags.get();
+            assert_eq!(order.prev.get(), before, "links agree");
+            assert_eq!(
+                (
+                    order.instrument.get(),
+                    u32::from(order.book.get()),
+                    u32::from(order.side.get()),
+                    order.price.get()
+                ),
+                (index, book, book & 1, level.price.get()),
+                "an order stands where it says"
+            );
+            assert_eq!(flags & FLAG_SWEEPS, 0, "what stands does not sweep");
+            assert!(
+                flags & FLAG_IMMEDIATE == 0 || flags & FLAG_STOP != 0,
+                "nothing immediate stands but a stop that waits"
+            );
+            assert_eq!(flags & FLAG_STOP != 0, (STOPS..PEGS).contains(&book));
+            assert_eq!(flags & FLAG_PEG != 0, book >= PEGS);
+            if (HIDDEN..STOPS).contains(&book) {
+                assert_ne!(flags & FLAG_HIDDEN, 0);
+            }
+            if book >= PEGS {
+                assert_eq!(self.terms(slot).peg.get(), level.peg.get());
+            }
+            if book < HIDDEN {
+                let displayed = order.displayed();
+                assert!(
+                    displayed > 0 && displayed <= order.open.get(),
+                    "an order displays lots that it has"
+                );
+                lots += u64::from(displayed);
+            } else {
+                lots += u64::from(order.open.get());
+            }
+            self.check_order(slot, found);
+            orders += 1;
+            before = slot;
+        }
+        assert!(orders > 0, "a level has orders");
+        assert_eq!(
+            (level.lots.get(), level.orders.get(), level.tail.get()),
+            (lots, orders, before),
+            "a level sums its orders"
+        );
+    }
+
+    /// A live order, wherever it is.
+    fn check_order(self, slot: u32, found: &mut Found) {
+        let order = self.order(slot);
+        let id = order.id.get();
+        assert!(found.orders.insert(slot), "order {id} is met once");
+        assert!(order.open.get() > 0, "order {id} has open lots");
+        let session = order.session.get();
+        assert_eq!(
+            order.account.get(),
+            self.session(session).account.get(),
+            "order {id} is of its session's account"
+        );
+        assert_eq!(
+            self.find_order(session, order.reference.get()),
+            slot,
+            "order {id} is found under its reference"
+        );
+        let (instrument, side) = (
+            self.instrument(order.instrument.get()),
+            u32::from(order.side.get()),
+        );
+        let hold = u64::from(order.open.get()) * order.hold_per_lot.get();
+        let balance = (order.account.get(), instrument.held_asset(side));
+        *found.held.entry(balance).or_default() += hold;
+        let of_session = found.sessions.entry(session).or_default();
+        of_session.orders += 1;
+        of_session.overflowed += u32::from(order.flags.get() & FLAG_OVERFLOWED != 0);
+        *found.accounts.entry(order.account.get()).or_default() += 1;
+        let stands = u32::from(order.book.get()) != NOWHERE;
+        let listed = self.terms(slot).expiry_next.get() != 0;
+        assert_eq!(
+            listed,
+            stands && order.flags.get() & FLAG_GTT != 0,
+            "order {id} is in the list of its second while it stands"
+        );
+        found.expiring += u32::from(listed);
+    }
+
+    fn check_sessions(self, found: &Found) {
+        let header = self.header();
         for index in 0..header.sessions_max.get() {
             let session = self.session(index);
-            let (mut orders, mut before) = (0, 0);
-            for (slot, order) in self.session_orders(index) {
+            let of_session = found.sessions.get(&index).copied().unwrap_or_default();
+            if session.status.get() == 0 {
+                assert_eq!(of_session.orders, 0, "what is not granted has no orders");
+                continue;
+            }
+            assert_eq!(
+                session.orders_live.get(),
+                of_session.orders,
+                "session {index} counts its orders"
+            );
+            let mut in_window = 0;
+            for place in 0..1 << session.references_log2.get() {
+                let slot = self.reference_place(session, place).get();
                 assert_eq!(
-                    (order.session.get(), order.session_prev.get()),
-                    (index, before)
+                    self.reference_word(session, place).get() >> (place & 63) & 1 != 0,
+                    slot != 0,
+                    "a place's bit says whether it has an order"
                 );
-                assert_eq!(
-                    self.find_order(index, order.reference.get()),
-                    slot,
-                    "a live order is found under its reference"
-                );
-                let instrument = self.instrument(order.instrument.get());
-                let asset = instrument.held_asset(order.side.get().into());
-                *held.entry((order.account.get(), asset)).or_default() +=
-                    u64::from(order.open.get()) * order.hold_per_lot.get();
-                orders += 1;
+                if slot != 0 {
+                    in_window += 1;
+                    let order = self.order(slot);
+                    assert!(
+                        found.orders.contains(&slot),
+                        "a reference names a live order"
+                    );
+                    assert_eq!(
+                        (order.session.get(), order.flags.get() & FLAG_OVERFLOWED),
+                        (index, 0)
+                    );
+                }
+            }
+            let (mut overflowed, mut before) = (0, 0);
+            for slot in self.overflowed(index) {
+                let order = self.order(slot);
+                assert!(found.orders.contains(&slot), "an overflowed order is live");
+                assert_eq!(order.session.get(), index);
+                assert_ne!(order.flags.get() & FLAG_OVERFLOWED, 0);
+                assert_eq!(self.terms(slot).overflow_prev.get(), before, "links agree");
+                overflowed += 1;
                 before = slot;
             }
             assert_eq!(
-                (session.orders_live.get(), session.orders_tail.get()),
-                (orders, before)
+                (session.overflow_tail.get(), overflowed, in_window),
+                (
+                    before,
+                    of_session.overflowed,
+                    of_session.orders - overflowed
+                ),
+                "session {index}: every order stands in the window or is overflowed"
             );
-            listed += orders;
         }
-        assert_eq!(listed, live, "every order belongs to a session");
+    }
 
+    fn check_accounts(self, found: &Found) {
+        let header = self.header();
+        let mut granted = 0;
+        for index in 0..header.accounts_max.get() {
+            let account = self.account(index);
+            assert_eq!(
+                account.orders_live.get(),
+                found.accounts.get(&index).copied().unwrap_or(0),
+                "account {index} counts its orders"
+            );
+            let sessions = self.chain(account.sessions_head.get(), move |own| {
+                self.session(own - 1).account_next.get()
+            });
+            let mut before = 0;
+            for own in sessions {
+                let session = self.session(own - 1);
+                assert_ne!(session.status.get(), 0, "an account lists granted sessions");
+                assert_eq!(
+                    (session.account.get(), session.account_prev.get()),
+                    (index, before)
+                );
+                granted += 1;
+                before = own;
+            }
+            assert_eq!(account.sessions_tail.get(), before);
+        }
+        let all = (0..header.sessions_max.get()).filter(|&it| self.session(it).status.get() != 0);
+        assert_eq!(
+            granted,
+            all.count(),
+            "every session is listed by its account"
+        );
+    }
+
+    fn check_expiry(self, found: &Found) {
+        let side = &self.header().expiry;
+        self.check_heights(side);
+        let mut listed = 0;
+        for second in self.seconds() {
+            let first = self.ladder_place(side, second).get();
+            assert_ne!(first, 0, "second {second} is marked and has no order");
+            let mut last = 0;
+            for slot in self.second_orders(second) {
+                assert!(found.orders.contains(&slot), "a list has live orders");
+                let terms = self.terms(slot);
+                assert_eq!(terms.expiry_s.get(), second);
+                if last != 0 {
+                    assert_eq!(terms.expiry_prev.get(), last, "links agree");
+                }
+                last = slot;
+                listed += 1;
+            }
+            assert_eq!(self.terms(first).expiry_prev.get(), last, "links agree");
+        }
+        assert_eq!(
+            listed, found.expiring,
+            "good-till-time orders stand in the list of their second"
+        );
+    }
+
+    fn check_pending(self) {
+        let header = self.header();
+        let (mut frozen, mut leaving, mut before) = (0, 0, 0);
+        for number in self.pending_numbers() {
+            let (kind, index) = self.pending_what(number);
+            let pends = match kind {
+                1 => self.instrument(index).work.get(),
+                2 => self.session(index).mass.removal.get(),
+                3 => self.account(index).mass.removal.get(),
+                _ => header.expiring.get(),
+            };
+            assert_ne!(pends, 0, "what is queued pends");
+            assert_eq!(self.pending(number).prev.get(), before, "links agree");
+            frozen += u32::from(kind == 1);
+            leaving += u32::from(kind != 1);
+            before = number;
+        }
+        assert_eq!(
+            (header.pending_last.get(), header.pending_count.get()),
+            (before, frozen + leaving)
+        );
+        assert_eq!(
+            (header.frozen.get(), header.leaving.get()),
+            (frozen, leaving),
+            "queued instruments are the frozen ones, the others what takes orders away"
+        );
+        let sessions = (0..header.sessions_max.get())
+            .filter(|&index| self.session(index).mass.removal.get() != 0)
+            .count();
+        let accounts = (0..header.accounts_max.get())
+            .filter(|&index| self.account(index).mass.removal.get() != 0)
+            .count();
+        assert_eq!(
+            leaving as usize,
+            sessions + accounts + header.expiring.get() as usize,
+            "what pends is queued"
+        );
+    }
+
+    fn check_money(self, found: &Found) {
+        let header = self.header();
         for index in 0..header.assets_max.get() {
             let asset = self.asset(index);
             let mut sum = u128::from(asset.fees.get());
@@ -460,7 +929,7 @@ impl<'a> Shard<'a> {
                 sum += u128::from(balance.available.get()) + u128::from(balance.held.get());
                 assert_eq!(
                     balance.held.get(),
-                    held.get(&(account, index)).copied().unwrap_or(0),
+                    found.held.get(&(account, index)).copied().unwrap_or(0),
                     "account {account} holds for its orders in asset {index}"
                 );
             }
@@ -472,58 +941,27 @@ impl<'a> Shard<'a> {
         }
     }
 
-    fn check_pending(self, frozen: u32) {
-        let header = self.header();
-        let (mut number, mut before, mut sweeps, mut cancels) =
-            (header.pending_first.get(), 0, 0, 0);
-        while number != 0 {
-            let (index, of_session) = self.pending_what(number);
-            let pends = if of_session {
-                cancels += 1;
-                self.session(index).cancelling.get()
-            } else {
-                sweeps += 1;
-                self.instrument(index).sweep.get()
-            };
-            assert_ne!(pends, 0, "what is queued pends");
-            assert_eq!(self.pending(number).prev.get(), before, "links agree");
-            before = number;
-            number = self.pending(number).next.get();
+    /// Every place's bit says whether it has a level, and the other heights follow.
+    fn check_bitmaps(self, side: &Side) {
+        for place in 0..=side.mask.get() {
+            assert_eq!(
+                self.is_marked(side, 0, place),
+                self.ladder_place(side, place).get() != 0,
+                "a place's bit says whether it has a level"
+            );
         }
-        assert_eq!(
-            (header.pending_last.get(), header.pending_count.get()),
-            (before, sweeps + cancels)
-        );
-        let pending = (0..header.sessions_max.get())
-            .filter(|&index| self.session(index).cancelling.get() != 0);
-        assert_eq!(
-            (sweeps, cancels as usize),
-            (frozen, pending.count()),
-            "what pends is queued"
-        );
+        self.check_heights(side);
     }
 
-    fn check_bitmaps(self, side: &Side, ladder_len: u32) {
-        let mut best = NO_RANK;
-        for rank in 0..ladder_len {
-            let marked = self.is_marked(side, 0, rank);
-            assert_eq!(
-                marked,
-                self.ladder(side, rank).get() != 0,
-                "a rank's bit says whether it has a level"
-            );
-            if marked && best == NO_RANK {
-                best = rank;
-            }
-        }
-        assert_eq!(side.best.get(), best, "best is the lowest rank marked");
-        let mut bits = ladder_len;
+    fn check_heights(self, side: &Side) {
+        let mut bits = side.mask.get() + 1;
         for height in 1..4 {
             let words = bits.div_ceil(64);
             for word in 0..words {
                 assert_eq!(
                     self.is_marked(side, height, word),
-                    self.bits_word(side, height - 1, word) != 0
+                    self.bits_word(side, height - 1, word) != 0,
+                    "a bit says whether the word below it is not zero"
                 );
             }
             bits = words;
@@ -535,14 +973,23 @@ impl<'a> Shard<'a> {
     }
 }
 
-fn order_numbers(order: &Order) -> [u64; 7] {
-    [
-        order.id.get(),
-        order.session.get().into(),
-        order.account.get().into(),
-        order.reference.get().into(),
-        order.price.get().into(),
-        order.open.get().into(),
-        (order.flags.get() & FLAGS_LISTED).into(),
-    ]
+/// What the books of a shard were found to have.
+#[derive(Default)]
+struct Found {
+    orders: HashSet<u32>,
+    levels: u32,
+    frozen: u32,
+    open: u32,
+    expiring: u32,
+    /// Amount held by account and asset.
+    held: HashMap<(u32, u32), u64>,
+    sessions: HashMap<u32, OfSession>,
+    /// Live orders by account.
+    accounts: HashMap<u32, u32>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct OfSession {
+    orders: u32,
+    overflowed: u32,
 }

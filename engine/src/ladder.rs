@@ -100,7 +100,7 @@ impl<'a> Shard<'a> {
     /// Number of the lowest set bit of a word that is not zero. BPF has no such instruction.
     #[cfg(target_arch = "bpf")]
     #[inline(always)]
-    fn lowest_bit(self, word: u64) -> u32 {
+    pub(crate) fn lowest_bit(self, word: u64) -> u32 {
         let product = (word & word.wrapping_neg()).wrapping_mul(DE_BRUIJN);
         let table = &self.header().lowest_bit;
         u32::from(table[(product >> 58) as usize & 63].get())
@@ -109,7 +109,7 @@ impl<'a> Shard<'a> {
     /// Number of the lowest set bit of a word that is not zero.
     #[cfg(not(target_arch = "bpf"))]
     #[inline(always)]
-    fn lowest_bit(self, word: u64) -> u32 {
+    pub(crate) fn lowest_bit(self, word: u64) -> u32 {
         word.trailing_zeros()
     }
 

@@ -152,7 +152,8 @@ impl Layout {
         let ladder = wide(c.ladder).next_multiple_of(64);
         // What is given is at least 64 places, and its bitmaps round up to a whole word at each of the three upper heights.
         let takings = (ladder / 64).min(wide(c.instruments) * TAKINGS_MAX);
-        let words = ladder / 64 + ladder / 4096 + ladder / 262_144 + ladder / (1 << 24) + 3 * takings;
+        let words =
+            ladder / 64 + ladder / 4096 + ladder / 262_144 + ladder / (1 << 24) + 3 * takings;
         let references = wide(c.references).next_multiple_of(64);
         let expiry = wide(EXPIRY_PLACES);
         let books = BOOKS as u64;
@@ -246,9 +247,7 @@ impl Layout {
         header.levels_max.set(c.levels);
         header.ladder_max.set(c.ladder.next_multiple_of(64));
         header.answers_max.set(c.answers);
-        header
-            .references_max
-            .set(c.references.next_multiple_of(64));
+        header.references_max.set(c.references.next_multiple_of(64));
         header.buckets.set(c.buckets);
         header.accounts_at.set(self.at("accounts"));
         header.balances_at.set(self.at("balances"));
@@ -318,7 +317,8 @@ mod tests {
                 .unwrap();
             // All of the pool in ladders of one length, from the shortest to the longest.
             for log2 in 6..=24 {
-                let ladders = (u64::from(c.ladder) >> log2).min(u64::from(c.instruments) * TAKINGS_MAX);
+                let ladders =
+                    (u64::from(c.ladder) >> log2).min(u64::from(c.instruments) * TAKINGS_MAX);
                 let words = BOOKS as u64 * ladders * bitmap_words(1 << log2);
                 assert!(words <= table.entries, "2^{log2}: {words}");
             }

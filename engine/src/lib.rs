@@ -2,12 +2,16 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![doc = include_str!("../README.md")]
 
+mod account;
+mod auction;
 mod book;
+mod bust;
 mod cancel;
 pub mod canon;
 mod capacity;
 pub mod control;
 mod enter;
+mod expiry;
 mod feasible;
 #[cfg(feature = "std")]
 pub mod flow;
@@ -17,6 +21,8 @@ mod inspect;
 mod ladder;
 pub mod layout;
 pub mod limits;
+mod listing;
+mod market;
 mod meet;
 mod money;
 #[cfg(feature = "std")]
@@ -26,6 +32,7 @@ mod outbox;
 mod peg;
 mod pending;
 mod pool;
+mod purge;
 mod reason;
 pub mod record;
 #[cfg(feature = "std")]
@@ -34,11 +41,14 @@ mod references;
 pub mod region;
 #[cfg(feature = "std")]
 pub mod replay;
+mod session;
 pub mod shard;
 #[cfg(feature = "std")]
 pub mod snapshot;
 mod stop;
 
+#[cfg(feature = "std")]
+pub use auction::Equilibrium;
 pub use capacity::Capacity;
 pub use ingress::Taken;
 #[cfg(feature = "std")]

@@ -175,8 +175,9 @@ impl Shard<'_> {
         };
         if instrument.work.get() == 0 {
             self.done_instrument(index);
+            return Done::accepted(done.quantity());
         }
-        done
+        Done::continues(done.quantity())
     }
 
     /// A step of a mass cancel.
