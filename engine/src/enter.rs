@@ -89,49 +89,53 @@ impl Shard<'_> {
         self.scratch()
             .stp
             .set(mode | if group == 0 { 0 } else { STP_GROUP });
-        self.enter_terms(index, own)
+        let mut reason = self.enter_terms(index, own);
+        if reason == NONE && self.scratch().least.get() != 0 {
+            reason = self.feasible(index, message_side(message));
+        }
+        if reason != NONE {
+            return Done::rejected(reason);
+        }
+        // Decided. From here on nothing can fail.
+        Done(u64::from(self.make_order(index, own)))
     }
 
-    /// The checks of the terms, then the order itself.
+    /// The checks of the terms: 0 with the terms left in the scratch area, or the reason.
     #[inline(never)]
-    fn enter_terms(self, index: u32, own: u32) -> Done {
+    fn enter_terms(self, index: u32, own: u32) -> u8 {
         let header = self.header();
         let message = &self.scratch().message;
         let session = self.session(header.session.get());
         let instrument = self.instrument(index);
         let flags = message.flags.get();
-        let side = if message.side.get() == message::BUY {
-            BUY
-        } else {
-            SELL
-        };
+        let side = message_side(message);
         let market = flags.has(Flags::MARKET);
         let stop = own & FLAG_STOP != 0;
 
         let tick_size = instrument.tick_size.get();
         let lot_size = instrument.lot_size.get();
         let Some(mut price) = whole(message.price.get(), tick_size) else {
-            return Done::rejected(Reason::NotATick as u8);
+            return Reason::NotATick as u8;
         };
         let (Some(lots), Some(minimum), Some(peak)) = (
             whole(message.shares.get(), lot_size),
             whole(message.minimum.get(), lot_size),
             whole(message.display.get(), lot_size),
         ) else {
-            return Done::rejected(Reason::NotALot as u8);
+            return Reason::NotALot as u8;
         };
         let reason = self.admits_shares(index, lots);
         if reason != NONE {
-            return Done::rejected(reason);
+            return reason;
         }
         if own & FLAG_GTT != 0 && message.expiry_s.get() <= header.expired_s.get() {
-            return Done::rejected(Reason::AlreadyExpired as u8);
+            return Reason::AlreadyExpired as u8;
         }
         let mut trigger = 0;
         if stop {
             trigger = match whole(message.trigger.get(), tick_size) {
                 Some(trigger) if instrument.has_price(trigger) => trigger,
-                _ => return Done::rejected(Reason::BadTrigger as u8),
+                _ => return Reason::BadTrigger as u8,
             };
         }
         if market {
@@ -145,7 +149,7 @@ impl Shard<'_> {
         }
         let reason = self.admits_price(index, side, price, lots, own | u32::from(market) << 31);
         if reason != NONE {
-            return Done::rejected(reason);
+            return reason;
         }
         if stop {
             let last = instrument.last.get();
@@ -155,7 +159,7 @@ impl Shard<'_> {
                 trigger < last
             };
             if last != 0 && !waits {
-                return Done::rejected(Reason::WouldTrigger as u8);
+                return Reason::WouldTrigger as u8;
             }
         }
         let hold_per_lot = instrument.hold_per_lot(side, price);
@@ -163,55 +167,74 @@ impl Shard<'_> {
         let balance = self.balance(session.account.get(), instrument.held_asset(side));
         let reason = balance.admits(hold, 0);
         if reason != NONE {
-            return Done::rejected(reason);
+            return reason;
         }
         let peg = u32::from(message.peg.get()) | u32::from(message.peg_offset_ticks.get() as u8) << 8;
         let reason = self.has_room(index, own, side, if stop { trigger } else { price }, peg);
         if reason != NONE {
-            return Done::rejected(reason);
+            return reason;
         }
         if own & FLAG_POST_ONLY != 0 && self.crosses(index, side, price) {
-            return Done::rejected(Reason::WouldCross as u8);
+            return Reason::WouldCross as u8;
         }
-        let least = if flags.time() == TimeInForce::FillOrKill as u8 {
-            lots
-        } else {
-            minimum
-        };
-        if least != 0 {
-            let limit = if own & FLAG_PEG == 0 { price } else { 0 };
-            let reason = self.feasible(index, side, limit, least);
-            if reason != NONE {
-                return Done::rejected(reason);
-            }
-        }
+        let scratch = self.scratch();
+        scratch.hold_per_lot.set(hold_per_lot);
+        scratch.price.set(price);
+        scratch.lots.set(lots);
+        scratch
+            .least
+            .set(if flags.time() == TimeInForce::FillOrKill as u8 {
+                lots
+            } else {
+                minimum
+            });
+        scratch.trigger.set(trigger);
+        scratch.peak.set(peak);
+        scratch.peg.set(peg);
+        NONE
+    }
 
-        // Decided. From here on nothing can fail.
-        balance.hold(hold);
+    /// Makes the order that was decided on and holds what it may cost.
+    #[inline(never)]
+    fn make_order(self, index: u32, own: u32) -> u32 {
+        let header = self.header();
+        let scratch = self.scratch();
+        let session = self.session(header.session.get());
+        let account = session.account.get();
+        let side = message_side(&scratch.message);
+        let hold_per_lot = scratch.hold_per_lot.get();
+        let lots = scratch.lots.get();
+        let held_asset = self.instrument(index).held_asset(side);
+        self.balance(account, held_asset)
+            .hold(u64::from(lots).wrapping_mul(hold_per_lot));
         let slot = self.take_order();
         let order = self.order(slot);
         order.id.set(header.command.get());
         order.hold_per_lot.set(hold_per_lot);
         order.open.set(lots);
-        order.price.set(if stop { trigger } else { price });
+        order.price.set(if own & FLAG_STOP == 0 {
+            scratch.price.get()
+        } else {
+            scratch.trigger.get()
+        });
         order.session.set(header.session.get());
-        order.account.set(session.account.get());
-        order.reference.set(message.reference.get());
+        order.account.set(account);
+        order.reference.set(scratch.message.reference.get());
         order.instrument.set(index);
         order.side.set(side as u8);
         order.book.set(NOWHERE as u8);
-        order.stp.set(self.scratch().stp.get() as u8);
+        order.stp.set(scratch.stp.get() as u8);
         clear32(&order.swept);
         order.flags.set(own);
         if own & (FLAG_STOP | FLAG_ICEBERG | FLAG_GTT | FLAG_PEG) != 0 {
             let terms = self.terms(slot);
-            terms.limit.set(price);
-            terms.peak.set(peak);
-            terms.peg.set(peg);
-            terms.expiry_s.set(message.expiry_s.get());
+            terms.limit.set(scratch.price.get());
+            terms.peak.set(scratch.peak.get());
+            terms.peg.set(scratch.peg.get());
+            terms.expiry_s.set(scratch.message.expiry_s.get());
             clear32(&terms.expiry_next);
         }
-        Done(u64::from(slot))
+        slot
     }
 
     /// Price of a sliding post-only order: one tick from the best opposite price where it would cross it. Off the ladder: 0.
@@ -558,6 +581,16 @@ impl Instrument {
         } else {
             price
         }
+    }
+}
+
+/// Side of the scratch message's order.
+#[inline(always)]
+fn message_side(message: &MessageCells) -> u32 {
+    if message.side.get() == message::BUY {
+        BUY
+    } else {
+        SELL
     }
 }
 

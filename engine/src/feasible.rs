@@ -20,14 +20,13 @@ const GO_ON: u32 = 0;
 const FEASIBLE: u32 = 255;
 
 impl Shard<'_> {
-    /// Whether an order of the current session finds `least` lots: 0, or the reason. The looks count as work of the packet.
-    #[inline(never)]
-    pub(crate) fn feasible(self, index: u32, side: u32, price: u32, least: u32) -> u8 {
+    /// Whether the order decided on finds the least lots that it must get: 0, or the reason. The looks count as work of the packet.
+    #[inline(always)]
+    pub(crate) fn feasible(self, index: u32, side: u32) -> u8 {
         let scratch = self.scratch();
         clear(&scratch.walk_found);
-        scratch.walk_least.set(u64::from(least));
         clear32(&scratch.walk_looks);
-        let code = self.walk(index, side, price);
+        let code = self.walk(index, side);
         let looks = scratch.walk_looks.get();
         let work = &self.header().packet_work;
         work.set(work.get().wrapping_add(looks));
@@ -35,7 +34,8 @@ impl Shard<'_> {
     }
 
     #[inline(never)]
-    fn walk(self, index: u32, side: u32, price: u32) -> u32 {
+    fn walk(self, index: u32, side: u32) -> u32 {
+        let price = self.scratch().price.get();
         let other = opposite(side);
         let instrument = self.instrument(index);
         let limit = rank(other, price);
@@ -118,7 +118,7 @@ impl Shard<'_> {
         let scratch = self.scratch();
         let found = scratch.walk_found.get().wrapping_add(u64::from(lots));
         scratch.walk_found.set(found);
-        if found >= scratch.walk_least.get() {
+        if found >= u64::from(scratch.least.get()) {
             FEASIBLE
         } else {
             GO_ON
@@ -171,7 +171,7 @@ impl Shard<'_> {
         scratch.walk_looks.set(looks as u32);
         let found = scratch.walk_found.get().wrapping_add(held_back);
         scratch.walk_found.set(found);
-        if found >= scratch.walk_least.get() {
+        if found >= u64::from(scratch.least.get()) {
             FEASIBLE
         } else {
             GO_ON

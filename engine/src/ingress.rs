@@ -6,10 +6,13 @@ use crate::enter::ENTERS;
 use crate::limits::PACKET_SLOTS_MAX;
 use crate::outbox::{Done, Recorder};
 use crate::record::Outcome;
-use crate::region::{Bounded, Finished, can_loop, zero};
-use crate::shard::{Fault, Shard};
+use crate::region::{Bounded, Finished, can_loop, touch, zero};
+use crate::shard::{BOOKS, Fault, Shard};
 use ring0_wire::shape::TAG_LETTER;
 use ring0_wire::{Ack, HEADER, Shape, inbound, mold, outbound};
+
+/// A packet of more messages than this, the tag block counted, has what it will need fetched first.
+const TOUCH_FROM: u16 = 3;
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -188,11 +191,60 @@ impl<'a> Shard<'a> {
         true
     }
 
+    /// Asks for what the packet's cancels, reduces and replaces will need: the order, its neighbours and its level, which lie all over memory. The
+    /// processor fetches them for many messages at once; one message after the other it would wait for each.
+    #[inline(never)]
+    fn touch_orders(self) -> Finished {
+        let messages = u32::from(self.shape().messages);
+        let request = &self.scratch().request;
+        let session = self.session(self.header().session.get());
+        let mut at = HEADER as u32;
+        let mut index = zero();
+        while index < messages && index < u32::from(ring0_wire::MESSAGES_MAX) {
+            if !can_loop() {
+                self.fault(Fault::LoopBudget);
+                return Finished::here();
+            }
+            let block = ring0_wire::block(request, at as usize);
+            if matches!(block.letter, b'D' | b'X' | b'U') {
+                let reference = request.u32_be(
+                    block
+                        .start
+                        .wrapping_add(inbound::at::REFERENCE)
+                        .wrapping_add(4),
+                );
+                let slot = self.reference_place(session, reference).get();
+                if slot != 0 {
+                    self.touch_order(slot);
+                }
+            }
+            at = block.next as u32;
+            index = index.wrapping_add(1);
+        }
+        Finished::here()
+    }
+
+    #[inline(always)]
+    fn touch_order(self, slot: u32) {
+        let order = self.order(slot);
+        touch(self.order(order.next.get()));
+        touch(self.order(order.prev.get()));
+        let book = u32::from(order.book.get());
+        if (book as usize) < BOOKS {
+            let ladder = self.instrument(order.instrument.get()).side(book);
+            let place = self.ladder_place(ladder, crate::ladder::rank(book, order.price.get()));
+            touch(self.level(place.get()));
+        }
+    }
+
     /// Carries out every message of a taken packet, the tag block last.
     #[inline(always)]
     fn carry_out<R: Recorder>(self, shape: &Shape, recorder: &R) {
         let header = self.header();
         let count = shape.count();
+        if count > TOUCH_FROM {
+            self.touch_orders().seen();
+        }
         let mut at = HEADER as u32;
         let mut index = zero();
         while index < u32::from(count) && index < u32::from(ring0_wire::COUNT_MAX) {

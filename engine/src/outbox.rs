@@ -4,7 +4,7 @@
 //! struct on its stack. Tests hold the two together: the reference writes the structs.
 
 use crate::record::{Kind, Outcome};
-use crate::region::{can_loop, clear, zero};
+use crate::region::{can_loop, clear, put, zero};
 use crate::shard::{
     BUY, FLAG_HIDDEN, FLAG_ICEBERG, FLAG_PEG, FLAG_STOP, FLAGS_LISTED, Fault, Order, Shard, SlotWords,
 };
@@ -199,8 +199,8 @@ impl<'a> Shard<'a> {
         slot.word[0].set(Kind::Step as u64 | 1 << 16 | u64::from(instrument_plus_one) << 32);
         slot.word[1].set(sequence);
         slot.word[2].set(header.time_ns.get());
-        slot.word[3].set(order);
-        slot.word[4].set(u64::from(owner));
+        put(&slot.word[3], order);
+        put(&slot.word[4], u64::from(owner));
         slot.word[5].set(u64::from(work) << 8);
         clear(&slot.word[6]);
         clear(&slot.word[7]);

@@ -195,11 +195,42 @@ impl Finished {
     pub fn seen(self) {}
 }
 
+/// Asks for a cache line that is needed soon, without waiting for it. In the kernel, which has no such instruction, a load that nothing
+/// waits for does the same.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub(crate) fn touch<T: Cells>(what: &T) {
+    // SAFETY: memory of the region, of which every bit pattern is valid.
+    unsafe { core::ptr::from_ref(what).cast::<u32>().read_volatile() };
+}
+
+/// As in the kernel, by the processor's own instruction.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+pub(crate) fn touch<T: Cells>(what: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint; no memory is accessed as far as the program can see.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(
+            core::ptr::from_ref(what).cast::<i8>(),
+        );
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = what;
+}
+
 /// Sets words to zero one by one. A run of plain zero stores becomes a call of `memset`, which works byte by byte in the kernel.
 #[inline(always)]
 pub(crate) fn clear(word: &Cell<u64>) {
     // SAFETY: a cell's own memory.
     unsafe { word.as_ptr().write_volatile(0) };
+}
+
+/// Sets a word that may be zero, beside others that are.
+#[inline(always)]
+pub(crate) fn put(word: &Cell<u64>, value: u64) {
+    // SAFETY: a cell's own memory.
+    unsafe { word.as_ptr().write_volatile(value) };
 }
 
 /// As [`clear`], for half a word.

@@ -65,14 +65,12 @@ pub(crate) const FLAGS_LISTED: u32 = FLAG_POST_ONLY
     | FLAG_GTT
     | FLAG_PEG;
 
-/// Self-trade prevention of an order: nothing, or one of the next four in the low bits.
+/// Self-trade prevention of an order: nothing, or one of the next three, or 3: both go; in the low bits.
 pub(crate) const STP_NONE: u32 = 0;
 /// The incoming order goes.
 pub(crate) const STP_NEWEST: u32 = 1;
 /// The resting order goes.
 pub(crate) const STP_OLDEST: u32 = 2;
-/// Both go.
-pub(crate) const STP_BOTH: u32 = 3;
 /// The smaller of the two is taken off both.
 pub(crate) const STP_DECREMENT: u32 = 4;
 /// Mask of the mode.
@@ -280,8 +278,6 @@ cells! {
         pub message: MessageCells,
         /// Feasibility walk: lots found so far.
         pub walk_found: Cell<u64>,
-        /// Feasibility walk: lots that are enough.
-        pub walk_least: Cell<u64>,
         /// Feasibility walk: looks so far.
         pub walk_looks: Cell<u32>,
         /// Self-trade prevention of the message's order: `STP_…`.
@@ -292,8 +288,22 @@ cells! {
         pub walk_pending: Cell<u32>,
         /// Lots filled, counted over all sweeps; its difference is what one has filled.
         pub swept: Cell<u32>,
+        /// The order decided on: amount held for one lot.
+        pub hold_per_lot: Cell<u64>,
+        /// The order decided on: price or limit in ticks.
+        pub price: Cell<u32>,
+        /// The order decided on: lots.
+        pub lots: Cell<u32>,
+        /// The order decided on: lots that it must get at once, or 0.
+        pub least: Cell<u32>,
+        /// The order decided on: trigger in ticks, or 0.
+        pub trigger: Cell<u32>,
+        /// The order decided on: lots that it displays at a time.
+        pub peak: Cell<u32>,
+        /// The order decided on: peg kind, and offset in the next byte.
+        pub peg: Cell<u32>,
         /// Zero.
-        pub reserved: [Cell<u64>; 7],
+        pub reserved: [Cell<u64>; 4],
         /// Records of one command and its events.
         pub outbox: [SlotWords; COMMAND_SLOTS_MAX as usize],
     }
