@@ -21,6 +21,9 @@ const NONE: u8 = Reason::None as u8;
 /// An order was decided and made; its slot is the quantity of the result. It is to be let in by [`Shard::enter_book`].
 pub(crate) const ENTERS: u32 = 0;
 
+/// What [`Shard::replace_terms`] gives, which is no reason, where the order loses its place.
+const MOVES: u8 = 255;
+
 const CONTINUOUS: u32 = State::Continuous as u32;
 
 /// Whether a state collects orders for an auction.
@@ -424,12 +427,20 @@ impl Shard<'_> {
         if header.packet_work.get() > PACKET_WORK_MAX - FILLS_MAX {
             return Done::rejected(Reason::PacketFills as u8);
         }
-        self.replace_terms(slot)
+        let code = self.replace_terms(slot);
+        if code == MOVES {
+            return self.replace_moved(slot);
+        }
+        if code == NONE {
+            Done::accepted(0)
+        } else {
+            Done::rejected(code)
+        }
     }
 
-    /// The checks of the new terms.
+    /// The checks of the new terms: the reason against them, 0 when the order has kept its place, or [`MOVES`] with the new terms in the scratch area.
     #[inline(never)]
-    fn replace_terms(self, slot: u32) -> Done {
+    fn replace_terms(self, slot: u32) -> u8 {
         let message = &self.scratch().message;
         let order = self.order(slot);
         let flags = order.flags.get();
@@ -438,14 +449,14 @@ impl Shard<'_> {
         let side = u32::from(order.side.get());
         let instrument = self.instrument(index);
         let Some(mut price) = whole(message.price.get(), instrument.tick_size.get()) else {
-            return Done::rejected(Reason::NotATick as u8);
+            return Reason::NotATick as u8;
         };
         let Some(lots) = whole(message.shares.get(), instrument.lot_size.get()) else {
-            return Done::rejected(Reason::NotALot as u8);
+            return Reason::NotALot as u8;
         };
         let reason = self.admits_shares(index, lots);
         if reason != NONE {
-            return Done::rejected(reason);
+            return reason;
         }
         let continuous = instrument.state.get() == CONTINUOUS;
         if continuous {
@@ -457,11 +468,11 @@ impl Shard<'_> {
         let market = stop && flags & FLAG_IMMEDIATE != 0;
         let reason = self.admits_price(index, side, price, lots, flags | u32::from(market) << 31);
         if reason != NONE {
-            return Done::rejected(reason);
+            return reason;
         }
         let session = self.session(order.session.get());
         if !self.has_place(session, message.new_reference.get(), slot) {
-            return Done::rejected(Reason::TooManyLive as u8);
+            return Reason::TooManyLive as u8;
         }
         let before = if stop {
             self.terms(slot).limit.get()
@@ -470,9 +481,9 @@ impl Shard<'_> {
         };
         if price == before && lots <= order.open.get() {
             self.replace_kept(slot, lots);
-            return Done::accepted(0);
+            return NONE;
         }
-        self.replace_moved(slot, price, lots)
+        self.admits_move(slot, price, lots)
     }
 
     /// Fewer or equal lots at the same price: the order keeps its place.
@@ -490,26 +501,27 @@ impl Shard<'_> {
         self.record_replaced(slot, order.id.get(), before, true);
     }
 
-    /// Another price or more lots: the old order leaves, the new one is made in its slot.
+    /// Whether an order may move to another price or more lots, as [`Shard::replace_terms`].
     #[inline(never)]
-    fn replace_moved(self, slot: u32, price: u32, lots: u32) -> Done {
-        let header = self.header();
+    fn admits_move(self, slot: u32, price: u32, lots: u32) -> u8 {
         let order = self.order(slot);
         let flags = order.flags.get();
         let index = order.instrument.get();
         let instrument = self.instrument(index);
         let side = u32::from(order.side.get());
-        let stop = flags & FLAG_STOP != 0;
-        let before = order.open.get();
-        let freed = u64::from(before).wrapping_mul(order.hold_per_lot.get());
+        let freed = u64::from(order.open.get()).wrapping_mul(order.hold_per_lot.get());
         let hold_per_lot = instrument.hold_per_lot(side, price);
         let hold = u64::from(lots).wrapping_mul(hold_per_lot);
         let balance = self.balance(order.account.get(), instrument.held_asset(side));
         let reason = balance.admits(hold, freed);
         if reason != NONE {
-            return Done::rejected(reason);
+            return reason;
         }
-        let stands_at = if stop { order.price.get() } else { price };
+        let stands_at = if flags & FLAG_STOP == 0 {
+            price
+        } else {
+            order.price.get()
+        };
         let peg = if flags & FLAG_PEG == 0 {
             0
         } else {
@@ -517,32 +529,41 @@ impl Shard<'_> {
         };
         let reason = self.lacks_level(index, book_of(flags, side), stands_at, peg, slot);
         if reason != NONE {
-            return Done::rejected(reason);
+            return reason;
         }
         if flags & FLAG_POST_ONLY != 0
             && instrument.state.get() == CONTINUOUS
             && self.crosses(index, side, price)
         {
-            return Done::rejected(Reason::WouldCross as u8);
+            return Reason::WouldCross as u8;
         }
+        let scratch = self.scratch();
+        scratch.hold_per_lot.set(hold_per_lot);
+        scratch.price.set(price);
+        scratch.lots.set(lots);
+        MOVES
+    }
 
-        // Decided.
+    /// The old order leaves, the new one is made in its slot.
+    #[inline(never)]
+    fn replace_moved(self, slot: u32) -> Done {
         self.leave(slot).seen();
         self.delist(slot).seen();
-        self.release(balance, freed);
-        balance.hold(hold);
+        let scratch = self.scratch();
+        let order = self.order(slot);
+        let before = order.open.get();
+        self.release_lots(order, before);
         let id_before = order.id.get();
-        order.id.set(header.command.get());
-        order.hold_per_lot.set(hold_per_lot);
-        order.open.set(lots);
-        if stop {
-            self.terms(slot).limit.set(price);
+        order.id.set(self.header().command.get());
+        order.hold_per_lot.set(scratch.hold_per_lot.get());
+        order.open.set(scratch.lots.get());
+        self.hold_lots(order);
+        if order.flags.get() & FLAG_STOP == 0 {
+            order.price.set(scratch.price.get());
         } else {
-            order.price.set(price);
+            self.terms(slot).limit.set(scratch.price.get());
         }
-        order
-            .reference
-            .set(self.scratch().message.new_reference.get());
+        order.reference.set(scratch.message.new_reference.get());
         clear32(&order.swept);
         self.record_replaced(slot, id_before, before, false);
         Done(u64::from(slot))

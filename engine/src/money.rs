@@ -219,6 +219,15 @@ impl Shard<'_> {
         fees.set(fees.get().wrapping_add(buyer_fee).wrapping_add(seller_fee));
     }
 
+    /// Holds what the open lots of an order may cost.
+    #[inline(always)]
+    pub(crate) fn hold_lots(self, order: &Order) {
+        let instrument = self.instrument(order.instrument.get());
+        let side = u32::from(order.side.get());
+        self.balance(order.account.get(), instrument.held_asset(side))
+            .hold(u64::from(order.open.get()).wrapping_mul(order.hold_per_lot.get()));
+    }
+
     /// Gives back what `lots` of an order hold.
     #[inline(always)]
     pub(crate) fn release_lots(self, order: &Order, lots: u32) {
