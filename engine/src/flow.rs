@@ -20,6 +20,7 @@ use market::{CAPACITY, SESSIONS};
 use message::Client;
 use random::Random;
 use ring0_wire::host::{Inbound, PacketBuilder};
+use ring0_wire::message::SCOPE_SESSION;
 use ring0_wire::{Message, SessionId};
 use std::collections::VecDeque;
 use view::View;
@@ -102,6 +103,8 @@ enum Plan {
         step: u32,
         count: u32,
     },
+    /// A packet of so much work that its last messages are too many: orders, replaces and mass cancels.
+    Work { session: u32, order: Message },
     /// A packet that moves the session's latest order.
     Move { session: u32, price: u32, lots: u32 },
     /// A packet of replaces among the session's orders.
@@ -275,6 +278,15 @@ impl Flow {
             } => {
                 let message = self.mass(session, 0, ring0_wire::message::BOTH, scope, kill);
                 self.packet(session, &[message])
+            }
+            Plan::Work { session, order } => {
+                let mut messages: Vec<_> = (0..6).map(|_| self.placed(session, order)).collect();
+                for _ in 0..3 {
+                    messages.push(self.replace(session));
+                    let (side, scope) = (ring0_wire::message::BUY, SCOPE_SESSION);
+                    messages.push(self.mass(session, 2, side, scope, 0));
+                }
+                self.packet(session, &messages)
             }
             Plan::Replaces { session } => {
                 let messages: Vec<_> = (0..20).map(|_| self.replace(session)).collect();

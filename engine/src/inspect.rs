@@ -182,8 +182,8 @@ impl<'a> Shard<'a> {
     }
 
     fn chain(self, first: u32, next: impl Fn(u32) -> u32 + 'a) -> impl Iterator<Item = u32> + 'a {
-        std::iter::successors(Some(first), move |&slot| Some(next(slot)))
-            .take_while(|&slot| slot != 0)
+        let slot = |slot| (slot != 0).then_some(slot);
+        std::iter::successors(slot(first), move |&at| slot(next(at)))
     }
 
     /// Hands the canonical listing to `listing`, in the order of `docs/matching.md#state-hash`.

@@ -336,6 +336,11 @@ impl Flow {
         second.clamp(1, 86_400) as u32
     }
 
+    /// The expiry of an order that is good for so many seconds.
+    pub(super) fn expiry_in(&self, seconds: u32) -> u32 {
+        (self.second() + seconds).min(86_399)
+    }
+
     /// A price in ticks near the middle, for a side.
     fn price(&mut self, locate: u16, side: u8) -> u32 {
         let middle = middle_of(locate);
@@ -385,7 +390,8 @@ impl Flow {
         }
         if order.flags.is_good_till_time() {
             order.letter = b'O';
-            order.expiry_s = (self.second() + self.random.below(5)).min(86_399);
+            let seconds = self.random.below(5);
+            order.expiry_s = self.expiry_in(seconds);
         }
         order.reference = self.reference(session);
         match self.random.below(30) {

@@ -43,6 +43,7 @@ impl Flow {
         controls.push(self.self_trade(1, 2, 7));
         for market in MARKETS {
             controls.push(Control::new(ControlKind::List, &market));
+            self.view.assume(&market);
         }
         for bands in BANDS {
             if bands.instrument != 5 {
@@ -144,6 +145,9 @@ impl Flow {
             State::OpeningAuction | State::VolatilityPause | State::ClosingAuction => {
                 if self.random.percent(20) {
                     Some(self.indication(index))
+                } else if self.random.percent(6) {
+                    let call = [State::PreOpen, State::OpeningAuction, State::ClosingAuction];
+                    Some(state_of(index, self.random.pick(&call)))
                 } else {
                     Some(state_of(index, State::Uncrossing))
                 }
@@ -261,7 +265,10 @@ impl Flow {
                 controls.push(deposit(account, asset, amount));
             }
             4 | 5 => {
-                let amount = u64::from(self.random.below(30_000));
+                let amount = match self.random.below(10) {
+                    0 => 0,
+                    _ => u64::from(self.random.below(30_000)),
+                };
                 let body = Deposit {
                     account,
                     asset,
@@ -585,7 +592,7 @@ impl Flow {
         };
         if backwards {
             body.midnight_ns = body.midnight_ns.saturating_sub(3 * SECOND_NS);
-        } else if self.random.percent(20) {
+        } else if self.random.percent(40) && self.view.is_all_closed() {
             // A whole day passes.
             let day_ns = 86_400 * SECOND_NS;
             self.day_base_ns = self.day_base_ns.wrapping_add(day_ns);

@@ -209,7 +209,7 @@ impl Flow {
             let mut order = Flow::limit(locate, other(side), worst, lots, flags);
             if flags == GTT {
                 order.letter = b'O';
-                order.expiry_s = self.second() + 2;
+                order.expiry_s = self.expiry_in(2);
             }
             if self.random.percent(20) && flags != FOK {
                 // A peg whose limit lets it sweep.
@@ -392,6 +392,10 @@ impl Flow {
             let order = Flow::limit(1, BUY, price, 250, FOK);
             self.build(taker, order, 0, 9);
         }
+        self.plans.push_back(Plan::Work {
+            session: taker,
+            order: Flow::limit(1, BUY, price, 240, IOC),
+        });
         self.interlude();
     }
 
@@ -474,7 +478,7 @@ impl Flow {
             );
             let mut ask = Flow::limit(locate, SELL, middle - 1 + n, self.random.between(1, 3), DAY);
             if flags == GTT {
-                (bid.letter, bid.expiry_s) = (b'O', self.second() + 2);
+                (bid.letter, bid.expiry_s) = (b'O', self.expiry_in(2));
             }
             if self.random.percent(30) {
                 (ask.letter, ask.display) = (b'O', 1);
@@ -540,7 +544,7 @@ impl Flow {
         let flags = self.random.pick(&flags);
         let mut order = Flow::limit(locate, other(side), far, lots, flags);
         if flags == GTT {
-            (order.letter, order.expiry_s) = (b'O', self.second() + 3);
+            (order.letter, order.expiry_s) = (b'O', self.expiry_in(3));
         }
         self.place(taker, order);
         self.interlude();
@@ -584,7 +588,7 @@ impl Flow {
             stop.letter = b'O';
             stop.trigger = at(n);
             if flags == GTT {
-                stop.expiry_s = self.second() + 2;
+                stop.expiry_s = self.expiry_in(2);
             }
             if self.random.percent(20) && !flags.has(Flags::HIDDEN | Flags::MARKET) {
                 stop.display = 1;
@@ -753,7 +757,7 @@ impl Flow {
         for n in 0..3 {
             let mut order = Flow::limit(1, BUY, middle_of(1) - 4, 1, GTT);
             order.letter = b'O';
-            order.expiry_s = self.second() + 1 + n;
+            order.expiry_s = self.expiry_in(1 + n);
             if n == 1 {
                 order.trigger = middle_of(1) + 6;
                 order.price = middle_of(1) + 9;
@@ -790,7 +794,7 @@ impl Flow {
         let (first, second) = (self.random.pick(&WIDE), self.random.pick(&WIDE));
         let each = self.random.between(10, 250);
         let mut good = Flow::limit(locate, BUY, middle - 2, 1, GTT);
-        (good.letter, good.expiry_s) = (b'O', self.second() + 2);
+        (good.letter, good.expiry_s) = (b'O', self.expiry_in(2));
         let mut peg = Flow::limit(locate, SELL, middle + 2, 1, GTC);
         (peg.letter, peg.peg) = (b'O', PEG_PRIMARY);
         let mut stop = Flow::limit(locate, BUY, middle + 6, 1, GTC);
@@ -865,8 +869,21 @@ impl Flow {
 
     /// A day ends and the next begins.
     fn scene_day(&mut self) {
+        let maker = self.random.pick(&WIDE);
+        let late = self.random.percent(50);
+        if late {
+            let mut order = Flow::limit(1, BUY, middle_of(1) - 4, 1, GTT);
+            (order.letter, order.expiry_s) = (b'O', self.expiry_in(1));
+            self.build(maker, order, 0, 450);
+        }
         for index in 0..=super::market::LATE_MARKET {
             self.control(state_of(index, State::Closed));
+        }
+        if late {
+            // Too early: what expires is not gone yet.
+            self.plans.push_back(Plan::Expire { seconds: 2 });
+            let day = self.next_day();
+            self.control(day);
         }
         self.interlude();
         self.steps(2);

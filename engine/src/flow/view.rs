@@ -3,7 +3,7 @@
 //! It is only used to choose inputs that lead somewhere, so what it misses costs variety, never a wrong verdict.
 
 use super::market::{INSTRUMENTS, middle_of};
-use crate::control::{Control, ControlKind, Expire, List, MoveLadder, OpenDay, Target};
+use crate::control::{Control, ControlKind, Expire, List, OpenDay, Target};
 use crate::limits::SLOT_LEN;
 use crate::record::{
     ControlRecord, Crossed, Decremented, Filled, Head, Kind, Outcome, Reduced, Removed, Replaced,
@@ -18,8 +18,6 @@ use zerocopy::{FromBytes, FromZeros};
 pub(super) struct Seen {
     pub(super) listed: bool,
     pub(super) state: State,
-    pub(super) ladder_base: u32,
-    pub(super) ladder_len: u32,
     /// Last trade, or 0.
     pub(super) last: u32,
 }
@@ -63,8 +61,6 @@ impl View {
         let nothing = Seen {
             listed: false,
             state: State::Closed,
-            ladder_base: 1,
-            ladder_len: 1,
             last: 0,
         };
         View {
@@ -74,6 +70,17 @@ impl View {
             second: 0,
             day: 0,
             midnight_ns: 0,
+        }
+    }
+
+    /// An instrument of the setup: what is thought of it until its records tell more, or where none are shown.
+    pub(super) fn assume(&mut self, list: &List) {
+        if let Some(seen) = self.seen(list.instrument) {
+            *seen = Seen {
+                listed: true,
+                state: State::Continuous,
+                last: 0,
+            };
         }
     }
 
@@ -188,8 +195,6 @@ impl View {
                 *seen = Seen {
                     listed: true,
                     state: State::from_number(list.state as u8).unwrap_or(State::Closed),
-                    ladder_base: list.ladder_base,
-                    ladder_len: list.ladder_len,
                     last: 0,
                 };
             }
@@ -197,12 +202,6 @@ impl View {
             let target: Target = control.body();
             if let Some(seen) = self.seen(target.index) {
                 seen.listed = false;
-            }
-        } else if is(ControlKind::MoveLadder) {
-            let moved: MoveLadder = control.body();
-            if let Some(seen) = self.seen(moved.instrument) {
-                seen.ladder_base = moved.ladder_base;
-                seen.ladder_len = moved.ladder_len;
             }
         } else if is(ControlKind::Expire) {
             self.second = self.second.max(control.body::<Expire>().second);
@@ -244,6 +243,11 @@ impl View {
         } else {
             prices.min()
         }
+    }
+
+    pub(super) fn is_all_closed(&self) -> bool {
+        let mut listed = self.markets.iter().filter(|seen| seen.listed);
+        listed.all(|seen| seen.state == State::Closed)
     }
 
     pub(super) fn is_crossed(&self, index: u32) -> bool {

@@ -1,0 +1,331 @@
+//! Engine and reference side by side: one input through both, equal in every byte of answers, results and records, and in
+//! state; and a failing sequence made short.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use crate::tape::readable;
+use ring0_engine::Capacity;
+use ring0_engine::canon::Text;
+use ring0_engine::flow::Input;
+use ring0_engine::native::{Dropped, Native};
+use ring0_engine::reference::Reference;
+use ring0_wire::host::{Answer, PacketBuilder, Request};
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// Both readings of the page.
+pub(crate) struct Pair {
+    pub(crate) native: Native,
+    pub(crate) reference: Reference,
+}
+
+/// What one input gave, equal on both sides.
+pub(crate) struct Fed {
+    /// The answer, if it was a packet of a granted session.
+    pub(crate) answer: Option<Vec<u8>>,
+    pub(crate) records: Vec<u8>,
+}
+
+impl Pair {
+    pub(crate) fn new(capacity: Capacity) -> Pair {
+        Pair {
+            native: Native::new(&capacity).expect("memory for a small shard"),
+            reference: Reference::new(capacity),
+        }
+    }
+
+    /// One input through both.
+    pub(crate) fn feed(&mut self, input: &Input, boot_ns: u64) -> Result<Fed, String> {
+        let mut answer = None;
+        match input {
+            Input::Packet(payload) => match self.native.packet(payload, boot_ns, None) {
+                Ok((_, native)) => {
+                    let reference = self.reference.packet(payload, boot_ns);
+                    if native != reference {
+                        let read = |bytes: &[u8]| format!("{:#?}", Answer::read(bytes, None));
+                        let records = self.differing_records().unwrap_or_default();
+                        return Err(format!(
+                            "answers\n{}{records}",
+                            differing_lines(&read(&native), &read(&reference))
+                        ));
+                    }
+                    answer = Some(native);
+                }
+                Err(Dropped::UnknownSession) => {}
+                Err(cause) => panic!("the flow's packets are well-formed: {cause:?}"),
+            },
+            Input::Control(controls) => {
+                let native = self.native.control(controls, boot_ns);
+                let reference = self.reference.control(controls, boot_ns);
+                if native != reference {
+                    let records = self.differing_records().unwrap_or_default();
+                    return Err(format!(
+                        "results of control commands\nnative    {native:?}\nreference {reference:?}\n{records}"
+                    ));
+                }
+            }
+            Input::Steps => {
+                self.native.steps();
+                self.reference.steps();
+            }
+        }
+        let (native, reference) = (self.native.take_records(), self.reference.take_records());
+        if native != reference {
+            return Err(first_difference(&native, &reference));
+        }
+        Ok(Fed {
+            answer,
+            records: native,
+        })
+    }
+
+    fn differing_records(&mut self) -> Option<String> {
+        let (native, reference) = (self.native.take_records(), self.reference.take_records());
+        (native != reference).then(|| first_difference(&native, &reference))
+    }
+
+    /// The state hash of both, without their checks.
+    pub(crate) fn same_hashes(&self) -> Result<(), String> {
+        if self.native.shard().state_hash() == self.reference.state_hash() {
+            return Ok(());
+        }
+        Err(format!("states\n{}", self.differing_states()))
+    }
+
+    /// Hash and invariants of both.
+    pub(crate) fn same_states(&self) -> Result<(), String> {
+        self.same_hashes()?;
+        self.native.shard().check();
+        self.reference.check();
+        Ok(())
+    }
+
+    pub(crate) fn differing_states(&self) -> String {
+        let (mut native, mut reference) = (Text::default(), Text::default());
+        self.native.shard().list(&mut native);
+        self.reference.list(&mut reference);
+        differing_lines(&native.0, &reference.0)
+    }
+}
+
+/// The records up to the first that differs, and that one of both.
+fn first_difference(native: &[u8], reference: &[u8]) -> String {
+    let (native, reference) = (readable(native), readable(reference));
+    let alike = native
+        .lines()
+        .zip(reference.lines())
+        .take_while(|(native, reference)| native == reference)
+        .count();
+    let mut text = String::from("records\n");
+    for line in native.lines().take(alike).skip(alike.saturating_sub(12)) {
+        let _ = writeln!(text, "both      {line}");
+    }
+    for (name, lines) in [("native", &native), ("reference", &reference)] {
+        for line in lines.lines().skip(alike).take(3) {
+            let _ = writeln!(text, "{name:9} {line}");
+        }
+    }
+    text
+}
+
+/// The lines of one text that the other has not, the first thirty of each.
+pub(crate) fn differing_lines(native: &str, reference: &str) -> String {
+    let mut text = String::new();
+    for (name, lines, others) in [
+        ("native", native, reference),
+        ("reference", reference, native),
+    ] {
+        let others: HashSet<_> = others.lines().collect();
+        for line in lines.lines().filter(|line| !others.contains(line)).take(30) {
+            let _ = writeln!(text, "only {name:9} {line}");
+        }
+    }
+    text
+}
+
+/// Inputs with their times, so that they can be fed again with some of them left out.
+#[derive(Clone, Default)]
+pub(crate) struct Sequence(pub(crate) Vec<(Input, u64)>);
+
+impl Sequence {
+    pub(crate) fn push(&mut self, input: &Input, boot_ns: u64) {
+        self.0.push((input.clone(), boot_ns));
+    }
+
+    /// Feeds all of it to a new pair; what went wrong first, a panic too. Packets that were next in their session are made next
+    /// again, so that one left out does not make the later ones holes.
+    pub(crate) fn failure(&self, capacity: Capacity) -> Option<String> {
+        let mut pair = Pair::new(capacity);
+        let mut before: HashMap<[u8; 10], u64> = HashMap::new();
+        let mut now = before.clone();
+        // A long sequence is not looked through after each of its inputs: it is fed often.
+        let check_every = self.0.len() / 256 + 1;
+        for (number, (input, boot_ns)) in self.0.iter().enumerate() {
+            let is_checked = number % check_every == 0 || number + 1 == self.0.len();
+            let mut input = input.clone();
+            if let Input::Packet(payload) = &mut input
+                && let Ok(request) = Request::read(payload)
+            {
+                let count = request.messages.len() as u64 + 1;
+                let recorded = before.entry(request.session.0).or_insert(1);
+                // Whatever was left out, what is at or above the number recorded last was next then.
+                if request.sequence >= *recorded && request.sequence < u64::MAX - count {
+                    *recorded = request.sequence + count;
+                    let next = now.entry(request.session.0).or_insert(1);
+                    payload[10..18].copy_from_slice(&next.to_be_bytes());
+                }
+            }
+            let fed = catch_unwind(AssertUnwindSafe(|| {
+                let fed = pair.feed(&input, *boot_ns)?;
+                if is_checked {
+                    pair.same_states()?;
+                }
+                Ok::<_, String>(fed)
+            }));
+            match fed {
+                Ok(Ok(fed)) => {
+                    if let (Input::Packet(payload), Some(answer)) = (&input, fed.answer)
+                        && answer.get(23) != Some(&b'N')
+                        && let Ok(request) = Request::read(payload)
+                    {
+                        let next = request
+                            .sequence
+                            .saturating_add(request.messages.len() as u64 + 1);
+                        let known = now.entry(request.session.0).or_insert(1);
+                        *known = next.max(*known);
+                    }
+                }
+                Ok(Err(text)) => return Some(format!("input {}: {text}", number + 1)),
+                Err(panic) => {
+                    let text = panic
+                        .downcast_ref::<String>()
+                        .cloned()
+                        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                    return Some(format!(
+                        "input {}: panic: {}",
+                        number + 1,
+                        text.unwrap_or_default()
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    /// Leaves out what is not needed to fail, for at most a minute: inputs in halves, then one by one, then messages.
+    pub(crate) fn shrunk(mut self, capacity: Capacity) -> Sequence {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {})); // the panics in between are not the news
+        let until = Instant::now() + Duration::from_secs(60);
+        let fails = |sequence: &Sequence| sequence.failure(capacity).is_some();
+        if fails(&self) {
+            let mut piece = self.0.len().div_ceil(2);
+            loop {
+                let mut at = 0;
+                while at < self.0.len() && Instant::now() < until {
+                    let mut less = self.clone();
+                    less.0.drain(at..(at + piece).min(less.0.len()));
+                    if fails(&less) {
+                        self = less;
+                    } else {
+                        at += piece;
+                    }
+                }
+                if piece == 1 || Instant::now() >= until {
+                    break;
+                }
+                piece = piece.div_ceil(2);
+            }
+            self.fewer_messages(&fails, until);
+        }
+        std::panic::set_hook(hook);
+        self
+    }
+
+    fn fewer_messages(&mut self, fails: &dyn Fn(&Sequence) -> bool, until: Instant) {
+        for at in 0..self.0.len() {
+            let mut message = 0;
+            while Instant::now() < until {
+                let mut less = self.clone();
+                match &mut less.0[at].0 {
+                    Input::Packet(payload) => {
+                        let Ok(request) = Request::read(payload) else {
+                            break;
+                        };
+                        if message >= request.messages.len() {
+                            break;
+                        }
+                        let mut builder = PacketBuilder::new(request.session, request.sequence);
+                        for (n, kept) in request.messages.iter().enumerate() {
+                            if n != message {
+                                builder.push(kept).expect("it fitted before");
+                            }
+                        }
+                        *payload = builder.sign(None);
+                    }
+                    Input::Control(controls) if message < controls.len() => {
+                        controls.remove(message);
+                    }
+                    _ => break,
+                }
+                if fails(&less) {
+                    *self = less;
+                } else {
+                    message += 1;
+                }
+            }
+        }
+    }
+
+    /// The inputs as text: the records that the native engine alone makes of them, as far as it comes.
+    pub(crate) fn readable(&self, capacity: Capacity) -> String {
+        let mut native = Native::new(&capacity).expect("memory for a small shard");
+        let mut text = String::new();
+        for (input, boot_ns) in &self.0 {
+            let _ = match input {
+                Input::Packet(payload) => match Request::read(payload) {
+                    Ok(request) => writeln!(
+                        text,
+                        "> packet of {:?} from {}, {} messages",
+                        request.session.index(),
+                        request.sequence,
+                        request.messages.len()
+                    ),
+                    Err(error) => writeln!(text, "> packet: {error:?}"),
+                },
+                Input::Control(controls) => writeln!(text, "> {} control commands", controls.len()),
+                Input::Steps => writeln!(text, "> steps"),
+            };
+            let done = catch_unwind(AssertUnwindSafe(|| match input {
+                Input::Packet(payload) => drop(native.packet(payload, *boot_ns, None)),
+                Input::Control(controls) => drop(native.control(controls, *boot_ns)),
+                Input::Steps => native.steps(),
+            }));
+            text.push_str(&readable(&native.take_records()));
+            if done.is_err() {
+                text.push_str("the native engine stopped here\n");
+                break;
+            }
+        }
+        text
+    }
+
+    /// Ends the test: what went wrong, and the shortest sequence found that goes wrong too.
+    pub(crate) fn fail(self, capacity: Capacity, head: &str, failure: &str) -> ! {
+        let whole = self.0.len();
+        let short = self.shrunk(capacity);
+        let again = short.failure(capacity);
+        let text = short.readable(capacity);
+        let from = text.lines().count().saturating_sub(150);
+        let text: String = text
+            .lines()
+            .skip(from)
+            .fold(String::new(), |text, line| text + line + "\n");
+        panic!(
+            "{head}: {failure}\nShrunk from {whole} to {} inputs, which fail with {}\nThe records of the native engine:\n{text}",
+            short.0.len(),
+            again.as_deref().unwrap_or("nothing")
+        );
+    }
+}
