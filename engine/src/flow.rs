@@ -107,6 +107,8 @@ enum Plan {
     Work { session: u32, order: Message },
     /// A packet that moves the session's latest order.
     Move { session: u32, price: u32, lots: u32 },
+    /// A session is found disconnected.
+    Disconnect { session: u32 },
     /// A packet of replaces among the session's orders.
     Replaces { session: u32 },
     /// A packet of one mass cancel.
@@ -270,6 +272,7 @@ impl Flow {
                     Input::Control(controls)
                 }
             }
+            Plan::Disconnect { session } => Input::Control(vec![self.disconnection(session, 0)]),
             Plan::Expire { seconds } => Input::Control(self.expiry(seconds)),
             Plan::Mass {
                 session,

@@ -113,6 +113,17 @@ impl Flow {
         Control::new(ControlKind::SetSelfTrade, &body)
     }
 
+    /// A session is thought to have been silent since its last packet, or since one that never came.
+    pub(super) fn disconnection(&self, session: u32, ahead: u64) -> Control {
+        let known = self.clients.get(session as usize);
+        let body = Disconnect {
+            session,
+            reserved: 0,
+            expected: known.map_or(1, |client| client.expected()) + ahead,
+        };
+        Control::new(ControlKind::Disconnect, &body)
+    }
+
     // An instrument's way.
 
     pub(super) fn is_continuous(&self, index: u32) -> bool {
@@ -384,15 +395,8 @@ impl Flow {
                 let session = self
                     .random
                     .pick(&[FRAGILE, FRAGILE, RISKY, session, session]);
-                let known = self.clients.get(session as usize);
-                let expected = known.map_or(1, |client| client.expected());
                 let ahead = u64::from(self.random.percent(10));
-                let body = Disconnect {
-                    session,
-                    reserved: 0,
-                    expected: expected + ahead,
-                };
-                controls.push(Control::new(ControlKind::Disconnect, &body));
+                controls.push(self.disconnection(session, ahead));
             }
         }
     }
@@ -490,6 +494,35 @@ impl Flow {
         }
     }
 
+    /// Commands that change an instrument, one of each kind; none for an instrument that is not of the setup.
+    pub(super) fn every_change(&mut self, index: u32) -> Option<Vec<Control>> {
+        let list = MARKETS.get(index as usize)?;
+        let bands = SetBands {
+            instrument: index,
+            band_low: 0,
+            band_high: 0,
+            dynamic_ticks: 0,
+            fat_ticks: 0,
+            pause_ticks: 0,
+            reference: 0,
+            reserved: 0,
+        };
+        let moved = MoveLadder {
+            instrument: index,
+            ladder_base: list.ladder_base,
+            ladder_len: list.ladder_len,
+            reserved: 0,
+        };
+        Some(vec![
+            Control::new(ControlKind::SetBands, &bands),
+            Control::new(ControlKind::MoveLadder, &moved),
+            clear(index, BOTH),
+            target(ControlKind::CloseDay, index),
+            target(ControlKind::Delist, index),
+            self.uncross(index, State::Continuous),
+        ])
+    }
+
     /// A trade that was seen is taken back, or one that never was.
     fn push_bust(&mut self, controls: &mut Vec<Control>) {
         let count = self.view.trades.len() as u32;
@@ -539,11 +572,7 @@ impl Flow {
             5 => controls.push(expire(self.second() + 2)),
             6 => {
                 let side = self.random.pick(&[BUY, SELL, BOTH, BOTH, b'x']);
-                let body = Clear {
-                    instrument: index,
-                    side: side.into(),
-                };
-                controls.push(Control::new(ControlKind::Clear, &body));
+                controls.push(clear(index, side));
             }
             7 | 8 => {
                 if self.random.percent(80) {
@@ -807,6 +836,11 @@ pub(super) fn target(kind: ControlKind, index: u32) -> Control {
 pub(super) fn state_of(instrument: u32, state: State) -> Control {
     let state = state as u32;
     Control::new(ControlKind::SetState, &SetState { instrument, state })
+}
+
+pub(super) fn clear(instrument: u32, side: u8) -> Control {
+    let side = side.into();
+    Control::new(ControlKind::Clear, &Clear { instrument, side })
 }
 
 pub(super) fn expire(second: u32) -> Control {

@@ -2,9 +2,9 @@
 
 use super::market::{ASSETS, FRAGILE, LATE, PLENTY, SIXTH, VAST, WIDE, middle_of};
 use super::message::{DAY, FOK, GTC, GTT, IOC, preventing};
-use super::operator::{deposit, no_limit, no_risk, state_of, target};
+use super::operator::{clear, deposit, no_limit, no_risk, state_of, target};
 use super::{Flow, Plan, Profile};
-use crate::control::{Clear, Control, ControlKind, Disconnect, Empty, MoveLadder};
+use crate::control::{Control, ControlKind, Empty, MoveLadder};
 use crate::record::State;
 use ring0_wire::message::{
     BOTH, BUY, PEG_MIDPOINT, PEG_PRIMARY, SCOPE_ACCOUNT, SCOPE_SESSION, SELL,
@@ -228,7 +228,7 @@ impl Flow {
             1 => self.control(state_of(u32::from(locates[0]) - 1, State::Halted)),
             2 => self.control(target(ControlKind::KillSession, maker)),
             3 => self.plans.push_back(Plan::Expire { seconds: 4 }),
-            4 if jam => {}
+            4 if jam => self.frozen(u32::from(locates[0]) - 1),
             4 => {
                 self.control(Control::new(ControlKind::HaltShard, &Empty {}));
                 self.interlude();
@@ -237,6 +237,15 @@ impl Flow {
             _ => {}
         }
         self.interlude();
+    }
+
+    /// Everything that an operator may not do to an instrument while work of it is pending.
+    fn frozen(&mut self, index: u32) {
+        let Some(mut controls) = self.every_change(index) else {
+            return;
+        };
+        controls.push(state_of(index, State::Closed));
+        self.plans.push_back(Plan::Control(controls));
     }
 
     /// A session with more orders than some runs can cancel, and what comes in between.
@@ -248,15 +257,8 @@ impl Flow {
         self.build(session, Flow::limit(1, BUY, bid, 1, DAY), 0, first);
         self.build(session, Flow::limit(3, SELL, ask, 1, GTC), 0, second);
         if self.random.percent(30) {
-            let client = &self.clients[session as usize];
-            // Its packets so far, and those of the plan: all the plan's packets are accepted, or it is alive.
-            let blocks = first + first.div_ceil(37) + second + second.div_ceil(37);
-            let body = Disconnect {
-                session,
-                reserved: 0,
-                expected: client.expected() + u64::from(blocks),
-            };
-            self.control(Control::new(ControlKind::Disconnect, &body));
+            self.plans.push_back(Plan::Disconnect { session });
+            self.plans.push_back(Plan::Disconnect { session });
             return;
         }
         let kill = u8::from(self.random.percent(30));
@@ -266,6 +268,9 @@ impl Flow {
             scope,
             kill,
         });
+        if self.random.percent(30) {
+            self.plans.push_back(Plan::Disconnect { session });
+        }
         self.interlude();
         match self.random.below(5) {
             0 => self.control(target(ControlKind::KillSession, session)),
@@ -382,6 +387,10 @@ impl Flow {
         let (maker, taker) = (self.random.pick(&WIDE), self.random.pick(&WIDE));
         let price = middle_of(1);
         self.build(maker, Flow::limit(1, SELL, price, 1, DAY), 0, 1500);
+        self.plans.push_back(Plan::Work {
+            session: taker,
+            order: Flow::limit(1, BUY, price, 240, IOC),
+        });
         for _ in 0..2 {
             let lots = self.random.between(180, 250);
             let order = Flow::limit(1, BUY, price, lots, IOC);
@@ -392,10 +401,6 @@ impl Flow {
             let order = Flow::limit(1, BUY, price, 250, FOK);
             self.build(taker, order, 0, 9);
         }
-        self.plans.push_back(Plan::Work {
-            session: taker,
-            order: Flow::limit(1, BUY, price, 240, IOC),
-        });
         self.interlude();
     }
 
@@ -703,10 +708,15 @@ impl Flow {
         let middle = middle_of(locate);
         let (maker, taker) = (self.random.pick(&WIDE), self.random.pick(&WIDE));
         let side = self.random.pick(&[BUY, SELL]);
+        let deep = self.random.percent(30);
+        if deep {
+            // Nothing between the prices that pegs look at.
+            self.control(clear(u32::from(locate) - 1, BOTH));
+            self.steps(4);
+        }
         self.place(maker, Flow::limit(locate, BUY, middle - 3, 9, DAY));
         self.place(maker, Flow::limit(locate, SELL, middle + 3, 9, DAY));
         let queues = self.random.between(3, 19);
-        let deep = self.random.percent(30);
         for n in 0..queues {
             let mut peg = Flow::limit(locate, side, middle, 1, DAY);
             peg.letter = b'O';
@@ -822,13 +832,7 @@ impl Flow {
         }
         let state = self.random.pick(&[State::Closed, State::Halted]);
         let purge = match self.random.below(4) {
-            0 => Control::new(
-                ControlKind::Clear,
-                &Clear {
-                    instrument: index,
-                    side: self.random.pick(&[BUY, SELL, BOTH]).into(),
-                },
-            ),
+            0 => clear(index, self.random.pick(&[BUY, SELL, BOTH])),
             1 => target(ControlKind::CloseDay, index),
             2 => target(ControlKind::Delist, index),
             _ => Control::new(
@@ -847,7 +851,7 @@ impl Flow {
             0 => self.control(target(ControlKind::KillSession, first)),
             1 => self.control(target(ControlKind::KillSession, second)),
             2 => self.plans.push_back(Plan::Expire { seconds: 4 }),
-            _ => self.control(state_of(index, State::Halted)),
+            _ => self.frozen(index),
         }
         self.interlude();
         self.steps(2);
