@@ -244,7 +244,7 @@ impl<'a> Shard<'a> {
     #[inline(never)]
     pub(crate) fn mass_step(self, scope: u32, owner: u32) -> Done {
         let mass = self.mass(scope, owner);
-        let (mut visits, mut cancelled) = (0_u32, 0_u32);
+        let (mut visits, mut cancelled) = (zero(), zero());
         let mut looks = zero();
         while looks < LOOKS_MAX {
             if !can_loop() {

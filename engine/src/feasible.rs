@@ -35,17 +35,17 @@ impl Shard<'_> {
 
     #[inline(never)]
     fn walk(self, index: u32, side: u32) -> u32 {
-        let price = self.scratch().price.get();
         let other = opposite(side);
         let instrument = self.instrument(index);
-        let limit = rank(other, price);
-        let mut displayed = instrument.best(other).get();
-        let mut hidden = instrument.best(HIDDEN.wrapping_add(other)).get();
-        let mut peg = if instrument.queues(other).get() == 0 {
+        let [displayed, hidden, peg, limit] = &self.scratch().walk_ranks;
+        limit.set(rank(other, self.scratch().price.get()));
+        displayed.set(instrument.best(other).get());
+        hidden.set(instrument.best(HIDDEN.wrapping_add(other)).get());
+        peg.set(if instrument.queues(other).get() == 0 {
             NO_RANK
         } else {
             self.next_peg_rank(index, other, 0)
-        };
+        });
         let mut prices = zero();
         // Every price has at least one look.
         while prices <= FILLS_MAX {
@@ -53,36 +53,52 @@ impl Shard<'_> {
                 self.fault(Fault::LoopBudget);
                 break;
             }
-            let mut at = if displayed < hidden { displayed } else { hidden };
-            if peg < at {
-                at = peg;
-            }
-            if at > limit || instrument.pauses(price_of(other, at)) {
-                return Reason::NotFillable as u32;
-            }
-            let next = at.wrapping_add(1);
-            if displayed == at {
-                let code = self.walk_displayed(index, other, at);
-                if code != GO_ON {
-                    return code;
-                }
-                displayed = self.next_marked(index, other, next);
-            }
-            if hidden == at || peg == at {
-                let code = self.walk_hidden(index, other, at);
-                if code != GO_ON {
-                    return code;
-                }
-                if hidden == at {
-                    hidden = self.next_marked(index, HIDDEN.wrapping_add(other), next);
-                }
-                if peg == at {
-                    peg = self.next_peg_rank(index, other, next);
-                }
+            let code = self.walk_price(index, other);
+            if code != GO_ON {
+                return code;
             }
             prices = prices.wrapping_add(1);
         }
         Reason::FokTooDeep as u32
+    }
+
+    /// Looks at the best price not looked at yet. What the walk knows lies in the scratch area: the verifier would follow it from price to price.
+    #[inline(never)]
+    fn walk_price(self, index: u32, other: u32) -> u32 {
+        let instrument = self.instrument(index);
+        let [displayed, hidden, peg, limit] = &self.scratch().walk_ranks;
+        let mut at = displayed.get();
+        if hidden.get() < at {
+            at = hidden.get();
+        }
+        if peg.get() < at {
+            at = peg.get();
+        }
+        if at > limit.get() || instrument.pauses(price_of(other, at)) {
+            return Reason::NotFillable as u32;
+        }
+        let next = at.wrapping_add(1);
+        if displayed.get() == at {
+            let code = self.walk_displayed(index, other, at);
+            if code != GO_ON {
+                return code;
+            }
+            displayed.set(self.next_marked(index, other, next));
+        }
+        if hidden.get() != at && peg.get() != at {
+            return GO_ON;
+        }
+        let code = self.walk_hidden(index, other, at);
+        if code != GO_ON {
+            return code;
+        }
+        if hidden.get() == at {
+            hidden.set(self.next_marked(index, HIDDEN.wrapping_add(other), next));
+        }
+        if peg.get() == at {
+            peg.set(self.next_peg_rank(index, other, next));
+        }
+        GO_ON
     }
 
     /// Looks at one order: decided, or not yet.
@@ -135,8 +151,8 @@ impl Shard<'_> {
             return Reason::NotFillable as u32;
         }
         let mut slot = self.level(level).head.get();
-        let mut held_back = 0_u64;
-        let mut held_looks = 0_u64;
+        clear(&scratch.walk_held);
+        clear(&scratch.walk_held_looks);
         let mut orders = zero();
         while orders <= FILLS_MAX {
             if !can_loop() {
@@ -154,22 +170,28 @@ impl Shard<'_> {
             let order = self.order(slot);
             let back = scratch.walk_pending.get();
             if back != 0 && order.flags.get() & FLAG_ICEBERG != 0 {
-                held_back = held_back.wrapping_add(u64::from(back));
                 let peak = self.terms(slot).peak.get();
-                held_looks = held_looks.wrapping_add(u64::from(whole_up(back, peak)));
+                let held = &scratch.walk_held;
+                held.set(held.get().wrapping_add(u64::from(back)));
+                let looks = &scratch.walk_held_looks;
+                looks.set(looks.get().wrapping_add(u64::from(whole_up(back, peak))));
             }
             slot = order.next.get();
             orders = orders.wrapping_add(1);
         }
-        if held_back == 0 {
+        let held = scratch.walk_held.get();
+        if held == 0 {
             return GO_ON;
         }
-        let looks = held_looks.wrapping_add(u64::from(scratch.walk_looks.get()));
+        let looks = scratch
+            .walk_held_looks
+            .get()
+            .wrapping_add(u64::from(scratch.walk_looks.get()));
         if looks > u64::from(FILLS_MAX) {
             return Reason::FokTooDeep as u32;
         }
         scratch.walk_looks.set(looks as u32);
-        let found = scratch.walk_found.get().wrapping_add(held_back);
+        let found = scratch.walk_found.get().wrapping_add(held);
         scratch.walk_found.set(found);
         if found >= u64::from(scratch.least.get()) {
             FEASIBLE

@@ -339,7 +339,7 @@ impl Shard<'_> {
     }
 
     /// A step of an instrument's sweep.
-    #[inline(never)]
+    #[inline(always)] // the kernel allows eight frames
     pub(crate) fn step_sweep(self, index: u32) -> Done {
         let instrument = self.instrument(index);
         let slot = instrument.sweep.get();

@@ -302,8 +302,12 @@ cells! {
         pub peak: Cell<u32>,
         /// The order decided on: peg kind, and offset in the next byte.
         pub peg: Cell<u32>,
-        /// Zero.
-        pub reserved: [Cell<u64>; 4],
+        /// Feasibility walk: next rank of the displayed book, of the hidden book and of the pegs, and the last that crosses.
+        pub walk_ranks: [Cell<u32>; 4],
+        /// Feasibility walk: lots that the icebergs of a level hold back.
+        pub walk_held: Cell<u64>,
+        /// Feasibility walk: looks that those would take.
+        pub walk_held_looks: Cell<u64>,
         /// Records of one command and its events.
         pub outbox: [SlotWords; COMMAND_SLOTS_MAX as usize],
     }
