@@ -4,6 +4,7 @@ use super::market::{
     ACCOUNT_OF, LATE, MARKETS, RISKY, SESSIONS, STRANGER, list_of, middle_of, references_log2,
 };
 use super::{Flow, Input, Profile, SECOND_NS, packet};
+use crate::Reason;
 use crate::control::List;
 use ring0_wire::host::{Inbound, Request};
 use ring0_wire::message::{
@@ -14,6 +15,8 @@ use std::collections::VecDeque;
 
 /// An ack with its length.
 const ACK_BLOCK: usize = BLOCK_LENGTH + ACK;
+
+const UNKNOWN_ORDER: u8 = Reason::UnknownOrder as u8;
 
 pub(super) const DAY: Flags = lasting(TimeInForce::Day);
 pub(super) const GTC: Flags = lasting(TimeInForce::GoodTillCancel);
@@ -77,6 +80,14 @@ impl Client {
 
     pub(super) fn latest(&self) -> Option<Known> {
         self.recent.back().copied()
+    }
+
+    /// A message named an order that is gone.
+    fn gone(&mut self, message: &Inbound) {
+        if let Ok(message) = message.check() {
+            self.recent
+                .retain(|order| order.reference != message.reference);
+        }
     }
 
     /// A message was accepted.
@@ -185,6 +196,7 @@ impl Flow {
             // Result, reason, venue sequence.
             match (ack[3], ack[4]) {
                 (b'A' | b'C', _) if sequence == client.expected => client.accepted(message),
+                (b'R', UNKNOWN_ORDER) if sequence == client.expected => client.gone(message),
                 (b'N', 1 | 2) => {
                     let bytes = ack[13..21].try_into().expect("eight bytes");
                     client.expected = u64::from_be_bytes(bytes);
@@ -638,7 +650,7 @@ impl Flow {
                     new_price = self.random.between(list.ladder_base, top);
                 }
                 6 => new_lots = 120,
-                7 => new_lots = 50,
+                7 => new_lots = self.random.pick(&[30, 50]),
                 _ => new_lots = list.lots_max,
             }
         }

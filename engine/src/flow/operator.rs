@@ -167,6 +167,7 @@ impl Flow {
                 let then = match self.random.below(20) {
                     0 => State::Halted,
                     1 => State::Closed,
+                    2 => State::PreOpen, // which is none to go to
                     _ => State::Continuous,
                 };
                 Some(self.uncross(index, then))

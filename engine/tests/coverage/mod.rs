@@ -335,7 +335,15 @@ impl Coverage {
             }
         }
         let (mut commands, mut in_step) = (0, "");
+        // The last step of an auction says what it came to, unless the instrument was halted meanwhile.
+        let mut halted = false;
         for record in records(&fed.records) {
+            if matches!(record, Record::Uncrossed(_)) {
+                halted = false;
+            } else if halted && record.head().kind <= 3 {
+                self.see("step Uncross of a halted instrument".into());
+                halted = false;
+            }
             match &record {
                 Record::Message(message) => {
                     (commands, in_step) = (commands + 1, "");
@@ -374,12 +382,13 @@ impl Coverage {
                     if work == "Triggers" && step.order == 0 {
                         self.see("step Triggers of nothing".into());
                     }
-                    if work == "Uncross" && step.quantity == 0 && step.outcome == b'A' {
-                        self.see("step Uncross of a halted instrument".into());
-                    }
+                    halted = work == "Uncross" && step.outcome == b'A';
                 }
                 other => self.event(other, in_step),
             }
+        }
+        if halted {
+            self.see("step Uncross of a halted instrument".into());
         }
         commands
     }
