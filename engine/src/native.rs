@@ -197,6 +197,38 @@ impl<R: Recorder> Native<R> {
         &self.layout
     }
 
+    /// Copies bytes of the region out, for those who will go back to them.
+    ///
+    /// # Panics
+    /// They are not all in the region.
+    pub fn copy_out(&self, at: u64, to: &mut [u8]) {
+        let from = self.inside(at, to.len());
+        // SAFETY: both are of this length, `from` lies in the mapping by `inside`; a caller's slice is not in it.
+        unsafe { std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) };
+    }
+
+    /// Copies bytes back that [`Native::copy_out`] gave. A part of the region alone is no state: it is for the caller to have
+    /// copied all that changed.
+    ///
+    /// # Panics
+    /// They are not all in the region.
+    pub fn copy_in(&mut self, at: u64, from: &[u8]) {
+        let to = self.inside(at, from.len());
+        // SAFETY: as in `copy_out`; `&mut self` means that nobody borrows the region.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) };
+    }
+
+    /// The place at this offset, from which so many bytes lie in the region.
+    fn inside(&self, at: u64, len: usize) -> *mut u8 {
+        let end = at.checked_add(len as u64);
+        assert!(
+            end.is_some_and(|end| end <= self.layout.bytes),
+            "only bytes of the region are copied"
+        );
+        // SAFETY: inside the mapping, as just asserted.
+        unsafe { self.region.base.add(at as usize) }
+    }
+
     /// One run with a packet: continuation steps, then the packet; gives what became of it and the answer.
     ///
     /// With a key the packet's tag is checked and the answer's made; without one neither is, as in a replay.

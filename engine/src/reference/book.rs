@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 pub(super) type Levels = BTreeMap<u32, Vec<u64>>;
 
 /// A listed instrument.
+#[derive(Clone)]
 pub(super) struct Instrument {
     /// As listed, but for the band and the ladder, which later commands change; its `state` is where it began.
     pub(super) list: List,

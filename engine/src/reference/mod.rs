@@ -48,6 +48,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use step::Pending;
 
 /// A shard as the page describes it.
+#[derive(Clone)]
 pub struct Reference {
     capacity: Capacity,
     time_ns: u64,

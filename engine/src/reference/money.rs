@@ -24,6 +24,7 @@ pub(super) struct Balance {
     pub(super) limit: u64,
 }
 
+#[derive(Clone)]
 pub(super) struct Account {
     /// By asset.
     pub(super) balances: Vec<Balance>,

@@ -16,6 +16,7 @@ pub(super) struct Peg {
 }
 
 /// Pegs of one kind, offset and limit on one side, in the order in which they joined it.
+#[derive(Clone)]
 pub(super) struct Queue {
     pub(super) peg: Peg,
     /// In ticks.

@@ -9,6 +9,7 @@ use crate::control::Grant;
 use crate::limits::BUCKET_LEN;
 use std::collections::{BTreeMap, HashMap};
 
+#[derive(Clone)]
 pub(super) struct Session {
     pub(super) grant: Grant,
     pub(super) killed: bool,
