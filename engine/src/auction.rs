@@ -32,7 +32,7 @@ impl Shard<'_> {
             clear32(&instrument.work); // halted meanwhile
             return Done::accepted(0);
         }
-        let mut fills = 0_u32;
+        let mut fills = zero();
         let mut times = zero();
         while times < CROSSES_MAX {
             if !can_loop() {

@@ -182,9 +182,6 @@ impl Shard<'_> {
         let order = self.order(slot);
         let index = order.instrument.get();
         let instrument = self.instrument(index);
-        if instrument.purge_next.get() == slot {
-            self.purge_passes(slot).seen();
-        }
         let at = self.level_of(slot);
         let level = self.level(at);
         let counted = u64::from(order.counted());

@@ -288,7 +288,7 @@ impl<'a> Shard<'a> {
             let order = self.order(slot);
             if order.flags.get() & FLAG_SWEEPS == 0 && mass.names(order) {
                 let removal = mass.removal.get() as u8;
-                self.remove_order(slot, removal).seen();
+                self.take_away(slot, removal);
                 cancelled = cancelled.wrapping_add(1);
             }
         }

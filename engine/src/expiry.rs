@@ -78,7 +78,7 @@ impl Shard<'_> {
             if slot == 0 {
                 break;
             }
-            self.remove_order(slot, Removal::Expired as u8).seen();
+            self.take_away(slot, Removal::Expired as u8);
             removed = removed.wrapping_add(1);
         }
         if self.first_expired() != 0 {

@@ -1,8 +1,9 @@
 //! Purge: orders of an instrument are visited in the order of its books and those that are named go, a bounded part at a time: the operator's
 //! cancel, the end of the day, a delisting, a moved ladder. Rule: `docs/matching.md#control-commands`.
 //!
-//! Where it stands is a book and the order visited next, 0 being the first of the book. Nothing joins a book meanwhile; an order that leaves
-//! one hands its turn on ([`Shard::purge_passes`]), so what stands there is always an order of that book.
+//! Where it stands is a book and the order visited next, 0 being the first of the book. Nothing joins a book meanwhile, and only what does not ask for the
+//! instrument takes orders out of one: mass cancels and expiry. They do it by [`Shard::take_away`], where the order that the purge stands at hands
+//! its turn on; so what stands there is always an order of that book.
 
 use crate::ladder::rank;
 use crate::limits::CANCELS_MAX;
@@ -83,7 +84,7 @@ impl Shard<'_> {
     pub(crate) fn step_purge(self, index: u32) -> Done {
         let instrument = self.instrument(index);
         self.record_step(Work::Purge as u32, index.wrapping_add(1), 0, 0);
-        let mut removed = 0_u32;
+        let mut removed = zero();
         let mut visits = zero();
         while visits < CANCELS_MAX {
             if !can_loop() {
@@ -97,8 +98,7 @@ impl Shard<'_> {
                 break;
             }
             if self.purge_takes(slot) {
-                let removal = instrument.purge_removal() as u8;
-                self.remove_order(slot, removal).seen(); // hands its turn on
+                self.take_away(slot, instrument.purge_removal() as u8);
                 removed = removed.wrapping_add(1);
             } else {
                 self.purge_passes(slot).seen();
@@ -178,9 +178,19 @@ impl Shard<'_> {
                 && instrument.moves_off(self.terms(slot).limit.get()))
     }
 
+    /// Cancels a standing order whatever is pending for its instrument.
+    #[inline(always)]
+    pub(crate) fn take_away(self, slot: u32, removal: u8) {
+        let instrument = self.instrument(self.order(slot).instrument.get());
+        if instrument.purge_next.get() == slot {
+            self.purge_passes(slot).seen();
+        }
+        self.remove_order(slot, removal).seen();
+    }
+
     /// Moves the purge that stands at an order on to the one behind it in its book, or to the next book.
     #[inline(never)]
-    pub(crate) fn purge_passes(self, slot: u32) -> Finished {
+    fn purge_passes(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let index = order.instrument.get();
         let instrument = self.instrument(index);
