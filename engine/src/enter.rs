@@ -245,7 +245,8 @@ impl Shard<'_> {
     fn slide(self, index: u32, side: u32, price: u32) -> u32 {
         let other = opposite(side);
         let best = self.best_rank(index, other);
-        if best > rank(other, price) {
+        // A price of zero, which is on no ladder, has the rank of "no price" on one side.
+        if best == NO_RANK || best > rank(other, price) {
             return price;
         }
         let best = price_of(other, best);
