@@ -64,6 +64,7 @@ impl Run {
             Ok(Err(text)) => self.fail(&text),
             Err(_) => self.fail("panic, see above"),
         };
+        self.inputs.fed(&fed);
         if matches!(input, Input::Packet(_)) {
             self.flow.observe(fed.answer.as_deref());
         }

@@ -2,7 +2,7 @@
 //! state; and a failing sequence made short.
 #![allow(dead_code, reason = "each test uses its part")]
 
-use crate::tape::readable;
+use crate::tape::{Record, readable, records};
 use ring0_engine::Capacity;
 use ring0_engine::canon::Text;
 use ring0_engine::flow::Input;
@@ -25,6 +25,13 @@ pub(crate) struct Fed {
     /// The answer, if it was a packet of a granted session.
     pub(crate) answer: Option<Vec<u8>>,
     pub(crate) records: Vec<u8>,
+}
+
+impl Fed {
+    /// Whether a packet was taken.
+    pub(crate) fn has_messages(&self) -> bool {
+        records(&self.records).any(|record| matches!(record, Record::Message(_)))
+    }
 }
 
 impl Pair {
@@ -144,35 +151,58 @@ pub(crate) fn differing_lines(native: &str, reference: &str) -> String {
     text
 }
 
-/// Inputs with their times, so that they can be fed again with some of them left out.
+/// An input with its time, and whether it was a packet that was taken; not known of the one that failed.
+#[derive(Clone)]
+pub(crate) struct Given {
+    input: Input,
+    boot_ns: u64,
+    taken: Option<bool>,
+}
+
+/// Inputs, so that they can be fed again with some of them left out.
 #[derive(Clone, Default)]
-pub(crate) struct Sequence(pub(crate) Vec<(Input, u64)>);
+pub(crate) struct Sequence(pub(crate) Vec<Given>);
 
 impl Sequence {
+    /// An input that is about to be fed.
     pub(crate) fn push(&mut self, input: &Input, boot_ns: u64) {
-        self.0.push((input.clone(), boot_ns));
+        let (input, taken) = (input.clone(), None);
+        self.0.push(Given {
+            input,
+            boot_ns,
+            taken,
+        });
+    }
+
+    /// What became of it.
+    pub(crate) fn fed(&mut self, fed: &Fed) {
+        if let Some(given) = self.0.last_mut() {
+            given.taken = Some(fed.has_messages());
+        }
     }
 
     /// Feeds all of it to a new pair; what went wrong first, a panic too. Packets that were next in their session are made next
     /// again, so that one left out does not make the later ones holes.
     pub(crate) fn failure(&self, capacity: Capacity) -> Option<String> {
         let mut pair = Pair::new(capacity);
-        let mut before: HashMap<[u8; 10], u64> = HashMap::new();
-        let mut now = before.clone();
+        // Client sequences expected by session id, then and now.
+        let mut then: HashMap<[u8; 10], u64> = HashMap::new();
+        let mut now = then.clone();
         // A long sequence is not looked through after each of its inputs: it is fed often.
         let check_every = self.0.len() / 256 + 1;
-        for (number, (input, boot_ns)) in self.0.iter().enumerate() {
+        for (number, given) in self.0.iter().enumerate() {
             let is_checked = number % check_every == 0 || number + 1 == self.0.len();
-            let mut input = input.clone();
+            let (mut input, boot_ns) = (given.input.clone(), &given.boot_ns);
             if let Input::Packet(payload) = &mut input
                 && let Ok(request) = Request::read(payload)
             {
-                let count = request.messages.len() as u64 + 1;
-                let recorded = before.entry(request.session.0).or_insert(1);
-                // Whatever was left out, what is at or above the number recorded last was next then.
-                if request.sequence >= *recorded && request.sequence < u64::MAX - count {
-                    *recorded = request.sequence + count;
+                let expected = then.entry(request.session.0).or_insert(1);
+                if given.taken.unwrap_or(request.sequence == *expected) {
+                    *expected = request.sequence + request.messages.len() as u64 + 1;
                     let next = now.entry(request.session.0).or_insert(1);
+                    if request.sequence == 1 {
+                        *next = 1; // the session was granted anew
+                    }
                     payload[10..18].copy_from_slice(&next.to_be_bytes());
                 }
             }
@@ -185,15 +215,12 @@ impl Sequence {
             }));
             match fed {
                 Ok(Ok(fed)) => {
-                    if let (Input::Packet(payload), Some(answer)) = (&input, fed.answer)
-                        && answer.get(23) != Some(&b'N')
+                    if let Input::Packet(payload) = &input
+                        && fed.has_messages()
                         && let Ok(request) = Request::read(payload)
                     {
-                        let next = request
-                            .sequence
-                            .saturating_add(request.messages.len() as u64 + 1);
-                        let known = now.entry(request.session.0).or_insert(1);
-                        *known = next.max(*known);
+                        let next = request.sequence + request.messages.len() as u64 + 1;
+                        now.insert(request.session.0, next);
                     }
                 }
                 Ok(Err(text)) => return Some(format!("input {}: {text}", number + 1)),
@@ -248,7 +275,7 @@ impl Sequence {
             let mut message = 0;
             while Instant::now() < until {
                 let mut less = self.clone();
-                match &mut less.0[at].0 {
+                match &mut less.0[at].input {
                     Input::Packet(payload) => {
                         let Ok(request) = Request::read(payload) else {
                             break;
@@ -282,7 +309,7 @@ impl Sequence {
     pub(crate) fn readable(&self, capacity: Capacity) -> String {
         let mut native = Native::new(&capacity).expect("memory for a small shard");
         let mut text = String::new();
-        for (input, boot_ns) in &self.0 {
+        for Given { input, boot_ns, .. } in &self.0 {
             let _ = match input {
                 Input::Packet(payload) => match Request::read(payload) {
                     Ok(request) => writeln!(
