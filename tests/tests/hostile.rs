@@ -7,7 +7,7 @@
 use ring0_abi::{COUNTERS, Counter, counter_name, malformed};
 use ring0_engine::Capacity;
 use ring0_engine::control::{Clock, Control, ControlKind, Deposit, Grant, List, OpenAccount};
-use ring0_engine::record::Outcome;
+use ring0_engine::record::{Outcome, State};
 use ring0_lab::{Options, in_netns};
 use ring0_rings::{KernelShard, Ring};
 use ring0_tests::{Kernel, PORT, Random, seed};
@@ -538,7 +538,7 @@ fn set_up(shard: &mut KernelShard, random: &mut Random) -> Hostile {
     }
     let list = List {
         instrument: 0,
-        halted: 0,
+        state: State::Continuous as u32,
         symbol: *b"HOSTILE ",
         base_asset: 1,
         quote_asset: 0,
@@ -566,6 +566,11 @@ fn set_up(shard: &mut KernelShard, random: &mut Random) -> Hostile {
             burst: 0,
             interval_ns: 0,
             expires_ns: u64::MAX,
+            orders_max: 0,
+            shares_max: 0,
+            notional_max: 0,
+            cancel_on_disconnect: 0,
+            reserved: 0,
         };
         controls.push(Control::new(ControlKind::GrantSession, &grant));
     }

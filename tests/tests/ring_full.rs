@@ -3,7 +3,7 @@
 
 use ring0_engine::control::{Clock, Control, ControlKind, Deposit, Grant, List, OpenAccount};
 use ring0_engine::limits::{PACKET_SLOTS_MAX, SLOT_LEN};
-use ring0_engine::record::{Head, Outcome};
+use ring0_engine::record::{Head, Outcome, State};
 use ring0_engine::{Capacity, Reason};
 use ring0_rings::{Consumer, KernelShard, Ring};
 use ring0_tests::Kernel;
@@ -32,7 +32,7 @@ fn controls() -> Vec<Control> {
     };
     let list = List {
         instrument: 0,
-        halted: 0,
+        state: State::Continuous as u32,
         symbol: *b"FULL    ",
         base_asset: 1,
         quote_asset: 0,
@@ -58,6 +58,11 @@ fn controls() -> Vec<Control> {
         burst: 0,
         interval_ns: 0,
         expires_ns: u64::MAX,
+        orders_max: 0,
+        shares_max: 0,
+        notional_max: 0,
+        cancel_on_disconnect: 0,
+        reserved: 0,
     };
     vec![
         Control::new(ControlKind::Clock, &Clock { day_base_ns: 0 }),

@@ -2,7 +2,7 @@
 
 use crate::DriveError;
 use ring0_engine::control::{Clock, Control, ControlKind, Deposit, Grant, List, OpenAccount};
-use ring0_engine::record::Outcome;
+use ring0_engine::record::{Outcome, State};
 use ring0_engine::{Capacity, Reason};
 use ring0_stream::lobstrm::Stream;
 use ring0_wire::SessionId;
@@ -69,7 +69,8 @@ impl Market {
             })
         };
         let live = self.peak_live + 64;
-        let ladder = u64::from(self.symbols) * u64::from(self.ladder_len.next_multiple_of(64));
+        let ladder =
+            u64::from(self.symbols) * u64::from(self.ladder_len.next_power_of_two().max(64));
         Ok(Capacity {
             accounts: sessions,
             assets: 2,
@@ -80,7 +81,7 @@ impl Market {
             levels: times("levels", live.min(2 * ladder))?,
             ladder: times("ladder places", ladder)?,
             answers: times("answers", 1 << ANSWERS_LOG2)?,
-            references: times("references", 1 << self.references_log2())?,
+            references: times("references", (1 << self.references_log2()).max(64))?,
             // Live orders that a window with a place for each reference cannot hold twice need none of it.
             buckets: if self.references < 1 << self.references_log2() {
                 64
@@ -114,7 +115,7 @@ impl Market {
             name[..text.len()].copy_from_slice(text.as_bytes());
             let list = List {
                 instrument: number * self.symbols + symbol,
-                halted: 0,
+                state: State::Continuous as u32,
                 symbol: name,
                 base_asset: 1,
                 quote_asset: 0,
@@ -142,6 +143,11 @@ impl Market {
             burst: 0,
             interval_ns: 0,
             expires_ns: u64::MAX,
+            orders_max: 0,
+            shares_max: 0,
+            notional_max: 0,
+            cancel_on_disconnect: 0,
+            reserved: 0,
         };
         controls.push(Control::new(ControlKind::GrantSession, &grant));
         controls

@@ -1,7 +1,7 @@
 //! A record ring in memory that nobody waits for.
 
 use ring0_engine::limits::SLOT_LEN;
-use ring0_engine::{Recorder, Shard, copy_outbox};
+use ring0_engine::{Recorder, Shard};
 use std::cell::Cell;
 
 /// Records in a ring of memory, the oldest written over.
@@ -47,13 +47,10 @@ impl Recorder for MemoryRing {
 
     fn publish(&self, shard: Shard<'_>, slots: u32) {
         let (tail, mask) = (self.tail.get(), self.slots.len() - 1);
-        copy_outbox(shard, slots, |index, words| {
-            let mut slot = [0; SLOT_LEN / 8];
-            for (to, word) in slot.iter_mut().zip(&words.word) {
-                *to = word.get();
-            }
-            self.slots[(tail as usize + index as usize) & mask].set(slot);
-        });
+        for (index, words) in shard.outbox_slots(slots).iter().enumerate() {
+            let slot = words.word.each_ref().map(core::cell::Cell::get);
+            self.slots[(tail as usize + index) & mask].set(slot);
+        }
         self.tail.set(tail + u64::from(slots));
     }
 }

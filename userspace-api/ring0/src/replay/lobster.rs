@@ -9,7 +9,7 @@ use ring0_drive::{WireLab, rand_key};
 use ring0_engine::canon::StateHash;
 use ring0_engine::control::{Clock, Control, ControlKind, Deposit, Grant, List, OpenAccount};
 use ring0_engine::native::Native;
-use ring0_engine::record::{Filled, Head, Kind, Outcome, Step};
+use ring0_engine::record::{Filled, Head, Kind, Outcome, State, Step};
 use ring0_engine::replay::Replayer;
 use ring0_engine::{Capacity, Reason};
 use ring0_rings::{NativeRing, ReferenceRing, Ring, RingError};
@@ -98,7 +98,7 @@ fn capacity(sample: &Sample) -> Capacity {
         sessions: 2,
         orders: 1 << 16,
         levels: 1 << 14,
-        ladder: ladder_len,
+        ladder: ladder_len.next_power_of_two().max(64),
         answers: 2 * 256,
         references: 2 * (1 << 16),
         buckets: 1 << 10,
@@ -141,7 +141,7 @@ fn controls(sample: &Sample) -> Vec<Control> {
     }
     let list = List {
         instrument: 0,
-        halted: 0,
+        state: State::Continuous as u32,
         symbol: *b"LOBSTER ",
         base_asset: 1,
         quote_asset: 0,
@@ -169,6 +169,11 @@ fn controls(sample: &Sample) -> Vec<Control> {
             burst: 0,
             interval_ns: 0,
             expires_ns: u64::MAX,
+            orders_max: 0,
+            shares_max: 0,
+            notional_max: 0,
+            cancel_on_disconnect: 0,
+            reserved: 0,
         };
         controls.push(Control::new(ControlKind::GrantSession, &grant));
     }
