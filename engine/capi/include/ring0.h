@@ -46,8 +46,14 @@
 /* The packet has caused its share of fills; send the rest in another packet. */
 #define RING0_REASON_PACKET_FILLS 20
 
-/* The instruction is specified but not built in this version. */
-#define RING0_REASON_NOT_BUILT 21
+/* The account is killed: only cancels and reduces work until it is revived. */
+#define RING0_REASON_ACCOUNT_KILLED 22
+
+/* These instructions exclude each other, see docs/matching.md. */
+#define RING0_REASON_NOT_TOGETHER 23
+
+/* The trade group is not the account's. */
+#define RING0_REASON_WRONG_TRADE_GROUP 24
 
 /* No instrument is listed under this locate. */
 #define RING0_REASON_UNKNOWN_INSTRUMENT 32
@@ -60,6 +66,12 @@
 
 /* The locate is not that of the order's instrument. */
 #define RING0_REASON_WRONG_INSTRUMENT 35
+
+/* The instrument is closed: only cancels and reduces work. */
+#define RING0_REASON_MARKET_CLOSED 36
+
+/* Orders are being collected for an auction, which takes limit orders that may rest, and stops. */
+#define RING0_REASON_NOT_IN_AUCTION 37
 
 /* The price is not a whole number of ticks. */
 #define RING0_REASON_NOT_A_TICK 48
@@ -88,11 +100,26 @@
 /* The post-only order would have traded at entry. */
 #define RING0_REASON_WOULD_CROSS 56
 
-/* The fill-or-kill order cannot be filled whole. */
+/* The fill-or-kill order cannot be filled whole, or not the minimum quantity of an order. */
 #define RING0_REASON_NOT_FILLABLE 57
 
-/* The fill-or-kill order would need to look at more price levels than a command may. */
+/* Fill-or-kill or a minimum quantity would have to look at more orders than a command may. */
 #define RING0_REASON_FOK_TOO_DEEP 58
+
+/* The price is too far from the last trade. */
+#define RING0_REASON_DYNAMIC_BAND 59
+
+/* The price is too far beyond the best price of the other side. */
+#define RING0_REASON_FAT_FINGER 60
+
+/* The trigger price is not a whole number of ticks, or not on the ladder. */
+#define RING0_REASON_BAD_TRIGGER 61
+
+/* The stop's trigger is reached already; send the order without one. */
+#define RING0_REASON_WOULD_TRIGGER 62
+
+/* The expiry has passed. */
+#define RING0_REASON_ALREADY_EXPIRED 63
 
 /* The order pool is full. */
 #define RING0_REASON_BOOK_FULL 64
@@ -102,6 +129,18 @@
 
 /* Too many older live orders of the session share this reference's place. */
 #define RING0_REASON_TOO_MANY_LIVE 66
+
+/* All peg queues of this side of the instrument are in use by other kinds, offsets or limits. */
+#define RING0_REASON_PEGS_FULL 67
+
+/* More shares than the session or the account may ask in one order. */
+#define RING0_REASON_RISK_SHARES 68
+
+/* Price times quantity is more than the session or the account may ask in one order. */
+#define RING0_REASON_RISK_NOTIONAL 69
+
+/* The session or the account has as many live orders as it may have. */
+#define RING0_REASON_RISK_ORDERS 70
 
 /* No live order of the session has this reference. */
 #define RING0_REASON_UNKNOWN_ORDER 80
@@ -217,9 +256,27 @@
 /* The control command is not known. */
 #define RING0_REASON_UNKNOWN_CONTROL 140
 
+/* The instrument's market state does not allow this. */
+#define RING0_REASON_BAD_STATE 141
+
+/* The book is crossed: it must be uncrossed before continuous trading. */
+#define RING0_REASON_BOOK_CROSSED 142
+
+/* The session has sent something since: its client sequence is not the one named. */
+#define RING0_REASON_SESSION_ALIVE 143
+
+/* Venue time has not come to it yet. */
+#define RING0_REASON_TOO_EARLY 144
+
+/* A setting is out of range. */
+#define RING0_REASON_BAD_SETTING 145
+
+/* An instrument is not closed. */
+#define RING0_REASON_NOT_CLOSED 146
+
 
 // Version of this header. A library with another number from `ring0_abi_version` must not be used with it.
-#define RING0_ABI_VERSION 1
+#define RING0_ABI_VERSION 2
 
 // The call was carried out; of an order: it was accepted and is done.
 #define RING0_ACCEPTED 0
@@ -353,16 +410,16 @@
 // Event: a message was carried out or rejected (only with `RING0_COMMAND_EVENTS`).
 #define RING0_EVENT_MESSAGE 1
 
-// Event: a step of a long sweep or mass cancel (only with `RING0_COMMAND_EVENTS`).
+// Event: a step of a long sweep, of triggered stops or of a mass cancel (only with `RING0_COMMAND_EVENTS`).
 #define RING0_EVENT_STEP 2
 
 // Event: a control command such as a deposit (only with `RING0_COMMAND_EVENTS`).
 #define RING0_EVENT_CONTROL 3
 
-// Event: an order came to rest at the end of its price level.
+// Event: an order came to rest at the end of its price level or peg queue, displayed or not.
 #define RING0_EVENT_RESTED 16
 
-// Event: one fill.
+// Event: one fill of an incoming order.
 #define RING0_EVENT_FILLED 17
 
 // Event: an order left without having been filled whole.
@@ -374,12 +431,33 @@
 // Event: an order was replaced.
 #define RING0_EVENT_REPLACED 20
 
+// Event: a stop order waits for its trigger.
+#define RING0_EVENT_ARMED 21
+
+// Event: a stop order was triggered and enters the book; what follows is about it.
+#define RING0_EVENT_TRIGGERED 22
+
+// Event: an iceberg's displayed lots were used up; the next ones stand at the end of its price level.
+#define RING0_EVENT_REFILLED 23
+
+// Event: self-trade prevention took the same lots off two orders.
+#define RING0_EVENT_DECREMENTED 24
+
+// Event: one fill of an auction.
+#define RING0_EVENT_CROSSED 25
+
+// Event: an auction is done.
+#define RING0_EVENT_UNCROSSED 26
+
+// Event: the state of an instrument's market changed.
+#define RING0_EVENT_STATE_CHANGED 27
+
 // A native engine and what the caller need not know.
 typedef struct ring0_engine ring0_engine;
 
 // How an engine is made. Begin with `ring0_options_default` and change what differs.
 typedef struct ring0_options {
-  // Most events that wait to be polled, in 64-byte records: at least 8,192, or 0 for no bound but memory. While fewer
+  // Most events that wait to be polled, in 64-byte records: at least 16,384, or 0 for no bound but memory. While fewer
   // than a packet could need are free, new orders are `RING0_NOT_TAKEN`; an eighth is kept for cancels.
   uint64_t events_max;
   // What every trader is given of every asset; 0: ample (2^62 in all, shared alike by the traders).
@@ -392,7 +470,7 @@ typedef struct ring0_options {
   uint32_t traders;
   // Live orders of all instruments together.
   uint32_t orders;
-  // Price levels in use at one time, both sides of all instruments; 0: as many as orders and ticks can need.
+  // Price levels in use at one time, those of hidden orders and stops and peg queues too; 0: as many as orders and ticks can need.
   uint32_t levels;
   // Prices of each instrument, at most 2^24: `price_base` to `price_base + ticks - 1`.
   uint32_t ticks;
@@ -423,7 +501,7 @@ typedef struct ring0_order {
   uint32_t price;
   // Quantity in lots; reduce: how many to take off.
   uint32_t lots;
-  // Least lots of a fill; 0: none.
+  // Least lots to be filled at entry, else it is rejected; 0: none.
   uint32_t minimum;
   // Displayed lots of an iceberg; 0: all.
   uint32_t display;
@@ -433,7 +511,7 @@ typedef struct ring0_order {
   uint32_t expiry_s;
   // `RING0_POST_ONLY`, `RING0_POST_SLIDE`, `RING0_HIDDEN`, `RING0_MARKET`, or-ed.
   uint16_t flags;
-  // Trade group; 0: none.
+  // 0: self-trade prevention goes by the account. Else the account's trade group, which a trader here has not.
   uint16_t trade_group;
   // `RING0_NEW` and the following.
   uint8_t action;
@@ -483,45 +561,52 @@ typedef struct ring0_balance {
 typedef struct ring0_event {
   // Sequence number of the record, rising; of a fill it is the match number.
   uint64_t sequence;
-  // The order; of a fill the taker; of a replace the order as it is now; of a step the order that sweeps.
+  // The order; of a fill the taker; of an auction's fill the buy; of a replace the order as it is now; of a step the order that sweeps or was triggered.
   uint64_t order_id;
   // Replaced: the id before, equal when the place was kept.
   uint64_t previous_id;
-  // Filled: the resting order.
+  // Filled, decremented: the resting order. Crossed: the sell.
   uint64_t maker_id;
-  // Filled: the incoming order.
+  // Filled, decremented: the incoming order. Crossed: the buy.
   uint64_t taker_id;
-  // Filled: fee of the maker in cash, negative for a rebate.
+  // Filled: fee of the maker in cash, negative for a rebate. Crossed: of the seller.
   int64_t maker_fee;
-  // Filled: fee of the taker in cash.
+  // Filled: fee of the taker in cash. Crossed: of the buyer.
   int64_t taker_fee;
+  // Uncrossed: lots traded in the whole auction.
+  uint64_t volume;
   // One of `RING0_EVENT_...`; a number that is none of these is of a later version and may be skipped.
   uint32_t kind;
   // Index of the instrument, or `RING0_ALL` where the event is not about one.
   uint32_t instrument;
-  // Whose order; of a fill the taker.
+  // Whose order; of a fill the taker; of an auction's fill the buyer.
   uint32_t trader;
-  // Filled: whose resting order.
+  // Filled, decremented: whose resting order. Crossed: the seller.
   uint32_t maker_trader;
-  // Filled: whose incoming order.
+  // Filled, decremented: whose incoming order. Crossed: the buyer.
   uint32_t taker_trader;
-  // Client reference; none in a fill.
+  // Client reference; none where two orders meet.
   uint32_t reference;
-  // Price in ticks; of a fill the maker's.
+  // Price in ticks; of a fill the maker's, of an auction its own, of a peg at rest and of a stop the limit.
   uint32_t price;
-  // Lots filled, come to rest, removed, taken off, or newly open after a replace; message and step: as in `ring0_ack`.
+  // Lots filled, come to rest, armed, triggered, removed, taken off, or newly open after a replace; refilled: open; message and step: as in `ring0_ack`.
   uint32_t lots;
-  // Lots open after the event: rested, reduced, replaced.
+  // Lots open after the event: rested, reduced, replaced, armed, triggered, refilled.
   uint32_t open;
+  // Lots displayed after the event: rested, reduced, replaced in its place, refilled.
+  uint32_t shown;
+  // Armed, triggered: trigger price in ticks.
+  uint32_t trigger;
   // Replaced: lots that were open before.
   uint32_t previous_lots;
   // Message, step, control: `RING0_ACCEPTED`, `RING0_REJECTED` or `RING0_CONTINUES`.
   int32_t outcome;
   // Message, control: why it was rejected.
   uint32_t reason;
-  // `RING0_BUY` or `RING0_SELL`, of the order; of a fill the taker's.
+  // `RING0_BUY` or `RING0_SELL`, of the order; where two orders meet the taker's; of an auction and a state 0.
   uint8_t side;
-  // Removed: the letter of the cause, U user, I remainder of an immediate order, M mass cancel, K kill, H halted.
+  // Removed: the letter of the cause, U user, I remainder of an immediate order, M mass cancel, K kill, H halted, T self-trade, E expired, Y
+  // end of day, L delisted, O off the ladder, V volatility pause, D disconnected, P operator.
   uint8_t removal;
   // Removed: 1 if it rested in the book.
   uint8_t rested;
@@ -529,8 +614,12 @@ typedef struct ring0_event {
   uint8_t kept;
   // Message: its letter on the wire.
   uint8_t letter;
-  // Zero.
-  uint8_t reserved[3];
+  // State changed: 0 closed, 1 pre-open, 2 opening auction, 3 continuous, 4 volatility pause, 5 closing auction, 6 halted, 7 uncrossing.
+  uint8_t state;
+  // State changed: the one before.
+  uint8_t state_before;
+  // Uncrossed: 1 while the book is still crossed.
+  uint8_t crossed;
 } ring0_event;
 
 // One price level.

@@ -9,7 +9,7 @@ use ring0_wire::{Flags, SelfTrade, TimeInForce};
 use std::ffi::c_char;
 
 /// Version of this header. A library with another number from `ring0_abi_version` must not be used with it.
-pub const RING0_ABI_VERSION: u32 = 1;
+pub const RING0_ABI_VERSION: u32 = 2;
 
 /// The call was carried out; of an order: it was accepted and is done.
 pub const RING0_ACCEPTED: i32 = 0;
@@ -133,13 +133,13 @@ const _: () = assert!(RING0_SCOPE_SESSION == SCOPE_SESSION && RING0_SCOPE_ACCOUN
 
 /// Event: a message was carried out or rejected (only with `RING0_COMMAND_EVENTS`).
 pub const RING0_EVENT_MESSAGE: u32 = 1;
-/// Event: a step of a long sweep or mass cancel (only with `RING0_COMMAND_EVENTS`).
+/// Event: a step of a long sweep, of triggered stops or of a mass cancel (only with `RING0_COMMAND_EVENTS`).
 pub const RING0_EVENT_STEP: u32 = 2;
 /// Event: a control command such as a deposit (only with `RING0_COMMAND_EVENTS`).
 pub const RING0_EVENT_CONTROL: u32 = 3;
-/// Event: an order came to rest at the end of its price level.
+/// Event: an order came to rest at the end of its price level or peg queue, displayed or not.
 pub const RING0_EVENT_RESTED: u32 = 16;
-/// Event: one fill.
+/// Event: one fill of an incoming order.
 pub const RING0_EVENT_FILLED: u32 = 17;
 /// Event: an order left without having been filled whole.
 pub const RING0_EVENT_REMOVED: u32 = 18;
@@ -147,6 +147,20 @@ pub const RING0_EVENT_REMOVED: u32 = 18;
 pub const RING0_EVENT_REDUCED: u32 = 19;
 /// Event: an order was replaced.
 pub const RING0_EVENT_REPLACED: u32 = 20;
+/// Event: a stop order waits for its trigger.
+pub const RING0_EVENT_ARMED: u32 = 21;
+/// Event: a stop order was triggered and enters the book; what follows is about it.
+pub const RING0_EVENT_TRIGGERED: u32 = 22;
+/// Event: an iceberg's displayed lots were used up; the next ones stand at the end of its price level.
+pub const RING0_EVENT_REFILLED: u32 = 23;
+/// Event: self-trade prevention took the same lots off two orders.
+pub const RING0_EVENT_DECREMENTED: u32 = 24;
+/// Event: one fill of an auction.
+pub const RING0_EVENT_CROSSED: u32 = 25;
+/// Event: an auction is done.
+pub const RING0_EVENT_UNCROSSED: u32 = 26;
+/// Event: the state of an instrument's market changed.
+pub const RING0_EVENT_STATE_CHANGED: u32 = 27;
 const _: () = assert!(
     RING0_EVENT_MESSAGE == Kind::Message as u32
         && RING0_EVENT_STEP == Kind::Step as u32
@@ -156,13 +170,20 @@ const _: () = assert!(
         && RING0_EVENT_REMOVED == Kind::Removed as u32
         && RING0_EVENT_REDUCED == Kind::Reduced as u32
         && RING0_EVENT_REPLACED == Kind::Replaced as u32
+        && RING0_EVENT_ARMED == Kind::Armed as u32
+        && RING0_EVENT_TRIGGERED == Kind::Triggered as u32
+        && RING0_EVENT_REFILLED == Kind::Refilled as u32
+        && RING0_EVENT_DECREMENTED == Kind::Decremented as u32
+        && RING0_EVENT_CROSSED == Kind::Crossed as u32
+        && RING0_EVENT_UNCROSSED == Kind::Uncrossed as u32
+        && RING0_EVENT_STATE_CHANGED == Kind::StateChanged as u32
 );
 
 /// How an engine is made. Begin with `ring0_options_default` and change what differs.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Options {
-    /// Most events that wait to be polled, in 64-byte records: at least 8,192, or 0 for no bound but memory. While fewer
+    /// Most events that wait to be polled, in 64-byte records: at least 16,384, or 0 for no bound but memory. While fewer
     /// than a packet could need are free, new orders are `RING0_NOT_TAKEN`; an eighth is kept for cancels.
     pub events_max: u64,
     /// What every trader is given of every asset; 0: ample (2^62 in all, shared alike by the traders).
@@ -175,7 +196,7 @@ pub struct Options {
     pub traders: u32,
     /// Live orders of all instruments together.
     pub orders: u32,
-    /// Price levels in use at one time, both sides of all instruments; 0: as many as orders and ticks can need.
+    /// Price levels in use at one time, those of hidden orders and stops and peg queues too; 0: as many as orders and ticks can need.
     pub levels: u32,
     /// Prices of each instrument, at most 2^24: `price_base` to `price_base + ticks - 1`.
     pub ticks: u32,
@@ -208,7 +229,7 @@ pub struct Order {
     pub price: u32,
     /// Quantity in lots; reduce: how many to take off.
     pub lots: u32,
-    /// Least lots of a fill; 0: none.
+    /// Least lots to be filled at entry, else it is rejected; 0: none.
     pub minimum: u32,
     /// Displayed lots of an iceberg; 0: all.
     pub display: u32,
@@ -218,7 +239,7 @@ pub struct Order {
     pub expiry_s: u32,
     /// `RING0_POST_ONLY`, `RING0_POST_SLIDE`, `RING0_HIDDEN`, `RING0_MARKET`, or-ed.
     pub flags: u16,
-    /// Trade group; 0: none.
+    /// 0: self-trade prevention goes by the account. Else the account's trade group, which a trader here has not.
     pub trade_group: u16,
     /// `RING0_NEW` and the following.
     pub action: u8,
@@ -266,45 +287,52 @@ const _: () = assert!(size_of::<Ack>() == 32);
 pub struct Event {
     /// Sequence number of the record, rising; of a fill it is the match number.
     pub sequence: u64,
-    /// The order; of a fill the taker; of a replace the order as it is now; of a step the order that sweeps.
+    /// The order; of a fill the taker; of an auction's fill the buy; of a replace the order as it is now; of a step the order that sweeps or was triggered.
     pub order_id: u64,
     /// Replaced: the id before, equal when the place was kept.
     pub previous_id: u64,
-    /// Filled: the resting order.
+    /// Filled, decremented: the resting order. Crossed: the sell.
     pub maker_id: u64,
-    /// Filled: the incoming order.
+    /// Filled, decremented: the incoming order. Crossed: the buy.
     pub taker_id: u64,
-    /// Filled: fee of the maker in cash, negative for a rebate.
+    /// Filled: fee of the maker in cash, negative for a rebate. Crossed: of the seller.
     pub maker_fee: i64,
-    /// Filled: fee of the taker in cash.
+    /// Filled: fee of the taker in cash. Crossed: of the buyer.
     pub taker_fee: i64,
+    /// Uncrossed: lots traded in the whole auction.
+    pub volume: u64,
     /// One of `RING0_EVENT_...`; a number that is none of these is of a later version and may be skipped.
     pub kind: u32,
     /// Index of the instrument, or `RING0_ALL` where the event is not about one.
     pub instrument: u32,
-    /// Whose order; of a fill the taker.
+    /// Whose order; of a fill the taker; of an auction's fill the buyer.
     pub trader: u32,
-    /// Filled: whose resting order.
+    /// Filled, decremented: whose resting order. Crossed: the seller.
     pub maker_trader: u32,
-    /// Filled: whose incoming order.
+    /// Filled, decremented: whose incoming order. Crossed: the buyer.
     pub taker_trader: u32,
-    /// Client reference; none in a fill.
+    /// Client reference; none where two orders meet.
     pub reference: u32,
-    /// Price in ticks; of a fill the maker's.
+    /// Price in ticks; of a fill the maker's, of an auction its own, of a peg at rest and of a stop the limit.
     pub price: u32,
-    /// Lots filled, come to rest, removed, taken off, or newly open after a replace; message and step: as in `ring0_ack`.
+    /// Lots filled, come to rest, armed, triggered, removed, taken off, or newly open after a replace; refilled: open; message and step: as in `ring0_ack`.
     pub lots: u32,
-    /// Lots open after the event: rested, reduced, replaced.
+    /// Lots open after the event: rested, reduced, replaced, armed, triggered, refilled.
     pub open: u32,
+    /// Lots displayed after the event: rested, reduced, replaced in its place, refilled.
+    pub shown: u32,
+    /// Armed, triggered: trigger price in ticks.
+    pub trigger: u32,
     /// Replaced: lots that were open before.
     pub previous_lots: u32,
     /// Message, step, control: `RING0_ACCEPTED`, `RING0_REJECTED` or `RING0_CONTINUES`.
     pub outcome: i32,
     /// Message, control: why it was rejected.
     pub reason: u32,
-    /// `RING0_BUY` or `RING0_SELL`, of the order; of a fill the taker's.
+    /// `RING0_BUY` or `RING0_SELL`, of the order; where two orders meet the taker's; of an auction and a state 0.
     pub side: u8,
-    /// Removed: the letter of the cause, U user, I remainder of an immediate order, M mass cancel, K kill, H halted.
+    /// Removed: the letter of the cause, U user, I remainder of an immediate order, M mass cancel, K kill, H halted, T self-trade, E expired, Y
+    /// end of day, L delisted, O off the ladder, V volatility pause, D disconnected, P operator.
     pub removal: u8,
     /// Removed: 1 if it rested in the book.
     pub rested: u8,
@@ -312,10 +340,14 @@ pub struct Event {
     pub kept: u8,
     /// Message: its letter on the wire.
     pub letter: u8,
-    /// Zero.
-    pub reserved: [u8; 3],
+    /// State changed: 0 closed, 1 pre-open, 2 opening auction, 3 continuous, 4 volatility pause, 5 closing auction, 6 halted, 7 uncrossing.
+    pub state: u8,
+    /// State changed: the one before.
+    pub state_before: u8,
+    /// Uncrossed: 1 while the book is still crossed.
+    pub crossed: u8,
 }
-const _: () = assert!(size_of::<Event>() == 112);
+const _: () = assert!(size_of::<Event>() == 128);
 
 /// One price level.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

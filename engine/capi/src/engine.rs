@@ -17,9 +17,9 @@ use ring0_engine::control::{
     Body, Control, ControlKind, Deposit, Grant, List, OpenAccount, Target,
 };
 use ring0_engine::layout::CapacityError;
-use ring0_engine::limits::{AMOUNT_MAX, ANSWERS_LOG2, FILLS_MAX, REFERENCES_LOG2};
+use ring0_engine::limits::{AMOUNT_MAX, ANSWERS_LOG2, FILLS_MAX, PEG_QUEUES_MAX, REFERENCES_LOG2};
 use ring0_engine::native::{Native, NativeError};
-use ring0_engine::record::Outcome;
+use ring0_engine::record::{Outcome, State};
 use ring0_engine::{Capacity, Reason};
 use ring0_wire::host::Inbound;
 use ring0_wire::message::STOCK_SPACES;
@@ -139,6 +139,7 @@ impl Engine {
         for (instrument, symbol) in (0..options.instruments).zip(symbols) {
             let mut list = List::new_zeroed();
             list.instrument = instrument;
+            list.state = State::Continuous as u32;
             list.symbol = *symbol;
             list.base_asset = base_asset(instrument);
             list.quote_asset = RING0_CASH;
@@ -536,14 +537,15 @@ impl Engine {
         Ok(self.control(kind, &body))
     }
 
-    /// Lifts a kill.
+    /// Lifts a kill, of the session and of the account.
     pub(crate) fn revive(&mut self, trader: u32) -> Result<Result<(), Reason>, Refusal> {
         if trader as usize >= self.traders.len() {
             return self.no_trader(trader);
         }
         let mut body = Target::new_zeroed();
         body.index = trader;
-        Ok(self.control(ControlKind::ReviveSession, &body))
+        let account = self.control(ControlKind::ReviveAccount, &body);
+        Ok(account.and_then(|()| self.control(ControlKind::ReviveSession, &body)))
     }
 
     pub(crate) fn balance(&self, trader: u32, asset: u32) -> Result<Balance, Refusal> {
@@ -767,11 +769,14 @@ fn capacity(options: &Options) -> Result<Capacity, Refusal> {
     if o.deposit > AMOUNT_MAX {
         return refuse(RING0_ARGUMENT, "deposit is not below 2^63");
     }
-    let ladder = u64::from(o.ticks.next_multiple_of(64)) * u64::from(o.instruments);
+    let places = u64::from(o.ticks.next_power_of_two().max(64));
+    let ladder = places * u64::from(o.instruments);
     let Ok(ladder) = u32::try_from(ladder) else {
         return refuse(RING0_MEMORY, "ticks times instruments: lower one of them");
     };
-    let levels_most = u64::from(o.orders).min(2 * u64::from(ladder));
+    // A level or peg queue in use holds an order; a place of the ladder has one of each of the six books.
+    let queues = u64::from(o.instruments) * 2 * u64::from(PEG_QUEUES_MAX);
+    let levels_most = u64::from(o.orders).min(6 * u64::from(ladder) + queues);
     Ok(Capacity {
         accounts: o.traders,
         assets: 1 + o.instruments.min(BASE_ASSETS_MAX),
@@ -784,7 +789,7 @@ fn capacity(options: &Options) -> Result<Capacity, Refusal> {
         },
         ladder,
         answers: o.traders << *ANSWERS_LOG2.start(),
-        references: o.traders << references_log2(o),
+        references: o.traders * (1 << references_log2(o)).max(64),
         // Sixteen places a bucket: four times the orders, so that an order pushed out of its window finds one.
         buckets: o.orders.div_ceil(4).next_power_of_two(),
         // Dimensions that the engine may get beside these: those of its small market.

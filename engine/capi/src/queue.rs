@@ -8,7 +8,8 @@ use crate::abi::{
 };
 use ring0_engine::limits::{PACKET_SLOTS_MAX, SLOT_LEN};
 use ring0_engine::record::{
-    ControlRecord, Filled, Head, Kind, Message, Outcome, Reduced, Removed, Replaced, Rested, Step,
+    Armed, ControlRecord, Crossed, Decremented, Filled, Head, Kind, Message, Outcome, Reduced,
+    Refilled, Removed, Replaced, Rested, StateChanged, Step, Triggered, Uncrossed, Work,
 };
 use ring0_engine::{Recorder, Shard, copy_outbox};
 use ring0_wire::COUNT_MAX;
@@ -23,15 +24,16 @@ type Slot = [u64; SLOT_LEN / 8];
 
 /// The smallest bound of a queue: room for a worst packet beside the eighth that is kept for cancels, and as much again
 /// so that a caller who polls now and then is not refused at once.
-pub(crate) const EVENTS_MAX_LOWEST: u64 = 8192;
+pub(crate) const EVENTS_MAX_LOWEST: u64 = 16_384;
 const _: () = assert!(EVENTS_MAX_LOWEST >= 4 * PACKET_SLOTS_MAX);
 
 /// What one continuation step did.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stepped {
-    /// The order that sweeps on, or 0: a mass cancel.
+    /// The order that sweeps on or was triggered, or 0.
     pub(crate) order: u64,
-    pub(crate) session: u32,
+    /// Whose mass cancel, if it is one: account and session of a trader have one number.
+    pub(crate) cancels: Option<u32>,
     pub(crate) quantity: u32,
 }
 
@@ -73,12 +75,12 @@ impl Queue {
         self.subjects[index].get()
     }
 
-    /// What the steps since [`Queue::begin`] did of one order, or with order 0 of one session's mass cancel.
-    pub(crate) fn stepped(&self, order: u64, session: u32) -> u32 {
+    /// What the steps since [`Queue::begin`] did of one order, or with order 0 of one trader's mass cancel.
+    pub(crate) fn stepped(&self, order: u64, trader: u32) -> u32 {
         self.stepped
             .borrow()
             .iter()
-            .filter(|step| step.order == order && (order != 0 || step.session == session))
+            .filter(|step| step.order == order && (order != 0 || step.cancels == Some(trader)))
             .fold(0, |sum: u32, step| sum.saturating_add(step.quantity))
     }
 
@@ -166,9 +168,10 @@ impl Recorder for Queue {
 impl Queue {
     fn note_step(&self, slot: &Slot) {
         if let Ok(step) = Step::read_from_bytes(slot.as_bytes()) {
+            let cancels = [Work::SessionCancel as u8, Work::AccountCancel as u8];
             self.stepped.borrow_mut().push(Stepped {
                 order: step.order,
-                session: step.session,
+                cancels: cancels.contains(&step.work).then_some(step.owner),
                 quantity: step.quantity,
             });
         }
@@ -223,18 +226,13 @@ fn read(kind: Kind, bytes: &[u8], common: Event) -> Option<Event> {
     ) -> Option<T> {
         T::read_from_prefix(bytes).ok().map(|(record, _)| record)
     }
-    // A kind that is added to the engine later has no arm of its own: it is left as its head.
-    #[allow(
-        unreachable_patterns,
-        reason = "the last arm is for kinds that the engine has not yet"
-    )]
     Some(match kind {
         Kind::Message => message_event(&prefix::<Message>(bytes)?, common),
         Kind::Step => {
             let record = prefix::<Step>(bytes)?;
             Event {
                 order_id: record.order,
-                trader: record.session,
+                trader: record.owner,
                 lots: record.quantity,
                 outcome: outcome(record.outcome),
                 ..common
@@ -257,6 +255,7 @@ fn read(kind: Kind, bytes: &[u8], common: Event) -> Option<Event> {
                 price: record.price,
                 lots: record.lots,
                 open: record.lots,
+                shown: record.shown,
                 ..common
             }
         }
@@ -299,6 +298,7 @@ fn read(kind: Kind, bytes: &[u8], common: Event) -> Option<Event> {
                 price: record.price,
                 lots: record.lots,
                 open: record.open,
+                shown: record.shown,
                 ..common
             }
         }
@@ -314,10 +314,96 @@ fn read(kind: Kind, bytes: &[u8], common: Event) -> Option<Event> {
                 open: record.lots,
                 previous_lots: record.lots_before,
                 kept: record.kept,
+                shown: record.shown,
                 ..common
             }
         }
-        _ => common,
+        Kind::Armed => {
+            let record = prefix::<Armed>(bytes)?;
+            Event {
+                order_id: record.order,
+                trader: record.session,
+                reference: record.reference,
+                price: record.price,
+                lots: record.lots,
+                open: record.lots,
+                trigger: record.trigger,
+                ..common
+            }
+        }
+        Kind::Triggered => {
+            let record = prefix::<Triggered>(bytes)?;
+            Event {
+                order_id: record.order,
+                trader: record.session,
+                reference: record.reference,
+                price: record.price,
+                lots: record.lots,
+                open: record.lots,
+                trigger: record.trigger,
+                ..common
+            }
+        }
+        Kind::Refilled => {
+            let record = prefix::<Refilled>(bytes)?;
+            Event {
+                order_id: record.order,
+                trader: record.session,
+                reference: record.reference,
+                price: record.price,
+                lots: record.lots,
+                open: record.lots,
+                shown: record.shown,
+                ..common
+            }
+        }
+        Kind::Decremented => {
+            let record = prefix::<Decremented>(bytes)?;
+            Event {
+                order_id: record.taker,
+                maker_id: record.maker,
+                taker_id: record.taker,
+                trader: record.taker_account,
+                maker_trader: record.maker_account,
+                taker_trader: record.taker_account,
+                price: record.price,
+                lots: record.lots,
+                ..common
+            }
+        }
+        Kind::Crossed => {
+            let record = prefix::<Crossed>(bytes)?;
+            Event {
+                order_id: record.buy,
+                maker_id: record.sell,
+                taker_id: record.buy,
+                maker_fee: record.sell_fee.cast_signed(),
+                taker_fee: record.buy_fee.cast_signed(),
+                trader: record.buy_account,
+                maker_trader: record.sell_account,
+                taker_trader: record.buy_account,
+                price: record.price,
+                lots: record.lots,
+                ..common
+            }
+        }
+        Kind::Uncrossed => {
+            let record = prefix::<Uncrossed>(bytes)?;
+            Event {
+                price: record.price,
+                volume: record.volume,
+                crossed: record.crossed as u8, // 0 or 1
+                ..common
+            }
+        }
+        Kind::StateChanged => {
+            let record = prefix::<StateChanged>(bytes)?;
+            Event {
+                state: record.state,
+                state_before: record.before,
+                ..common
+            }
+        }
     })
 }
 

@@ -164,16 +164,16 @@ fn a_mass_cancel_is_done_when_its_call_returns() {
 #[test]
 fn what_a_full_queue_stops_goes_on_when_there_is_room() {
     let mut engine = Owned::new(&Options {
-        events_max: 8192,
+        events_max: 16_384,
         ..Options::DEFAULT
     });
-    submit(&mut engine, &asks(5800));
+    submit(&mut engine, &asks(11_800));
     let mut ack = MaybeUninit::uninit();
     let outcome = ring0_mass_cancel(Some(&mut engine), 0, RING0_ALL, RING0_BOTH, Some(&mut ack));
     // SAFETY: written by the call.
     let ack = unsafe { ack.assume_init() };
     assert_eq!(outcome, RING0_CONTINUES);
-    assert!((1000..5800).contains(&ack.lots), "{ack:?}");
+    assert!((1000..11_800).contains(&ack.lots), "{ack:?}");
     assert_eq!(ring0_step(Some(&mut engine)), RING0_CONTINUES);
     let mut removed = 0;
     let mut rounds = 0;
@@ -190,7 +190,7 @@ fn what_a_full_queue_stops_goes_on_when_there_is_room() {
         rounds += 1;
         assert!(rounds < 100);
     }
-    assert_eq!(removed, 5800);
+    assert_eq!(removed, 11_800);
     assert_eq!(ring0_step(Some(&mut engine)), RING0_ACCEPTED);
     assert_eq!(best(&mut engine).1, Level::default());
     assert_eq!(ring0_check(Some(&mut engine)), RING0_ACCEPTED);
@@ -261,6 +261,7 @@ fn events_say_what_happened() {
             price: 200,
             lots: 10,
             open: 10,
+            shown: 10,
             ..common
         },
         Event {
@@ -285,6 +286,7 @@ fn events_say_what_happened() {
             price: 200,
             lots: 1,
             open: 5,
+            shown: 5,
             ..common
         },
         Event {
@@ -297,6 +299,7 @@ fn events_say_what_happened() {
             open: 3,
             previous_lots: 5,
             kept: 1,
+            shown: 3,
             ..common
         },
         Event {
@@ -317,6 +320,7 @@ fn events_say_what_happened() {
             price: 201,
             lots: 8,
             open: 8,
+            shown: 8,
             ..common
         },
         Event {

@@ -11,7 +11,7 @@ use ring0::{
 use ring0_engine::Capacity;
 use ring0_engine::control::{Body, Control, ControlKind, Deposit, Grant, List, OpenAccount};
 use ring0_engine::native::Native;
-use ring0_engine::record::{Head, Outcome};
+use ring0_engine::record::{Head, Outcome, State};
 use ring0_wire::host::{Answer, Inbound, PacketBuilder};
 use ring0_wire::message::{BOTH, STOCK_SPACES};
 use ring0_wire::{Flags, Message, SessionId};
@@ -127,6 +127,7 @@ impl Direct {
         for instrument in 0..INSTRUMENTS {
             controls.push(control(ControlKind::List, |list: &mut List| {
                 list.instrument = instrument;
+                list.state = State::Continuous as u32;
                 list.symbol = *b"R0000001";
                 list.symbol[7] += instrument as u8;
                 list.base_asset = instrument + 1;

@@ -159,7 +159,7 @@ static void full_book(ring0_engine *engine) {
 // A full queue refuses new orders before cancels, and goes on where events are taken out.
 static void full_queue(void) {
     ring0_options options = small();
-    options.events_max = 8192;
+    options.events_max = 16384;
     ring0_engine *engine = make(&options);
     ring0_ack ack = {0};
     uint32_t live = 0, rounds = 0;
@@ -175,7 +175,7 @@ static void full_queue(void) {
     CHECK(ack.reason == RING0_REASON_RING_FULL && ack.order_id == 0 && ack.sequence == 0);
     CHECK(ring0_cancel(engine, 0, 0, 1, &ack) == RING0_REJECTED); // taken: the last eighth is for such
     int64_t waiting = ring0_waiting(engine);
-    CHECK(waiting > 4096 && waiting <= 8192);
+    CHECK(waiting > 8192 && waiting <= 16384);
     ring0_event events[64];
     int64_t count, all = 0;
     uint64_t last = 0;
