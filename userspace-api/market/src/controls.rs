@@ -1,12 +1,16 @@
 //! A market as the control commands that make it out of an empty shard.
 
-use crate::plan::{Instrument, Market};
-use ring0_engine::control::{Control, ControlKind, Deposit, Grant, List, OpenAccount, SetLimit};
+use crate::plan::{Bands, Instrument, Market, Risk};
+use ring0_engine::control::{
+    Control, ControlKind, Deposit, Grant, List, OpenAccount, SetBands, SetLimit, SetRisk,
+    SetSelfTrade, SetState,
+};
+use ring0_engine::record::State;
 use ring0_trader::SessionId;
 
 impl Market {
-    /// The commands in their order: accounts, limits, deposits, instruments, sessions. The clock
-    /// (`Clock`) is the daemon's and comes before them; so are the commands' numbers.
+    /// The commands in their order: accounts, their risk limits and self-trade prevention, limits, deposits, instruments, their bands
+    /// and states, sessions. The clock (`Clock`) is the daemon's and comes before them; so are the commands' numbers.
     #[must_use]
     pub fn controls(&self) -> Vec<Control> {
         let plan = &self.plan;
@@ -18,6 +22,30 @@ impl Market {
                 reserved: 0,
             };
             controls.push(Control::new(ControlKind::OpenAccount, &open));
+        }
+        for (account, given) in accounts() {
+            if given.risk != Risk::default() {
+                let risk = SetRisk {
+                    account,
+                    orders_max: given.risk.orders_max,
+                    shares_max: given.risk.shares_max,
+                    reserved: 0,
+                    notional_max: given.risk.notional_max,
+                };
+                controls.push(Control::new(ControlKind::SetRisk, &risk));
+            }
+        }
+        for (account, given) in accounts() {
+            let (mode, group) = (given.self_trade as u32, given.trade_group.into());
+            if (mode, group) != (0, 0) {
+                let prevention = SetSelfTrade {
+                    account,
+                    mode,
+                    group,
+                    reserved: 0,
+                };
+                controls.push(Control::new(ControlKind::SetSelfTrade, &prevention));
+            }
         }
         for (account, given) in accounts() {
             for &(asset, limit) in &given.limits {
@@ -39,10 +67,14 @@ impl Market {
                 controls.push(Control::new(ControlKind::Deposit, &deposit));
             }
         }
-        for (index, instrument) in (0_u32..).zip(&plan.instruments) {
-            let list = list(index, instrument);
-            controls.push(Control::new(ControlKind::List, &list));
-        }
+        let instruments = || {
+            (0_u32..)
+                .zip(&plan.instruments)
+                .map(|(index, one)| one.controls(index))
+        };
+        controls.extend(instruments().map(|one| one.list));
+        controls.extend(instruments().filter_map(|one| one.bands));
+        controls.extend(instruments().filter_map(|one| one.state));
         for ((index, session), opened) in (0_u32..).zip(&plan.sessions).zip(&self.sessions) {
             let grant = Grant {
                 session: index,
@@ -53,6 +85,11 @@ impl Market {
                 burst: session.burst,
                 interval_ns: session.interval_ns,
                 expires_ns: session.expires_ns,
+                orders_max: session.risk.orders_max,
+                shares_max: session.risk.shares_max,
+                notional_max: session.risk.notional_max,
+                cancel_on_disconnect: (session.cancel_on_disconnect_s != 0).into(),
+                reserved: 0,
             };
             controls.push(Control::new(ControlKind::GrantSession, &grant));
         }
@@ -66,13 +103,63 @@ impl Market {
     }
 }
 
+/// What makes an instrument of an index that is not listed, in this order.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing {
+    /// Lists it.
+    pub list: Control,
+    /// Sets its bands, if it has any beside the fixed one.
+    pub bands: Option<Control>,
+    /// Brings it into its state, if it had to be closed for its bands.
+    pub state: Option<Control>,
+}
+
+impl Instrument {
+    /// The commands that list it under an index.
+    #[must_use]
+    pub fn controls(&self, index: u32) -> Listing {
+        let mut list = list(index, self);
+        if self.bands == Bands::default() {
+            return Listing {
+                list: Control::new(ControlKind::List, &list),
+                bands: None,
+                state: None,
+            };
+        }
+        let may_have_bands = matches!(self.state, State::Closed | State::Halted);
+        if !may_have_bands {
+            list.state = State::Closed as u32;
+        }
+        let (band_low, band_high) = self.band;
+        let bands = SetBands {
+            instrument: index,
+            band_low,
+            band_high,
+            dynamic_ticks: self.bands.dynamic_ticks,
+            fat_ticks: self.bands.fat_ticks,
+            pause_ticks: self.bands.pause_ticks,
+            reference: self.bands.reference,
+            reserved: 0,
+        };
+        let state = SetState {
+            instrument: index,
+            state: self.state as u32,
+        };
+        Listing {
+            list: Control::new(ControlKind::List, &list),
+            bands: Some(Control::new(ControlKind::SetBands, &bands)),
+            state: (!may_have_bands).then(|| Control::new(ControlKind::SetState, &state)),
+        }
+    }
+}
+
 fn list(index: u32, instrument: &Instrument) -> List {
     let mut symbol = [b' '; 8];
     symbol[..instrument.symbol.len()].copy_from_slice(instrument.symbol.as_bytes());
     let (band_low, band_high) = instrument.band;
     List {
         instrument: index,
-        halted: instrument.halted.into(),
+        state: instrument.state as u32,
         symbol,
         base_asset: instrument.base_asset,
         quote_asset: instrument.quote_asset,

@@ -78,8 +78,25 @@ pub(crate) struct InstrumentFile {
     pub(crate) maker_ppm: i32,
     #[serde(default)]
     pub(crate) taker_ppm: u32,
+    pub(crate) state: Option<StateFile>,
     #[serde(default)]
-    pub(crate) halted: bool,
+    pub(crate) dynamic_ticks: u32,
+    #[serde(default)]
+    pub(crate) fat_ticks: u32,
+    #[serde(default)]
+    pub(crate) pause_ticks: u32,
+    #[serde(default)]
+    pub(crate) reference: u32,
+}
+
+/// States that an instrument can begin in.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StateFile {
+    Closed,
+    PreOpen,
+    Continuous,
+    Halted,
 }
 
 #[derive(Debug, Deserialize)]
@@ -90,6 +107,26 @@ pub(crate) struct AccountFile {
     pub(crate) balances: BTreeMap<String, Amount>,
     #[serde(default)]
     pub(crate) limits: BTreeMap<String, Amount>,
+    #[serde(default)]
+    pub(crate) orders_max: u32,
+    #[serde(default)]
+    pub(crate) shares_max: u32,
+    #[serde(default)]
+    pub(crate) notional_max: BTreeMap<String, Amount>,
+    pub(crate) self_trade: Option<SelfTradeFile>,
+    #[serde(default)]
+    pub(crate) trade_group: u16,
+}
+
+/// What self-trade prevention does for orders that do not say it themselves.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SelfTradeFile {
+    None,
+    CancelNewest,
+    CancelOldest,
+    CancelBoth,
+    Decrement,
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,6 +141,14 @@ pub(crate) struct SessionFile {
     pub(crate) references: u32,
     pub(crate) rate: Option<RateFile>,
     pub(crate) expires: Option<String>,
+    #[serde(default)]
+    pub(crate) orders_max: u32,
+    #[serde(default)]
+    pub(crate) shares_max: u32,
+    #[serde(default)]
+    pub(crate) notional_max: BTreeMap<String, Amount>,
+    #[serde(default)]
+    pub(crate) cancel_on_disconnect: u32,
 }
 
 fn answers() -> u32 {

@@ -11,6 +11,10 @@ mod file;
 mod keys;
 mod plan;
 
+pub use controls::Listing;
 pub use keys::{KeyMade, keygen};
-pub use plan::{Account, Asset, Instrument, Market, MarketError, Plan, SessionPlan, Shard};
+pub use plan::{
+    Account, Asset, Bands, Instrument, Market, MarketError, Plan, Risk, SessionPlan, Shard,
+    time_of_day,
+};
 pub use ring0_trader::Existing;

@@ -6,20 +6,26 @@
 
 use crate::amount::Amount;
 use crate::file::{
-    AccountFile, AssetFile, InstrumentFile, MarketFile, RateFile, SessionFile, ShardFile,
+    AccountFile, AssetFile, InstrumentFile, MarketFile, RateFile, SelfTradeFile, SessionFile,
+    ShardFile, StateFile,
 };
 use ring0_engine::Capacity;
 use ring0_engine::limits::{
-    AMOUNT_MAX, ANSWERS_LOG2, FEE_PPM_MAX, PACKET_SLOTS_MAX, PPM, REFERENCES_LOG2,
+    AMOUNT_MAX, ANSWERS_LOG2, FEE_PPM_MAX, PACKET_SLOTS_MAX, PEG_QUEUES_MAX, PPM, REFERENCES_LOG2,
 };
+use ring0_engine::record::State;
+use ring0_trader::SelfTrade;
 use ring0_trader::{Session, SessionError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// Ladder places are given out in blocks of this many.
-const LADDER_BLOCK: u32 = 64;
+/// Fewest places of a ladder and of a reference window: those of a word of their bitmaps.
+const PLACES_MIN: u32 = 64;
+
+/// Longest that a session may be silent before it counts as disconnected, seconds.
+const SILENCE_MAX_S: u32 = 86_400;
 
 /// Messages of the largest packet with its tag block: a smaller burst would refuse it for ever.
 const BURST_MIN: u32 = 69;
@@ -132,8 +138,34 @@ pub struct Instrument {
     pub maker_ppm: i32,
     /// Taker fee in millionths.
     pub taker_ppm: u32,
-    /// Whether it begins halted.
-    pub halted: bool,
+    /// Limits of prices around what was traded.
+    pub bands: Bands,
+    /// The state it begins in.
+    pub state: State,
+}
+
+/// Price limits beside the fixed band, in ticks, each 0 for none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Bands {
+    /// Farthest from the last trade, or before one from the reference price, that a limit order may ask.
+    pub dynamic_ticks: u32,
+    /// Farthest beyond the best displayed price of the other side that a limit order may ask.
+    pub fat_ticks: u32,
+    /// A trade farther than this from the last auction's price, or before one from the reference price, pauses trading.
+    pub pause_ticks: u32,
+    /// Reference price.
+    pub reference: u32,
+}
+
+/// What one order, and all live orders together, of an account or a session may be; each 0 for no limit.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Risk {
+    /// Live orders.
+    pub orders_max: u32,
+    /// Shares in one order.
+    pub shares_max: u32,
+    /// Notional of one order in quote engine units.
+    pub notional_max: u64,
 }
 
 /// An account and what it begins with.
@@ -145,6 +177,12 @@ pub struct Account {
     pub balances: Vec<(u32, u64)>,
     /// Asset index and limit of un-co-signed outflow in engine units.
     pub limits: Vec<(u32, u64)>,
+    /// Limits of its orders.
+    pub risk: Risk,
+    /// What self-trade prevention does for orders that do not say so themselves; the default: nothing.
+    pub self_trade: SelfTrade,
+    /// Its trade group, or 0.
+    pub trade_group: u16,
 }
 
 /// A session as it is granted, without its key.
@@ -166,6 +204,10 @@ pub struct SessionPlan {
     pub burst: u32,
     /// Venue time at which the grant ends for new orders; `u64::MAX`: never.
     pub expires_ns: u64,
+    /// Limits of its orders.
+    pub risk: Risk,
+    /// Seconds without a packet after which its orders are cancelled; 0: they stay.
+    pub cancel_on_disconnect_s: u32,
 }
 
 /// A market as its file says it, without keys: enough to plan memory and to make the keys.
@@ -287,7 +329,7 @@ fn judge(path: &Path, file: MarketFile) -> Result<Plan, Wrong> {
     let account_names = self::names("account", file.account.iter().map(|account| &account.name))?;
     let accounts = accounts(file.account, &names, &assets)?;
     self::names("session", file.session.iter().map(|session| &session.name))?;
-    let sessions = sessions(path, file.session, &account_names)?;
+    let sessions = sessions(path, file.session, &account_names, &names, &assets)?;
     let shard = shard(file.shard, &assets, &instruments, &accounts, &sessions)?;
     Ok(Plan {
         path: path.to_owned(),
@@ -433,7 +475,18 @@ fn instruments(
                 notional_max,
                 maker_ppm: file.maker_ppm,
                 taker_ppm: file.taker_ppm,
-                halted: file.halted,
+                bands: Bands {
+                    dynamic_ticks: file.dynamic_ticks,
+                    fat_ticks: file.fat_ticks,
+                    pause_ticks: file.pause_ticks,
+                    reference: file.reference,
+                },
+                state: match file.state {
+                    Some(StateFile::Closed) => State::Closed,
+                    Some(StateFile::PreOpen) => State::PreOpen,
+                    Some(StateFile::Halted) => State::Halted,
+                    Some(StateFile::Continuous) | None => State::Continuous,
+                },
             });
         }
     }
@@ -494,6 +547,13 @@ fn terms(at: &str, file: &InstrumentFile) -> Result<(), Wrong> {
             format_args!("{at}.band"),
             format_args!("[{low}, {high}] is no range of prices"),
             "give the lowest and the highest price in ticks, or leave it out for the whole ladder",
+        );
+    }
+    if file.reference != 0 && !(u64::from(file.ladder_base)..end).contains(&file.reference.into()) {
+        return wrong(
+            format_args!("{at}.reference"),
+            format_args!("{} is not on the ladder", file.reference),
+            format_args!("give a price in ticks from {} to {top}", file.ladder_base),
         );
     }
     if file.taker_ppm > FEE_PPM_MAX {
@@ -586,6 +646,36 @@ fn units(key: impl Display, amount: &Amount, asset: &Asset) -> Result<u64, Wrong
     }
 }
 
+/// A table of amounts by asset: indices and engine units.
+fn amounts(
+    at: &str,
+    given: &BTreeMap<String, Amount>,
+    names: &Names,
+    assets: &[Asset],
+) -> Result<Vec<(u32, u64)>, Wrong> {
+    given
+        .iter()
+        .map(|(name, amount)| {
+            let key = format!("{at}.{name}");
+            let asset = index_of(names, "asset", &key, name)?;
+            Ok((asset, units(&key, amount, &assets[asset as usize])?))
+        })
+        .collect()
+}
+
+/// The limit of one order's notional. The engine compares engine units, whatever asset they are of: so there is one number.
+fn one_notional(at: impl Display, given: &[(u32, u64)]) -> Result<u64, Wrong> {
+    match given {
+        [] => Ok(0),
+        &[(_, units)] if units != 0 => Ok(units),
+        _ => wrong(
+            format_args!("{at}.notional_max"),
+            "it is not one amount of one asset above 0",
+            "write it as { USD = 1_000_000 }; other quote assets are counted by as many of their engine units",
+        ),
+    }
+}
+
 fn accounts(
     given: Vec<AccountFile>,
     names: &Names,
@@ -595,14 +685,7 @@ fn accounts(
     let mut accounts = Vec::with_capacity(given.len());
     for (index, file) in given.into_iter().enumerate() {
         let amounts = |table: &str, given: &BTreeMap<String, Amount>| {
-            given
-                .iter()
-                .map(|(name, amount)| {
-                    let key = format!("account[{index}].{table}.{name}");
-                    let asset = index_of(names, "asset", &key, name)?;
-                    Ok((asset, units(&key, amount, &assets[asset as usize])?))
-                })
-                .collect::<Result<Vec<_>, Wrong>>()
+            amounts(&format!("account[{index}].{table}"), given, names, assets)
         };
         let mut balances = amounts("balances", &file.balances)?;
         balances.retain(|&(_, amount)| amount != 0);
@@ -622,8 +705,23 @@ fn accounts(
                 }
             }
         }
+        let limits = amounts("limits", &file.limits)?;
+        let notional = amounts("notional_max", &file.notional_max)?;
         accounts.push(Account {
-            limits: amounts("limits", &file.limits)?,
+            limits,
+            risk: Risk {
+                orders_max: file.orders_max,
+                shares_max: file.shares_max,
+                notional_max: one_notional(format_args!("account[{index}]"), &notional)?,
+            },
+            self_trade: match file.self_trade {
+                Some(SelfTradeFile::CancelNewest) => SelfTrade::CancelNewest,
+                Some(SelfTradeFile::CancelOldest) => SelfTrade::CancelOldest,
+                Some(SelfTradeFile::CancelBoth) => SelfTrade::CancelBoth,
+                Some(SelfTradeFile::Decrement) => SelfTrade::DecrementAndCancel,
+                Some(SelfTradeFile::None) | None => SelfTrade::AccountDefault,
+            },
+            trade_group: file.trade_group,
             name: file.name,
             balances,
         });
@@ -635,6 +733,8 @@ fn sessions(
     path: &Path,
     given: Vec<SessionFile>,
     accounts: &Names,
+    names: &Names,
+    assets: &[Asset],
 ) -> Result<Vec<SessionPlan>, Wrong> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut files = BTreeMap::new();
@@ -678,7 +778,26 @@ fn sessions(
                 }
             },
         };
+        if file.cancel_on_disconnect > SILENCE_MAX_S {
+            return wrong(
+                format_args!("{at}.cancel_on_disconnect"),
+                format_args!("{} is above a day", file.cancel_on_disconnect),
+                "give the seconds without a packet after which the session's orders are cancelled",
+            );
+        }
+        let notional = amounts(
+            &format!("{at}.notional_max"),
+            &file.notional_max,
+            names,
+            assets,
+        )?;
         sessions.push(SessionPlan {
+            risk: Risk {
+                orders_max: file.orders_max,
+                shares_max: file.shares_max,
+                notional_max: one_notional(&at, &notional)?,
+            },
+            cancel_on_disconnect_s: file.cancel_on_disconnect,
             name: file.name,
             account,
             key_file,
@@ -732,7 +851,8 @@ fn rate(at: &str, rate: &RateFile) -> Result<(u64, u32), Wrong> {
 }
 
 /// Nanoseconds of `hours:minutes:seconds`.
-fn time_of_day(text: &str) -> Option<u64> {
+#[must_use]
+pub fn time_of_day(text: &str) -> Option<u64> {
     let numbers: Vec<u64> = text
         .split(':')
         .map(|part| {
@@ -790,10 +910,13 @@ fn shard(
         sessions: sessions.len() as u64,
         ladder: instruments
             .iter()
-            .map(|one| u64::from(one.ladder_len.next_multiple_of(LADDER_BLOCK)))
+            .map(|one| u64::from(one.ladder_len.next_power_of_two().max(PLACES_MIN)))
             .sum(),
         answers: sessions.iter().map(|one| u64::from(one.answers)).sum(),
-        references: sessions.iter().map(|one| u64::from(one.references)).sum(),
+        references: sessions
+            .iter()
+            .map(|one| u64::from(one.references.max(PLACES_MIN)))
+            .sum(),
     };
     let capacity = capacity(&file, &listed)?;
     Ok(Shard {
@@ -875,7 +998,9 @@ fn capacity(file: &ShardFile, listed: &Listed) -> Result<Capacity, Wrong> {
     let orders = part("orders", given.orders, 1, u64::from(sessions) * 1024, any)?;
     let ladder_usual = listed.ladder + instruments_free.min(listed.instruments) * 1024;
     let ladder = part("ladder", given.ladder, listed.ladder, ladder_usual, any)?;
-    let levels_usual = (u64::from(ladder) * 2).min(orders.into());
+    // A level or peg queue in use holds an order; a place of the ladder has one of each of the six books.
+    let queues = u64::from(instruments) * 2 * u64::from(PEG_QUEUES_MAX);
+    let levels_usual = (u64::from(ladder) * 6 + queues).min(orders.into());
     let levels = part("levels", given.levels, 1, levels_usual, any)?;
     let answers_usual = listed.answers + sessions_free * 256;
     let answers = part("answers", given.answers, listed.answers, answers_usual, any)?;
