@@ -30,6 +30,29 @@ pub(crate) fn units(text: &str, places: u32) -> Result<u64, String> {
         })
 }
 
+/// Decimal places of a price on the wire.
+const PRICE_PLACES: u32 = 4;
+
+/// A price in price units as ticks of an instrument; `0` is 0, where that means none.
+pub(crate) fn ticks(text: &str, tick_size: u32) -> Result<u32, String> {
+    let wire = units(text, PRICE_PLACES)
+        .map_err(|_| format!("{text:?} is no price; write it as 60000 or 60000.5"))?;
+    let tick = u64::from(tick_size);
+    u32::try_from(wire)
+        .ok()
+        .filter(|_| wire.is_multiple_of(tick))
+        .map(|wire| wire / tick_size)
+        .ok_or_else(|| {
+            let tick = self::text(tick.into(), PRICE_PLACES);
+            format!("{text} is not a price of this instrument; its prices are multiples of {tick}")
+        })
+}
+
+/// Ticks of an instrument as a price in price units.
+pub(crate) fn price(ticks: u32, tick_size: u32) -> String {
+    text(i128::from(ticks) * i128::from(tick_size), PRICE_PLACES)
+}
+
 /// The other way round, without trailing zeros.
 pub(crate) fn text(units: i128, places: u32) -> String {
     let sign = if units < 0 { "-" } else { "" };
@@ -61,6 +84,11 @@ mod tests {
             assert_eq!(text(number.into(), places), written);
         }
         assert_eq!(units("1_000.50", 2), Ok(100_050));
+        assert_eq!(ticks("60000.5", 5_000), Ok(120_001));
+        assert_eq!(price(120_001, 5_000), "60000.5");
+        assert_eq!(ticks("0", 5_000), Ok(0));
+        assert!(ticks("60000.25", 5_000).is_err() && ticks("1e3", 1).is_err());
+        assert!(ticks("429496.7296", 1).is_err());
         assert_eq!(text(-15, 1), "-1.5");
         for bad in [
             "",

@@ -1,19 +1,26 @@
 //! The one thread that owns the shard: it carries out requests, steps continuations on a quiet market, and watches.
 
+use crate::duty::Duties;
+use crate::instrument::{Limits, rejected};
+use crate::protocol::state_name;
 use crate::server::{Call, Server, refusal};
+use crate::steady::steady;
 use crate::watch::Watch;
 use crate::{
     Args, Attach, DaemonError, Request, amount, default_socket, end_with_parent, setup, stop_flag,
 };
 use ring0_abi::command;
-use ring0_engine::control::{Body, Control, ControlKind, Deposit, Empty, SetLimit, Target};
+use ring0_engine::control::{
+    Body, Control, ControlKind, Deposit, Empty, SetLimit, SetRisk, SetSelfTrade, Target,
+};
 use ring0_engine::layout::Layout;
 use ring0_engine::limits::AMOUNT_MAX;
-use ring0_engine::record::Outcome;
+use ring0_engine::record::{Outcome, State};
 use ring0_market::Market;
 use ring0_mq::{Sole, read_snapshot};
 use ring0_rings::{KernelOptions, KernelShard, kept_object, load_shard, restore_shard};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -23,13 +30,19 @@ use xdp_loader::{LoadOptions, LoadReport, Loaded, Mode, Object, Pinned};
 /// program steps by itself; a quiet market waits this long for its next four steps.
 const TICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
+/// A session's status while it is killed.
+const KILLED: u32 = 2;
+
 /// The daemon, between two requests.
-struct Daemon {
-    market: Market,
-    shard: KernelShard,
+pub(crate) struct Daemon {
+    pub(crate) market: Market,
+    pub(crate) shard: KernelShard,
     pinned: Pinned,
     report: LoadReport,
     watch: Watch,
+    pub(crate) duties: Duties,
+    /// Trades taken back since it was started.
+    pub(crate) busted: HashSet<u64>,
     /// Whether the shard's fault was told.
     told: bool,
 }
@@ -70,6 +83,8 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
         pinned,
         report: loaded.report,
         watch,
+        duties: Duties::new(),
+        busted: HashSet::new(),
         told: false,
     };
     let sent = setup::bring_up(&mut daemon.shard, &daemon.market, args.restore.is_some())?;
@@ -154,6 +169,7 @@ impl Daemon {
         {
             eprintln!("ring0d: the doorbell failed: {error}");
         }
+        self.do_duties();
         self.watch.look();
         if !self.told
             && let Some(text) = self.fault_text()
@@ -169,7 +185,7 @@ impl Daemon {
         header.pending_count.get() != 0 && header.halted.get() == 0 && header.broken.get() == 0
     }
 
-    fn fault_text(&self) -> Option<String> {
+    pub(crate) fn fault_text(&self) -> Option<String> {
         let (fault, sequence) = self.shard.shard().broken()?;
         let name = fault.map_or_else(
             || "of unknown number".to_owned(),
@@ -213,14 +229,46 @@ impl Daemon {
                     },
                 )
             }
+            Request::Risk {
+                account,
+                orders,
+                shares,
+                notional,
+            } => {
+                let notional_max = match notional {
+                    Some((asset, amount)) => amount::units(amount, self.asset(asset)?.1)?,
+                    None => 0,
+                };
+                self.control(
+                    ControlKind::SetRisk,
+                    &SetRisk {
+                        account: self.account(account)?,
+                        orders_max: orders.unwrap_or(0),
+                        shares_max: shares.unwrap_or(0),
+                        reserved: 0,
+                        notional_max,
+                    },
+                )
+            }
+            Request::SelfTrade {
+                account,
+                mode,
+                group,
+            } => self.control(
+                ControlKind::SetSelfTrade,
+                &SetSelfTrade {
+                    account: self.account(account)?,
+                    mode: mode.meaning(),
+                    group: (*group).into(),
+                    reserved: 0,
+                },
+            ),
             Request::Halt { instrument } => match instrument {
-                Some(symbol) => self.target(ControlKind::HaltInstrument, self.instrument(symbol)?),
+                Some(symbol) => self.set_state(self.instrument(symbol)?, State::Halted),
                 None => self.control(ControlKind::HaltShard, &Empty {}),
             },
             Request::Resume { instrument } => match instrument {
-                Some(symbol) => {
-                    self.target(ControlKind::ResumeInstrument, self.instrument(symbol)?)
-                }
+                Some(symbol) => self.set_state(self.instrument(symbol)?, State::Continuous),
                 None => self.control(ControlKind::ResumeShard, &Empty {}),
             },
             Request::Kill { session } => {
@@ -229,6 +277,52 @@ impl Daemon {
             Request::Revive { session } => {
                 self.target(ControlKind::ReviveSession, self.session(session)?)
             }
+            Request::KillAccount { account } => {
+                self.target(ControlKind::KillAccount, self.account(account)?)
+            }
+            Request::ReviveAccount { account } => {
+                self.target(ControlKind::ReviveAccount, self.account(account)?)
+            }
+            Request::State { instrument, state } => {
+                self.set_state(self.instrument(instrument)?, state.meaning())
+            }
+            Request::Auction {
+                instrument,
+                then,
+                price,
+            } => self.auction(self.instrument(instrument)?, *then, price.as_deref()),
+            Request::Bands {
+                instrument,
+                band,
+                dynamic,
+                fat,
+                pause,
+                reference,
+            } => self.bands(
+                self.instrument(instrument)?,
+                &Limits {
+                    band: band.as_ref(),
+                    dynamic: *dynamic,
+                    fat: *fat,
+                    pause: *pause,
+                    reference: reference.as_deref(),
+                },
+            ),
+            Request::Clear { instrument, side } => self.clear(self.instrument(instrument)?, *side),
+            Request::CloseDay { instrument } => self.close_day(instrument.as_deref()),
+            Request::OpenDay {
+                day,
+                midnight,
+                feed_session,
+            } => self.open_day(*day, midnight.as_deref(), feed_session.as_deref()),
+            Request::Delist { instrument } => self.delist(self.instrument(instrument)?),
+            Request::List { instrument } => self.list(instrument),
+            Request::MoveLadder {
+                instrument,
+                lowest,
+                prices,
+            } => self.move_ladder(self.instrument(instrument)?, lowest, *prices),
+            Request::Bust { trade, terms } => self.bust(*trade, terms.as_ref()),
             Request::Status { hash } => self.status(*hash),
             Request::Accounts => Ok(self.accounts()),
         }
@@ -258,7 +352,11 @@ impl Daemon {
         self.control(kind, &Target { index, reserved: 0 })
     }
 
-    fn control<B: Body>(&mut self, kind: ControlKind, body: &B) -> Result<Value, String> {
+    pub(crate) fn control<B: Body>(
+        &mut self,
+        kind: ControlKind,
+        body: &B,
+    ) -> Result<Value, String> {
         let begun = Instant::now();
         let results = self.shard.command(&[Control::new(kind, body)]);
         let took_ns = begun.elapsed().as_nanos() as u64;
@@ -270,11 +368,7 @@ impl Daemon {
             Some((Outcome::Continues, _)) => {
                 Ok(json!({ "ok": true, "outcome": "continues", "took_ns": took_ns }))
             }
-            Some((_, reason)) => Err(format!(
-                "the shard rejected it: {}: {}",
-                reason.name(),
-                reason.help().trim()
-            )),
+            Some((_, reason)) => Err(rejected(*reason)),
             None => Err("the shard took the command, but its record was overrun before it was read; look at `ring0 ctl accounts`".to_owned()),
         }
     }
@@ -295,7 +389,7 @@ impl Daemon {
         Ok((at, assets[at as usize].places()))
     }
 
-    fn instrument(&self, symbol: &str) -> Result<u32, String> {
+    pub(crate) fn instrument(&self, symbol: &str) -> Result<u32, String> {
         let instruments = &self.market.plan.instruments;
         index(
             instruments.iter().map(|one| one.symbol.as_str()),
@@ -327,17 +421,37 @@ impl Daemon {
         let sessions: Vec<Value> = (0_u32..)
             .zip(&self.market.plan.sessions)
             .map(|(index, plan)| {
-                json!({ "name": plan.name, "expected": live.expected_sequence(index) })
+                let session = self.shard.session(index);
+                json!({
+                    "name": plan.name,
+                    "expected": live.expected_sequence(index),
+                    "orders": session.map(|one| one.orders_live.get()),
+                    "killed": session.map(|one| one.status.get() == KILLED),
+                })
             })
             .collect();
         let instruments: Vec<Value> = (0_u32..)
             .zip(&self.market.plan.instruments)
             .map(|(index, plan)| {
-                let best = |side| {
-                    let best = live.depth(index, side, 1);
-                    best.first().map(|level| level.price * plan.tick_size)
+                let Some(listed) = self.shard.instrument(index) else {
+                    return json!({ "symbol": plan.symbol, "locate": index + 1, "state": "not listed" });
                 };
-                json!({ "symbol": plan.symbol, "locate": index + 1, "bid": best(b'B'), "ask": best(b'S') })
+                let wire = |ticks: u32| (ticks != 0).then(|| ticks * listed.tick_size.get());
+                let best = |side| {
+                    let best = steady(&self.shard, |shard| shard.depth(index, side, 1))?;
+                    wire(best.first()?.price)
+                };
+                json!({
+                    "symbol": plan.symbol,
+                    "locate": index + 1,
+                    "state": self.market_state(index).map(state_name),
+                    "bid": best(b'B'),
+                    "ask": best(b'S'),
+                    "last": wire(listed.last.get()),
+                    "auction": wire(listed.auction.get()),
+                    "reference": wire(listed.reference.get()),
+                    "frozen": listed.work.get() != 0,
+                })
             })
             .collect();
         let counters: serde_json::Map<String, Value> = (0_u32..)
@@ -364,6 +478,8 @@ impl Daemon {
             "halted": header.halted.get() != 0,
             "fault": fault,
             "time_ns": header.time_ns.get(),
+            "day": header.day.get(),
+            "midnight_ns": header.midnight_ns.get(),
             "next_sequence": header.next_sequence.get(),
             "orders_live": header.orders_live.get(),
             "pending": header.pending_count.get(),
@@ -412,7 +528,13 @@ impl Daemon {
                         (kind.name.clone(), balance)
                     })
                     .collect();
-                json!({ "name": one.name, "balances": balances })
+                let listed = self.shard.account(account);
+                json!({
+                    "name": one.name,
+                    "killed": listed.map(|it| it.killed.get() != 0),
+                    "orders": listed.map(|it| it.orders_live.get()),
+                    "balances": balances,
+                })
             })
             .collect();
         json!({ "ok": true, "accounts": accounts })

@@ -1,4 +1,5 @@
-//! The daemon: initialises the market, writes the command ring, rings the doorbell, reports faults.
+//! The daemon: initialises the market, writes the command ring, rings the doorbell, tells the shard what the clock has come to, reports
+//! faults.
 //!
 //! Knows the market file, one pinned shard and the operator's words ([`Request`]); knows nothing of matching, and takes
 //! no record from the ring (`ring0 record` does). Matching does not need it: it may be killed and started again at any
@@ -6,18 +7,25 @@
 //! Rule: RULES 5, 8, 11, 23.
 
 mod amount;
+mod bust;
 mod client;
 mod daemon;
+mod day;
+mod duty;
+mod instrument;
 mod protocol;
 mod server;
 mod setup;
+mod steady;
 #[expect(unsafe_code, reason = "installs a signal handler")]
 mod stop;
 mod watch;
 
 pub use client::{Client, ClientError};
 pub use daemon::run;
-pub use protocol::{Request, Verb, default_socket};
+pub use protocol::{
+    Afterwards, BookSide, MarketState, Prevention, Request, Trade, Verb, default_socket, state_name,
+};
 pub use stop::{end_with_parent, stop_flag};
 
 use std::io;

@@ -1,7 +1,9 @@
 //! What an operator says to the daemon: one JSON object a line, answered by one.
 //!
-//! An answer has `ok`; where it is false `error` says what and what to do. Amounts are text in whole units.
+//! An answer has `ok`; where it is false `error` says what and what to do. Amounts are text in whole units of their asset, prices text in
+//! price units.
 
+use ring0_engine::record::State;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -39,12 +41,33 @@ pub enum Verb {
         /// Whole units.
         amount: Option<String>,
     },
+    /// Sets what an account may ask; what is not given has no limit.
+    Risk {
+        /// Account name.
+        account: String,
+        /// Most live orders.
+        orders: Option<u32>,
+        /// Most shares in one order.
+        shares: Option<u32>,
+        /// Largest notional of one order: an asset's name and whole units of it.
+        notional: Option<(String, String)>,
+    },
+    /// Sets what self-trade prevention does for an account's orders that do not say so, and its trade group.
+    SelfTrade {
+        /// Account name.
+        account: String,
+        /// What it does.
+        mode: Prevention,
+        /// Trade group; 0: none.
+        #[serde(default)]
+        group: u16,
+    },
     /// Stops an instrument, or the whole shard.
     Halt {
         /// Symbol.
         instrument: Option<String>,
     },
-    /// Lifts a halt.
+    /// Lifts a halt: the instrument trades continuously.
     Resume {
         /// Symbol.
         instrument: Option<String>,
@@ -59,6 +82,94 @@ pub enum Verb {
         /// Session name.
         session: String,
     },
+    /// The kill switch of an account, all its sessions.
+    KillAccount {
+        /// Account name.
+        account: String,
+    },
+    /// Lifts a kill of an account.
+    ReviveAccount {
+        /// Account name.
+        account: String,
+    },
+    /// Changes the state of an instrument's market.
+    State {
+        /// Symbol.
+        instrument: String,
+        /// The state.
+        state: MarketState,
+    },
+    /// Ends an instrument's call and carries the auction out, at the price at which most trades.
+    Auction {
+        /// Symbol.
+        instrument: String,
+        /// The state afterwards; not given: closed after a closing auction, else continuous.
+        then: Option<Afterwards>,
+        /// Another price to begin with, in price units.
+        price: Option<String>,
+    },
+    /// Sets price limits of a closed or halted instrument; what is not given stays as it is, 0 takes it away.
+    Bands {
+        /// Symbol.
+        instrument: String,
+        /// Lowest and highest price in price units; both 0: the whole ladder.
+        band: Option<(String, String)>,
+        /// Farthest from the last trade, in ticks.
+        dynamic: Option<u32>,
+        /// Farthest beyond the best price of the other side, in ticks.
+        fat: Option<u32>,
+        /// A trade farther than this from the last auction pauses trading, in ticks.
+        pause: Option<u32>,
+        /// Reference price in price units.
+        reference: Option<String>,
+    },
+    /// Cancels all orders of an instrument.
+    Clear {
+        /// Symbol.
+        instrument: String,
+        /// Only of this side.
+        side: Option<BookSide>,
+    },
+    /// Closes instruments and takes away the orders that do not last beyond the day.
+    CloseDay {
+        /// Only this one.
+        instrument: Option<String>,
+    },
+    /// Opens a day; every instrument is closed.
+    OpenDay {
+        /// Its number, above the last one; not given: one more.
+        day: Option<u32>,
+        /// Venue time of its midnight, `hours:minutes:seconds`; not given: of the present day by the machine's clock (UTC).
+        midnight: Option<String>,
+        /// MoldUDP64 session of its public feed, ten letters and digits; not given: the day's number.
+        feed_session: Option<String>,
+    },
+    /// Takes away all orders of a closed instrument and its listing.
+    Delist {
+        /// Symbol.
+        instrument: String,
+    },
+    /// Lists an instrument of the market file, which is read anew.
+    List {
+        /// Symbol.
+        instrument: String,
+    },
+    /// Moves the ladder of a closed or halted instrument; orders off the new one go.
+    MoveLadder {
+        /// Symbol.
+        instrument: String,
+        /// Lowest price in price units.
+        lowest: String,
+        /// Number of prices.
+        prices: u32,
+    },
+    /// Takes a trade back, with its fees.
+    Bust {
+        /// Its match number: the sequence of its record.
+        trade: u64,
+        /// What its record says; not given: the daemon looks for it in the record ring.
+        terms: Option<Trade>,
+    },
     /// How the shard is.
     Status {
         /// Also the hash of the state; the shard must be quiet or halted.
@@ -67,6 +178,114 @@ pub enum Verb {
     },
     /// Accounts with their balances.
     Accounts,
+}
+
+/// A trade as its record says it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trade {
+    /// Instrument index.
+    pub instrument: u32,
+    /// Account index of the buyer.
+    pub buyer: u32,
+    /// Account index of the seller.
+    pub seller: u32,
+    /// Price in ticks.
+    pub price: u32,
+    /// Lots.
+    pub lots: u32,
+    /// Fee of the buyer in quote engine units, negative for a rebate.
+    pub buyer_fee: i64,
+    /// Fee of the seller.
+    pub seller_fee: i64,
+}
+
+macro_rules! words {
+    ($($(#[$doc:meta])+ $name:ident as $type:ty { $($(#[$word_doc:meta])+ $word:ident = $meaning:expr,)+ })+) => {$(
+        $(#[$doc])+
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum $name { $($(#[$word_doc])+ $word,)+ }
+
+        impl $name {
+            /// What the engine calls it.
+            #[must_use]
+            pub fn meaning(self) -> $type {
+                match self {
+                    $($name::$word => $meaning,)+
+                }
+            }
+        }
+    )+};
+}
+
+words! {
+    /// A state that an operator can ask for.
+    MarketState as State {
+        /// No entry; cancels work.
+        Closed = State::Closed,
+        /// Orders are collected.
+        PreOpen = State::PreOpen,
+        /// Orders are collected for the opening auction.
+        OpeningAuction = State::OpeningAuction,
+        /// Orders match as they come.
+        Continuous = State::Continuous,
+        /// Volatility pause: orders are collected for an auction.
+        Pause = State::VolatilityPause,
+        /// Orders are collected for the closing auction.
+        ClosingAuction = State::ClosingAuction,
+        /// No entry; cancels work.
+        Halted = State::Halted,
+    }
+
+    /// A state after an auction.
+    Afterwards as State {
+        /// Orders match as they come.
+        Continuous = State::Continuous,
+        /// No entry; cancels work.
+        Closed = State::Closed,
+        /// No entry; cancels work.
+        Halted = State::Halted,
+    }
+
+    /// Sides of a book.
+    BookSide as u8 {
+        /// Bids.
+        Buy = b'B',
+        /// Asks.
+        Sell = b'S',
+        /// Both.
+        Both = b' ',
+    }
+
+    /// What self-trade prevention does.
+    Prevention as u32 {
+        /// Nothing.
+        None = 0,
+        /// The incoming order is cancelled.
+        CancelNewest = 1,
+        /// The resting order is cancelled.
+        CancelOldest = 2,
+        /// Both are cancelled.
+        CancelBoth = 3,
+        /// Both lose the smaller of the two quantities.
+        Decrement = 4,
+    }
+}
+
+/// A state's name in answers: those of [`MarketState`], and `uncrossing`.
+#[must_use]
+pub fn state_name(state: State) -> &'static str {
+    match state {
+        State::Closed => "closed",
+        State::PreOpen => "pre-open",
+        State::OpeningAuction => "opening-auction",
+        State::Continuous => "continuous",
+        State::VolatilityPause => "pause",
+        State::ClosingAuction => "closing-auction",
+        State::Halted => "halted",
+        State::Uncrossing => "uncrossing",
+    }
 }
 
 /// Where the daemon of a shard listens when nothing else is said.

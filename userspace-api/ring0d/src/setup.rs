@@ -4,16 +4,16 @@
 //! commands says where a daemon died, and the next one goes on there. Nothing else is served before all are taken.
 
 use crate::DaemonError;
-use ring0_engine::canon::{Listing, Tag};
 use ring0_engine::control::{Clock, Control, ControlKind};
+use ring0_engine::limits::AMOUNT_MAX;
 use ring0_engine::record::Outcome;
-use ring0_market::Market;
+use ring0_market::{Market, Risk};
 use ring0_rings::KernelShard;
 use std::time::{SystemTime, UNIX_EPOCH};
 use zerocopy::IntoBytes;
 
 /// Nanoseconds of a day.
-const DAY_NS: u128 = 86_400_000_000_000;
+const DAY_NS: u128 = crate::day::DAY_NS as u128;
 
 /// Brings the shard to the market, or makes sure that it is there already; gives how many of the market's commands were sent.
 pub(crate) fn bring_up(
@@ -25,7 +25,13 @@ pub(crate) fn bring_up(
     let mut commands = vec![clock()];
     commands.extend(market.controls());
     let taken = usize::try_from(taken).unwrap_or(usize::MAX);
-    let missing = commands.get(taken..).unwrap_or_default();
+    // The last command grants the last session: where that is granted the setup is over, and a file that has grown since changes nothing.
+    let last = (market.plan.sessions.len() as u32).checked_sub(1);
+    let is_over = last.is_some_and(|last| shard.session(last).is_some());
+    let missing = match commands.get(taken..) {
+        Some(missing) if !is_over => missing,
+        _ => &[],
+    };
     let results = shard.command(missing)?;
     for (command, (outcome, reason)) in missing.iter().zip(&results) {
         if *outcome != Outcome::Accepted {
@@ -74,10 +80,13 @@ fn day_base_ns() -> u64 {
 
 /// What a setup command is, in the market file's words.
 fn describe(command: &Control, market: &Market) -> String {
-    use ring0_engine::control::{Deposit, Grant, List, OpenAccount, SetLimit};
+    use ring0_engine::control::{
+        Deposit, Grant, List, OpenAccount, SetBands, SetLimit, SetRisk, SetSelfTrade, SetState,
+    };
     let plan = &market.plan;
     let account = |index: u32| plan.accounts[index as usize].name.clone();
     let asset = |index: u32| &plan.assets[index as usize].name;
+    let symbol = |index: u32| &plan.instruments[index as usize].symbol;
     let kind = |kind: ControlKind| command.kind == kind as u32;
     if kind(ControlKind::OpenAccount) {
         format!(
@@ -99,11 +108,28 @@ fn describe(command: &Control, market: &Market) -> String {
             account(body.account)
         )
     } else if kind(ControlKind::List) {
-        let index = command.body::<List>().instrument;
         format!(
             "to list instrument {}",
-            plan.instruments[index as usize].symbol
+            symbol(command.body::<List>().instrument)
         )
+    } else if kind(ControlKind::SetBands) {
+        format!(
+            "the bands of {}",
+            symbol(command.body::<SetBands>().instrument)
+        )
+    } else if kind(ControlKind::SetState) {
+        format!(
+            "the state of {}",
+            symbol(command.body::<SetState>().instrument)
+        )
+    } else if kind(ControlKind::SetRisk) {
+        format!(
+            "the risk limits of {}",
+            account(command.body::<SetRisk>().account)
+        )
+    } else if kind(ControlKind::SetSelfTrade) {
+        let index = command.body::<SetSelfTrade>().account;
+        format!("the self-trade prevention of {}", account(index))
     } else if kind(ControlKind::GrantSession) {
         let index = command.body::<Grant>().session;
         format!("to grant session {}", plan.sessions[index as usize].name)
@@ -112,19 +138,8 @@ fn describe(command: &Control, market: &Market) -> String {
     }
 }
 
-/// The instruments of a listing, as `docs/matching.md#state-hash` orders their numbers.
-#[derive(Default)]
-struct Instruments(Vec<Vec<u64>>);
-
-impl Listing for Instruments {
-    fn item(&mut self, tag: Tag, numbers: &[u64]) {
-        if tag == Tag::Instrument {
-            self.0.push(numbers.to_vec());
-        }
-    }
-}
-
-/// Checks that the shard is this market: its instruments with their terms, and whose sessions it has.
+/// Checks that the shard is this market: whose sessions it has, and its instruments with the terms that never change while they are
+/// listed. What an operator may have changed since is told where it differs: the shard's holds.
 fn agree(shard: &KernelShard, market: &Market) -> Result<(), DaemonError> {
     let live = shard.shard();
     let other = |what: String| Err(DaemonError::OtherMarket { what });
@@ -143,37 +158,116 @@ fn agree(shard: &KernelShard, market: &Market) -> Result<(), DaemonError> {
     if live.broken().is_some() {
         return Ok(()); // its books are not to be walked
     }
-    // Walked while orders come in: the terms of an instrument never change, the rest is not looked at.
-    let mut listed = Instruments::default();
-    live.list(&mut listed);
-    if listed.0.len() != market.plan.instruments.len() {
+    let planned = market.plan.instruments.len() as u32;
+    let extra = (planned..market.capacity().instruments)
+        .filter(|&index| shard.instrument(index).is_some())
+        .count();
+    if extra != 0 {
         return other(format!(
-            "it has {} instruments and the file {}",
-            listed.0.len(),
-            market.plan.instruments.len()
+            "it has {extra} instruments behind the {planned} of the file"
         ));
     }
-    for (plan, found) in market.plan.instruments.iter().zip(&listed.0) {
+    let mut differs = Vec::new();
+    for (index, plan) in (0_u32..).zip(&market.plan.instruments) {
+        let Some(listed) = shard.instrument(index) else {
+            differs.push(format!("{} is not listed", plan.symbol));
+            continue;
+        };
         let mut symbol = [b' '; 8];
         symbol[..plan.symbol.len()].copy_from_slice(plan.symbol.as_bytes());
         let wanted = [
-            u64::from_le_bytes(symbol),
+            u64::from_be_bytes(symbol),
             plan.base_asset.into(),
             plan.quote_asset.into(),
             plan.tick_size.into(),
             plan.lot_size.into(),
             plan.tick_value.into(),
-            plan.ladder_base.into(),
             plan.lot_value,
-            plan.ladder_len.into(),
             plan.lots_max.into(),
+            plan.notional_max,
+            plan.maker_ppm.cast_unsigned().into(),
+            plan.taker_ppm.into(),
         ];
-        if found.get(2..12) != Some(&wanted) {
+        let found = [
+            listed.symbol.get(),
+            listed.base_asset.get().into(),
+            listed.quote_asset.get().into(),
+            listed.tick_size.get().into(),
+            listed.lot_size.get().into(),
+            listed.tick_value.get().into(),
+            listed.lot_value.get(),
+            listed.lots_max.get().into(),
+            listed.notional_max.get(),
+            listed.maker_ppm.get().into(),
+            listed.taker_ppm.get().into(),
+        ];
+        if found != wanted {
             return other(format!(
                 "instrument {} is listed with other terms",
                 plan.symbol
             ));
         }
+        let limits = [
+            (plan.ladder_base, &listed.ladder_base),
+            (plan.ladder_len, &listed.ladder_len),
+            (plan.band.0, &listed.band_low),
+            (plan.band.1, &listed.band_high),
+            (plan.bands.dynamic_ticks, &listed.dynamic_ticks),
+            (plan.bands.fat_ticks, &listed.fat_ticks),
+            (plan.bands.pause_ticks, &listed.pause_ticks),
+            (plan.bands.reference, &listed.reference),
+        ];
+        if limits.iter().any(|(wanted, found)| *wanted != found.get()) {
+            differs.push(format!("{} has another ladder or other bands", plan.symbol));
+        }
+    }
+    for (index, plan) in (0_u32..).zip(&market.plan.accounts) {
+        let Some(open) = shard.account(index) else {
+            return other(format!("account {} is not open in it", plan.name));
+        };
+        let wanted = (plan.risk, plan.self_trade as u32, plan.trade_group.into());
+        let risk = Risk {
+            orders_max: open.orders_max.get(),
+            shares_max: open.shares_max.get(),
+            notional_max: open.notional_max.get(),
+        };
+        let limit = |asset: u32| {
+            let given = plan.limits.iter().find(|(of, _)| *of == asset);
+            given.map_or(AMOUNT_MAX, |(_, limit)| *limit)
+        };
+        let same_limits = (0..market.plan.assets.len() as u32)
+            .all(|asset| live.balances(index, asset).3 == limit(asset));
+        if wanted != (risk, open.stp.get(), open.group.get()) || !same_limits {
+            differs.push(format!(
+                "account {} has other limits or another self-trade prevention",
+                plan.name
+            ));
+        }
+    }
+    for (index, plan) in (0_u32..).zip(&market.plan.sessions) {
+        let Some(granted) = shard.session(index) else {
+            continue; // seen above
+        };
+        let risk = Risk {
+            orders_max: granted.orders_max.get(),
+            shares_max: granted.shares_max.get(),
+            notional_max: granted.notional_max.get(),
+        };
+        let watched = granted.cancel_on_disconnect.get() != 0;
+        let rate = (granted.interval_ns.get(), granted.burst.get());
+        if (risk, rate, granted.expires_ns.get(), watched)
+            != (
+                plan.risk,
+                (plan.interval_ns, plan.burst),
+                plan.expires_ns,
+                plan.cancel_on_disconnect_s != 0,
+            )
+        {
+            differs.push(format!("session {} was granted otherwise", plan.name));
+        }
+    }
+    for what in differs {
+        eprintln!("ring0d: the shard is not as the file says, and stays as it is: {what}");
     }
     Ok(())
 }

@@ -10,10 +10,12 @@ use ring0_engine::layout::Layout;
 use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::native::control_result;
 use ring0_engine::record::{Head, Kind, Outcome};
-use ring0_engine::region::{Memory, SHARD_BASE};
+use ring0_engine::region::{Cells, Memory, SHARD_BASE};
+use ring0_engine::shard::{Account, Instrument, Session};
 use ring0_engine::snapshot::{Snapshot, SnapshotError};
 use ring0_engine::{Depth, Reason, Shard};
 use ring0_wire::Key;
+use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use xdp_loader::{
@@ -210,9 +212,69 @@ impl KernelShard {
     /// The live shard. Read it only while nothing drives it, or expect numbers of different moments.
     #[must_use]
     pub fn shard(&self) -> Shard<'_> {
+        Shard::new(self.memory())
+    }
+
+    fn memory(&self) -> Memory<'_> {
         // SAFETY: the arena is mapped, with the rest of the 4 GiB reserved, while `self` lives; this process writes nothing
         // through it.
-        Shard::new(unsafe { Memory::new(self.arena.as_ptr().wrapping_add(SHARD_BASE as usize)) })
+        unsafe { Memory::new(self.arena.as_ptr().wrapping_add(SHARD_BASE as usize)) }
+    }
+
+    /// The numbers of an instrument that is listed.
+    #[must_use]
+    pub fn instrument(&self, index: u32) -> Option<&Instrument> {
+        let header = self.shard().header();
+        let one: &Instrument =
+            self.entry(&header.instruments_at, index, &header.instruments_max)?;
+        (one.listed.get() != 0).then_some(one)
+    }
+
+    /// The numbers of an account that is open.
+    #[must_use]
+    pub fn account(&self, index: u32) -> Option<&Account> {
+        let header = self.shard().header();
+        let one: &Account = self.entry(&header.accounts_at, index, &header.accounts_max)?;
+        (one.open.get() != 0).then_some(one)
+    }
+
+    /// The numbers of a session that is granted.
+    #[must_use]
+    pub fn session(&self, index: u32) -> Option<&Session> {
+        let header = self.shard().header();
+        let one: &Session = self.entry(&header.sessions_at, index, &header.sessions_max)?;
+        (one.status.get() != 0).then_some(one)
+    }
+
+    fn entry<T: Cells>(&self, table: &Cell<u32>, index: u32, entries: &Cell<u32>) -> Option<&T> {
+        // A table lies inside the region, whose offsets fit 32 bits.
+        (index < entries.get()).then(|| {
+            self.memory()
+                .at(table.get() + index * size_of::<T>() as u32)
+        })
+    }
+
+    /// The first second of the day that has good-till-time orders.
+    #[must_use]
+    pub fn first_expiry(&self) -> Option<u32> {
+        let seconds = &self.shard().header().expiry;
+        let mut place = 0;
+        // 2^17 seconds are 2^11 words of bits, 2^5 above them, and one above those.
+        for height in [2, 1, 0] {
+            let word: &Cell<u64> = self.memory().at(seconds.bits[height].get() + place * 8);
+            let word = word.get();
+            if word == 0 {
+                return None;
+            }
+            place = place * 64 + word.trailing_zeros();
+        }
+        Some(place)
+    }
+
+    /// The record of a sequence number, if the record ring still has it.
+    #[must_use]
+    pub fn recorded(&self, sequence: u64) -> Option<Vec<u8>> {
+        self.consumer.find(sequence)
     }
 
     /// The shard's memory, copied; it must be halted.
@@ -548,6 +610,45 @@ impl Consumer {
             )));
         }
         Ok(())
+    }
+
+    /// The record of a sequence number, if the ring still has it.
+    fn find(&self, sequence: u64) -> Option<Vec<u8>> {
+        let tail = self.tail();
+        let mut at = tail.saturating_sub(self.mask + 1);
+        // In a ring that went round the first slot may be the second of its record, and whoever sent the message chose what it says:
+        // the first slots are only for finding where a record begins.
+        let trusted = if at == 0 { 0 } else { at + 3 };
+        let head = |at: u64| {
+            let slot = self.records.slot((at & self.mask) as u32);
+            let (head, _) = Head::read_from_prefix(&slot).ok()?;
+            let slots = match Kind::from_number(head.kind)? {
+                Kind::Message | Kind::Control => 2,
+                _ => 1,
+            };
+            (head.slots == slots).then_some((head.sequence, u64::from(slots)))
+        };
+        while at < tail {
+            let this = head(at);
+            let next = this.and_then(|(_, slots)| {
+                if at + slots == tail {
+                    return Some(());
+                }
+                let (after, _) = head(at + slots)?;
+                (after == this?.0 + 1).then_some(())
+            });
+            let (Some((found, slots)), Some(())) = (this, next) else {
+                at += 1; // inside a record
+                continue;
+            };
+            if found == sequence && at >= trusted {
+                let mut record = Vec::new();
+                self.copy(at, at + slots, &mut record).ok()?;
+                return Some(record);
+            }
+            at += slots;
+        }
+        None
     }
 
     /// Results of the control records between two tails.
