@@ -4,15 +4,24 @@
 mod tape;
 
 use ring0_engine::canon::{Listing, Tag};
-use ring0_engine::control::{Control, ControlKind, Deposit, List, OpenAccount};
+use ring0_engine::control::{Bust, Control, ControlKind, Deposit, List, MoveLadder, OpenAccount};
 use ring0_engine::flow::{Flow, Input, Options};
 use ring0_engine::native::Native;
-use ring0_engine::record::{ControlRecord, Filled, Message, Outcome};
+use ring0_engine::record::{ControlRecord, Message, Outcome};
 use ring0_wire::Flags;
 use ring0_wire::host::Inbound;
 use std::collections::BTreeMap;
 use tape::{Record, records};
 use zerocopy::FromZeros;
+
+/// Where an order stands: its book and price, or its peg queue.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Place {
+    /// Books as the canonical listing numbers them; of stops the price is the trigger.
+    Level { book: u32, price: u32 },
+    /// Kind in the low byte and offset in the next; limit.
+    Queue { side: u8, peg: u32, limit: u32 },
+}
 
 struct Order {
     account: u32,
@@ -21,7 +30,8 @@ struct Order {
     side: u8,
     price: u32,
     lots: u32,
-    rests: bool,
+    shown: u32,
+    place: Option<Place>,
 }
 
 /// What the records have said so far.
@@ -29,11 +39,10 @@ struct Order {
 struct Consumer {
     instruments: BTreeMap<u32, List>,
     orders: BTreeMap<u64, Order>,
-    /// Order ids by locate, side and price, oldest first.
-    levels: BTreeMap<(u32, u8, u32), Vec<u64>>,
+    /// Order ids by locate and place, in their order.
+    places: BTreeMap<(u32, Place), Vec<u64>>,
     /// Available and held by account and asset.
     balances: BTreeMap<(u32, u32), (i128, i128)>,
-    accounts: Vec<u32>,
     fees: BTreeMap<u32, i128>,
 }
 
@@ -41,49 +50,102 @@ impl Consumer {
     fn take(&mut self, record: &Record) {
         match record {
             Record::Message(message) => self.message(message),
-            Record::Step(_) => {}
+            Record::Step(_) | Record::StateChanged(_) | Record::Uncrossed(_) => {}
             Record::Control(control) => self.control(control),
             Record::Rested(rested) => {
-                let order = self.orders.get_mut(&rested.order).expect("a live order");
+                let order = &self.orders[&rested.order];
                 assert_eq!(
-                    (order.account, order.reference, order.price, order.lots),
-                    (rested.account, rested.reference, rested.price, rested.lots)
+                    (order.account, order.reference, order.lots),
+                    (rested.account, rested.reference, rested.lots)
                 );
-                order.rests = true;
-                let level = (order.locate, order.side, order.price);
-                self.levels.entry(level).or_default().push(rested.order);
+                let buys = order.side == b'B';
+                let place = match (rested.peg, rested.shown) {
+                    (0, shown) => Place::Level {
+                        book: u32::from(!buys) + if shown == 0 { 2 } else { 0 },
+                        price: rested.price,
+                    },
+                    (peg, _) => Place::Queue {
+                        side: order.side,
+                        peg,
+                        limit: rested.price,
+                    },
+                };
+                // A sliding order has another price than it was sent with.
+                self.change(rested.order, |order| {
+                    (order.price, order.shown) = (rested.price, rested.shown);
+                });
+                self.join(rested.order, place);
             }
-            Record::Filled(filled) => self.filled(filled),
+            Record::Armed(armed) => {
+                self.change(armed.order, |order| order.price = armed.price);
+                let buys = self.orders[&armed.order].side == b'B';
+                let place = Place::Level {
+                    book: 4 + u32::from(!buys),
+                    price: armed.trigger,
+                };
+                self.join(armed.order, place);
+            }
+            Record::Triggered(triggered) => {
+                let order = &self.orders[&triggered.order];
+                assert_eq!((order.price, order.lots), (triggered.price, triggered.lots));
+                self.leave(triggered.order);
+            }
+            Record::Filled(filled) => {
+                let fees = [i128::from(filled.maker_fee), i128::from(filled.taker_fee)];
+                self.trade(
+                    [filled.maker, filled.taker],
+                    fees,
+                    filled.price,
+                    filled.lots,
+                );
+            }
+            Record::Crossed(crossed) => {
+                let fees = [i128::from(crossed.buy_fee), i128::from(crossed.sell_fee)];
+                self.trade(
+                    [crossed.buy, crossed.sell],
+                    fees,
+                    crossed.price,
+                    crossed.lots,
+                );
+            }
+            Record::Decremented(taken) => {
+                for order in [taken.maker, taken.taker] {
+                    self.less(order, taken.lots);
+                }
+            }
+            Record::Refilled(refilled) => {
+                let order = &self.orders[&refilled.order];
+                assert_eq!((order.lots, order.shown), (refilled.lots, 0));
+                let place = order.place.expect("an iceberg rests");
+                self.leave(refilled.order);
+                self.join(refilled.order, place);
+                self.change(refilled.order, |order| order.shown = refilled.shown);
+            }
             Record::Removed(removed) => {
                 let order = &self.orders[&removed.order];
-                assert_eq!(
-                    (order.lots, order.rests),
-                    (removed.lots, removed.rested == 1)
-                );
-                self.leave(removed.order);
-                let order = self.orders.remove(&removed.order).expect("a live order");
-                self.hold(&order, -i128::from(order.lots));
+                assert_eq!((order.lots, order.price), (removed.lots, removed.price));
+                let waits = matches!(order.place, Some(Place::Level { book: 4.., .. }));
+                assert_eq!(order.place.is_some() && !waits, removed.rested == 1);
+                self.less(removed.order, removed.lots);
             }
             Record::Reduced(reduced) => {
-                let mut order = self.orders.remove(&reduced.order).expect("a live order");
-                order.lots -= reduced.lots;
-                assert_eq!(order.lots, reduced.open);
-                self.hold(&order, -i128::from(reduced.lots));
-                self.orders.insert(reduced.order, order);
+                self.change(reduced.order, |order| {
+                    order.lots -= reduced.lots;
+                    order.shown = reduced.shown;
+                });
+                assert_eq!(self.orders[&reduced.order].lots, reduced.open);
             }
             Record::Replaced(replaced) => {
-                let mut order = self.orders.remove(&replaced.order).expect("a live order");
-                assert_eq!(order.lots, replaced.lots_before);
-                self.hold(&order, -i128::from(order.lots));
+                assert_eq!(self.orders[&replaced.order].lots, replaced.lots_before);
                 if replaced.kept == 0 {
-                    self.orders.insert(replaced.order, order);
                     self.leave(replaced.order);
-                    order = self.orders.remove(&replaced.order).expect("just put there");
-                    order.rests = false;
                 }
-                (order.reference, order.price, order.lots) =
-                    (replaced.reference, replaced.price, replaced.lots);
-                self.hold(&order, i128::from(order.lots));
+                self.change(replaced.order, |order| {
+                    (order.reference, order.price, order.lots) =
+                        (replaced.reference, replaced.price, replaced.lots);
+                    order.shown = replaced.shown;
+                });
+                let order = self.orders.remove(&replaced.order).expect("a live order");
                 self.orders.insert(replaced.new_order, order);
             }
         }
@@ -110,54 +172,82 @@ impl Consumer {
             side: fields.side,
             price,
             lots: fields.shares / list.lot_size,
-            rests: false,
+            shown: 0,
+            place: None,
         };
-        self.hold(&order, i128::from(order.lots));
+        self.hold(&order, 1);
         self.orders.insert(message.head.sequence, order);
     }
 
-    fn filled(&mut self, filled: &Filled) {
-        let list = self.instruments[&filled.head.locate];
-        let lots = i128::from(filled.lots);
-        let paid = i128::from(filled.price) * lots * i128::from(list.tick_value);
-        let fees = [i128::from(filled.maker_fee), i128::from(filled.taker_fee)];
-        for (id, fee) in [(filled.maker, fees[0]), (filled.taker, fees[1])] {
-            let mut order = self.orders.remove(&id).expect("a live order");
-            self.hold(&order, -lots);
-            order.lots -= filled.lots;
-            let (base, quote) = if order.side == b'B' {
-                (lots * i128::from(list.lot_value), -paid - fee)
-            } else {
-                (-lots * i128::from(list.lot_value), paid - fee)
-            };
-            self.balance(order.account, list.base_asset).0 += base;
-            self.balance(order.account, list.quote_asset).0 += quote;
-            let gone = order.lots == 0;
-            self.orders.insert(id, order);
-            if gone {
-                self.leave(id);
-                self.orders.remove(&id);
-            }
+    /// The first of the two pays or gets as `fees[0]` says, the second as `fees[1]`.
+    fn trade(&mut self, orders: [u64; 2], fees: [i128; 2], price: u32, lots: u32) {
+        for (id, fee) in orders.into_iter().zip(fees) {
+            let order = &self.orders[&id];
+            let (account, sign) = (order.account, if order.side == b'B' { 1 } else { -1 });
+            let locate = order.locate;
+            self.less(id, lots);
+            self.settle(locate, account, sign, price, lots, fee);
         }
-        *self.fees.entry(list.quote_asset).or_default() += fees[0] + fees[1];
     }
 
-    /// Out of its level, if it rests.
+    /// A side of a trade: a buyer (sign 1) gets the base asset and pays, a seller the other way round; both pay the fee.
+    fn settle(&mut self, locate: u32, account: u32, sign: i128, price: u32, lots: u32, fee: i128) {
+        let list = self.instruments[&locate];
+        let lots = i128::from(lots);
+        let paid = i128::from(price) * lots * i128::from(list.tick_value);
+        self.balance(account, list.base_asset).0 += sign * lots * i128::from(list.lot_value);
+        self.balance(account, list.quote_asset).0 -= sign * paid + fee;
+        *self.fees.entry(list.quote_asset).or_default() += fee;
+    }
+
+    /// So many lots fewer, displayed ones if any are; none left: gone.
+    fn less(&mut self, id: u64, lots: u32) {
+        if self.orders[&id].lots == lots {
+            self.leave(id);
+        }
+        self.change(id, |order| {
+            order.lots -= lots;
+            order.shown = order.shown.saturating_sub(lots);
+        });
+        if self.orders[&id].lots == 0 {
+            self.orders.remove(&id);
+        }
+    }
+
+    /// Changes an order, and what it holds with it.
+    fn change(&mut self, id: u64, change: impl FnOnce(&mut Order)) {
+        let mut order = self.orders.remove(&id).expect("a live order");
+        self.hold(&order, -1);
+        change(&mut order);
+        self.hold(&order, 1);
+        self.orders.insert(id, order);
+    }
+
+    fn join(&mut self, id: u64, place: Place) {
+        let order = self.orders.get_mut(&id).expect("a live order");
+        order.place = Some(place);
+        self.places
+            .entry((order.locate, place))
+            .or_default()
+            .push(id);
+    }
+
+    /// Out of where it stands, if it stands.
     fn leave(&mut self, id: u64) {
-        let order = &self.orders[&id];
-        if !order.rests {
+        let order = self.orders.get_mut(&id).expect("a live order");
+        let Some(place) = order.place.take() else {
             return;
-        }
-        let at = (order.locate, order.side, order.price);
-        let level = self.levels.get_mut(&at).expect("a level");
-        level.retain(|&there| there != id);
-        if level.is_empty() {
-            self.levels.remove(&at);
+        };
+        let at = (order.locate, place);
+        let list = self.places.get_mut(&at).expect("a level or a queue");
+        list.retain(|&there| there != id);
+        if list.is_empty() {
+            self.places.remove(&at);
         }
     }
 
-    /// Moves the hold of so many lots from available to held.
-    fn hold(&mut self, order: &Order, lots: i128) {
+    /// Moves what an order holds from available to held, or back.
+    fn hold(&mut self, order: &Order, sign: i128) {
         let list = &self.instruments[&order.locate];
         let (asset, per_lot) = if order.side == b'B' {
             let value = i128::from(order.price) * i128::from(list.tick_value);
@@ -166,9 +256,10 @@ impl Consumer {
         } else {
             (list.base_asset, i128::from(list.lot_value))
         };
+        let amount = sign * i128::from(order.lots) * per_lot;
         let balance = self.balance(order.account, asset);
-        balance.0 -= lots * per_lot;
-        balance.1 += lots * per_lot;
+        balance.0 -= amount;
+        balance.1 += amount;
     }
 
     fn balance(&mut self, account: u32, asset: u32) -> &mut (i128, i128) {
@@ -183,89 +274,73 @@ impl Consumer {
         control.body = record.body;
         let is = |kind: ControlKind| record.kind == kind as u32;
         if is(ControlKind::OpenAccount) {
-            self.accounts.push(control.body::<OpenAccount>().account);
+            let account = control.body::<OpenAccount>().account;
+            self.balances.entry((account, 0)).or_default();
         } else if is(ControlKind::List) {
             let list = control.body::<List>();
             self.instruments.insert(list.instrument + 1, list);
+        } else if is(ControlKind::MoveLadder) {
+            // Nothing enters until it holds.
+            let moved = control.body::<MoveLadder>();
+            let list = self.instruments.get_mut(&(moved.instrument + 1));
+            let list = list.expect("a listed instrument");
+            (list.ladder_base, list.ladder_len) = (moved.ladder_base, moved.ladder_len);
         } else if is(ControlKind::Deposit) || is(ControlKind::Withdraw) {
             let body = control.body::<Deposit>();
             let amount = i128::from(body.amount);
             let sign = if is(ControlKind::Deposit) { 1 } else { -1 };
             self.balance(body.account, body.asset).0 += sign * amount;
+        } else if is(ControlKind::Bust) {
+            // As if each had traded the other way, with the fee given back.
+            let bust = control.body::<Bust>();
+            let (locate, price, lots) = (bust.instrument + 1, bust.price, bust.lots);
+            let fees = [-i128::from(bust.buyer_fee), -i128::from(bust.seller_fee)];
+            self.settle(locate, bust.buyer, -1, price, lots, fees[0]);
+            self.settle(locate, bust.seller, 1, price, lots, fees[1]);
         }
     }
 
     fn compare(&self, native: &Native) {
-        let shard = native.shard();
-        for &account in &self.accounts {
-            for asset in 0..Flow::capacity().assets {
-                let (available, held, ..) = shard.balances(account, asset);
-                let mine = self
-                    .balances
-                    .get(&(account, asset))
-                    .copied()
-                    .unwrap_or_default();
-                assert_eq!(
-                    (i128::from(available), i128::from(held)),
-                    mine,
-                    "account {account} asset {asset}"
-                );
-            }
-        }
-        for &locate in self.instruments.keys() {
-            for side in [b'B', b'S'] {
-                let depth = shard.depth(locate - 1, side, usize::MAX);
-                let mut mine: Vec<_> = self
-                    .levels
-                    .range((locate, side, 0)..=(locate, side, u32::MAX))
-                    .map(|(&(_, _, price), ids)| {
-                        let lots = ids
-                            .iter()
-                            .map(|id| u64::from(self.orders[id].lots))
-                            .sum::<u64>();
-                        (price, lots, ids.len() as u32)
-                    })
-                    .collect();
-                if side == b'B' {
-                    mine.reverse();
-                }
-                let depth: Vec<_> = depth
-                    .iter()
-                    .map(|level| (level.price, level.lots, level.orders))
-                    .collect();
-                assert_eq!(depth, mine, "locate {locate} side {}", side as char);
-            }
-        }
-        let mut priority = Priority::default();
-        shard.list(&mut priority);
+        let mut listed = Listed::default();
+        native.shard().list(&mut listed);
+        let all = |orders: &[u64]| -> Vec<[u64; 5]> {
+            let numbers = orders.iter().map(|id| {
+                let order = &self.orders[id];
+                [
+                    *id,
+                    order.account.into(),
+                    order.reference.into(),
+                    order.lots.into(),
+                    order.shown.into(),
+                ]
+            });
+            numbers.collect()
+        };
         let mine: BTreeMap<_, _> = self
-            .levels
+            .places
             .iter()
-            .map(|(&at, ids)| {
-                let orders = ids.iter().map(|id| {
-                    let order = &self.orders[id];
-                    [
-                        *id,
-                        order.account.into(),
-                        order.reference.into(),
-                        order.lots.into(),
-                    ]
-                });
-                (at, orders.collect::<Vec<_>>())
-            })
+            .map(|(&at, orders)| (at, all(orders)))
             .collect();
-        assert_eq!(priority.levels, mine, "orders in priority");
-        let sweeps: Vec<_> = self
+        for (at, orders) in &listed.places {
+            assert_eq!(mine.get(at), Some(orders), "{at:?}");
+        }
+        assert_eq!(mine.len(), listed.places.len(), "levels and queues");
+        let sweeps = self
             .orders
             .iter()
-            .filter(|(_, order)| !order.rests)
-            .collect();
-        let sweeps: BTreeMap<_, _> = sweeps
-            .iter()
-            .map(|(id, order)| (**id, u64::from(order.lots)))
-            .collect();
-        assert_eq!(priority.sweeps, sweeps, "orders that sweep on");
-        for (asset, fees) in priority.fees {
+            .filter(|(_, order)| order.place.is_none());
+        let sweeps: Vec<_> = sweeps.map(|(id, _)| *id).collect();
+        listed.sweeps.sort_unstable();
+        assert_eq!(listed.sweeps, all(&sweeps), "orders that sweep on");
+        let nothing = (0, 0);
+        for (at, balance) in &self.balances {
+            let theirs = listed.balances.get(at).unwrap_or(&nothing);
+            assert_eq!(balance, theirs, "account and asset {at:?}");
+        }
+        for (at, balance) in &listed.balances {
+            assert_eq!(self.balances.get(at).unwrap_or(&nothing), balance, "{at:?}");
+        }
+        for (asset, fees) in listed.fees {
             assert_eq!(
                 self.fees.get(&asset).copied().unwrap_or_default(),
                 fees,
@@ -275,27 +350,50 @@ impl Consumer {
     }
 }
 
-/// Orders in priority, out of the canonical listing.
+/// What the canonical listing says of the same.
 #[derive(Default)]
-struct Priority {
+struct Listed {
     locate: u32,
-    level: (u32, u8, u32),
-    levels: BTreeMap<(u32, u8, u32), Vec<[u64; 4]>>,
-    sweeps: BTreeMap<u64, u64>,
+    /// Where the next orders stand; none: behind the work of their instrument.
+    place: Option<Place>,
+    places: BTreeMap<(u32, Place), Vec<[u64; 5]>>,
+    sweeps: Vec<[u64; 5]>,
+    balances: BTreeMap<(u32, u32), (i128, i128)>,
     fees: Vec<(u32, i128)>,
 }
 
-impl Listing for Priority {
+impl Listing for Listed {
     fn item(&mut self, tag: Tag, numbers: &[u64]) {
         match tag {
             Tag::Instrument => self.locate = numbers[0] as u32 + 1,
-            Tag::Level => self.level = (self.locate, numbers[0] as u8, numbers[1] as u32),
-            Tag::Order => {
-                let order = [numbers[0], numbers[2], numbers[3], numbers[5]];
-                self.levels.entry(self.level).or_default().push(order);
+            Tag::Level => {
+                self.place = Some(Place::Level {
+                    book: numbers[0] as u32,
+                    price: numbers[1] as u32,
+                });
             }
-            Tag::Sweep => {
-                self.sweeps.insert(numbers[0], numbers[5]);
+            Tag::Queue => {
+                self.place = Some(Place::Queue {
+                    side: if numbers[0] == 0 { b'B' } else { b'S' },
+                    peg: numbers[1] as u32 | (numbers[2] as u32) << 8,
+                    limit: numbers[3] as u32,
+                });
+            }
+            Tag::Work => self.place = None,
+            Tag::Order => {
+                let order = [numbers[0], numbers[2], numbers[3], numbers[5], numbers[8]];
+                match self.place {
+                    Some(place) => {
+                        let at = (self.locate, place);
+                        self.places.entry(at).or_default().push(order);
+                    }
+                    None => self.sweeps.push(order),
+                }
+            }
+            Tag::Balance => {
+                let at = (numbers[0] as u32, numbers[1] as u32);
+                self.balances
+                    .insert(at, (numbers[2].into(), numbers[3].into()));
             }
             Tag::Asset => self.fees.push((numbers[0] as u32, i128::from(numbers[2]))),
             _ => {}
@@ -311,12 +409,11 @@ fn records_alone_give_books_and_balances() {
     let mut consumer = Consumer::default();
     let mut input = Input::Control(flow.setup());
     for number in 0..30_000 {
-        tape::drive(&mut flow, &mut native, &input);
-        for record in records(&native.take_records()) {
+        let driven = tape::drive(&mut flow, &mut native, &input);
+        for record in records(&driven.records) {
             consumer.take(&record);
         }
         if number % 50 == 0 {
-            println!("input {number}");
             consumer.compare(&native);
         }
         input = flow.next_input();

@@ -71,6 +71,7 @@ impl Pair {
                         "results of control commands\nnative    {native:?}\nreference {reference:?}\n{records}"
                     ));
                 }
+                self.same_equilibriums()?;
             }
             Input::Steps => {
                 self.native.steps();
@@ -85,6 +86,25 @@ impl Pair {
             answer,
             records: native,
         })
+    }
+
+    /// What an auction of each book would do now, which a control command may ask next.
+    fn same_equilibriums(&self) -> Result<(), String> {
+        let shard = self.native.shard();
+        for index in 0..shard.header().instruments_max.get() {
+            if shard.market_state(index).is_none() {
+                continue;
+            }
+            let native = shard.equilibrium(index);
+            let native = native.map(|it| (it.price, it.volume, it.imbalance));
+            let reference = self.reference.equilibrium(index);
+            if native != reference {
+                return Err(format!(
+                    "auction of {index}\nnative    {native:?}\nreference {reference:?}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn differing_records(&mut self) -> Option<String> {
