@@ -44,6 +44,9 @@ impl Shard<'_> {
             account.orders_max.set(half!(self, SetRisk, orders_max));
             account.shares_max.set(half!(self, SetRisk, shares_max));
             account.notional_max.set(word!(self, SetRisk, notional_max));
+            let any = account.notional_max.get()
+                | u64::from(account.orders_max.get() | account.shares_max.get());
+            account.limited.set(u32::from(any != 0));
             return DONE;
         }
         let (mode, group) = (

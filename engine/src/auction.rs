@@ -24,7 +24,7 @@ impl Shard<'_> {
     }
 
     /// A step of an auction. The quantity is its fills.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn step_uncross(self, index: u32) -> Done {
         let instrument = self.instrument(index);
         self.record_step(Work::Uncross as u32, index.wrapping_add(1), 0, 0);
@@ -62,7 +62,7 @@ impl Shard<'_> {
     }
 
     /// The first orders of both sides, which meet, trade; or one that is leaving goes. Gives the fills: 1 or 0.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn cross(self, index: u32) -> u32 {
         let (buy, sell) = (
             self.first_resting(index, BUY),

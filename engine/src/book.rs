@@ -59,7 +59,7 @@ impl Instrument {
 
 impl Shard<'_> {
     /// Puts an order at the end of where its flags say, making the level or queue if it is the first there.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn join(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let flags = order.flags.get();
@@ -131,12 +131,9 @@ impl Shard<'_> {
         }
         level.tail.set(slot);
         level.orders.set(level.orders.get().wrapping_add(1));
-        level.lots.set(
-            level
-                .lots
-                .get()
-                .wrapping_add(u64::from(order.counted())),
-        );
+        level
+            .lots
+            .set(level.lots.get().wrapping_add(u64::from(order.counted())));
     }
 
     /// Takes an order out of a level that keeps others.
@@ -177,7 +174,7 @@ impl Shard<'_> {
     }
 
     /// Takes a standing order with all it counts for out of its level or queue, and that away if it was the last.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn leave(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let index = order.instrument.get();
@@ -196,7 +193,8 @@ impl Shard<'_> {
             return Finished::here();
         }
         if book >= PEGS {
-            self.unchain_queue(index, book.wrapping_sub(PEGS), at).seen();
+            self.unchain_queue(index, book.wrapping_sub(PEGS), at)
+                .seen();
             self.give_level(at);
             return Finished::here();
         }
@@ -213,15 +211,20 @@ impl Shard<'_> {
     }
 
     /// Takes lots, whose money has been settled, off a standing order: it is gone, or an iceberg is refilled, or it keeps its place.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn take_lots(self, slot: u32, lots: u32) -> Finished {
         let order = self.order(slot);
         let open = order.open.get().wrapping_sub(lots);
         let counted = order.counted().wrapping_sub(lots);
         let at = self.level_of(slot);
         let level = self.level(at);
-        self.ensure(at != 0 && level.lots.get() >= u64::from(lots), Fault::LevelLots);
-        level.lots.set(level.lots.get().wrapping_sub(u64::from(lots)));
+        self.ensure(
+            at != 0 && level.lots.get() >= u64::from(lots),
+            Fault::LevelLots,
+        );
+        level
+            .lots
+            .set(level.lots.get().wrapping_sub(u64::from(lots)));
         order.open.set(open);
         if order.flags.get() & FLAG_ICEBERG != 0 {
             order.shown.set(counted);
@@ -263,7 +266,7 @@ impl Shard<'_> {
     }
 
     /// Makes an order known to its session under its reference, and counts it.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn enlist(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let session = self.session(order.session.get());
@@ -276,7 +279,7 @@ impl Shard<'_> {
     }
 
     /// Forgets an order's reference and expiry.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn delist(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let session = self.session(order.session.get());
@@ -292,7 +295,7 @@ impl Shard<'_> {
     }
 
     /// Cancels what is left of an order that is in no book.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn drop_order(self, slot: u32, removal: u8, listed: bool) -> Finished {
         let order = self.order(slot);
         self.release_lots(order, order.open.get());
@@ -305,7 +308,7 @@ impl Shard<'_> {
     }
 
     /// Cancels a standing order.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn remove_order(self, slot: u32, removal: u8) -> Finished {
         let order = self.order(slot);
         self.leave(slot).seen();
@@ -339,24 +342,14 @@ impl Shard<'_> {
     #[inline(always)]
     pub(crate) fn is_crossed(self, index: u32) -> bool {
         let instrument = self.instrument(index);
-        let (bid, ask) = (
-            instrument.best_resting(BUY),
-            instrument.best_resting(SELL),
-        );
+        let (bid, ask) = (instrument.best_resting(BUY), instrument.best_resting(SELL));
         bid != NO_RANK && ask != NO_RANK && price_of(BUY, bid) >= ask
     }
 
     /// Whether nothing can join a book at this price for want of a level: 0, or the reason. `gone` is an order that leaves
     /// first, or 0.
     #[inline(always)]
-    pub(crate) fn lacks_level(
-        self,
-        index: u32,
-        book: u32,
-        price: u32,
-        peg: u32,
-        gone: u32,
-    ) -> u8 {
+    pub(crate) fn lacks_level(self, index: u32, book: u32, price: u32, peg: u32, gone: u32) -> u8 {
         let header = self.header();
         let gone_level = if gone == 0 { 0 } else { self.level_of(gone) };
         let frees = gone_level != 0 && self.level(gone_level).orders.get() == 1;
@@ -369,7 +362,9 @@ impl Shard<'_> {
             }
             let frees_queue = frees && u32::from(self.order(gone).book.get()) == book;
             if at == 0
-                && self.count_queues(index, side).wrapping_sub(u32::from(frees_queue))
+                && self
+                    .count_queues(index, side)
+                    .wrapping_sub(u32::from(frees_queue))
                     >= crate::limits::PEG_QUEUES_MAX
             {
                 return crate::Reason::PegsFull as u8;

@@ -6,7 +6,6 @@
 
 use crate::Reason;
 use crate::control::{ControlKind, Target};
-use crate::enter::whole;
 use crate::limits::{CANCELS_MAX, FILLS_MAX, LOOKS_MAX, MASS_WORK, PACKET_WORK_MAX};
 use crate::operate::{half, word};
 use crate::outbox::{Done, side_letter};
@@ -34,7 +33,7 @@ impl Mass {
 
 impl<'a> Shard<'a> {
     /// Carries out an `X` or a `D` from the scratch message.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn reduce(self) -> Done {
         let message = &self.scratch().message;
         let session_index = self.header().session.get();
@@ -59,7 +58,7 @@ impl<'a> Shard<'a> {
         let open = order.open.get();
         if message.letter.get() == b'X' {
             let shares = message.shares.get();
-            let Some(lots) = whole(shares, lot_size) else {
+            let Some(lots) = instrument.lots(shares) else {
                 return Done::rejected(Reason::NotALot as u8);
             };
             if lots < open {
@@ -81,7 +80,7 @@ impl<'a> Shard<'a> {
     }
 
     /// With which [`Removal`] an order goes when it is met, or 0. Asked only while the header counts something as leaving.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn leaving(self, slot: u32) -> u32 {
         let order = self.order(slot);
         let mass = &self.session(order.session.get()).mass;
@@ -103,7 +102,7 @@ impl<'a> Shard<'a> {
     }
 
     /// Carries out an `M` from the scratch message: its first step.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn mass_cancel(self) -> Done {
         let header = self.header();
         let message = &self.scratch().message;
@@ -148,7 +147,7 @@ impl<'a> Shard<'a> {
     }
 
     /// `KillSession`, `KillAccount` and `Disconnect`: a mass cancel that the operator begins.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn control_mass(self, kind: u32) -> Done {
         let header = self.header();
         let owner = half!(self, Target, index);
@@ -241,7 +240,7 @@ impl<'a> Shard<'a> {
     }
 
     /// Visits the next orders of a mass cancel. The quantity is how many it cancelled; `Continues` while it has not come to its end.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn mass_step(self, scope: u32, owner: u32) -> Done {
         let mass = self.mass(scope, owner);
         let (mut visits, mut cancelled) = (zero(), zero());

@@ -21,6 +21,9 @@ const NONE: u8 = Reason::None as u8;
 /// An order was decided and made; its slot is the quantity of the result. It is to be let in by [`Shard::enter_book`].
 pub(crate) const ENTERS: u32 = 0;
 
+/// The letter with an extension.
+const EXTENDED: u8 = b'O';
+
 /// What [`Shard::replace_terms`] gives, which is no reason, where the order loses its place.
 const MOVES: u8 = 255;
 
@@ -37,7 +40,7 @@ pub(crate) const fn collects(state: u32) -> bool {
 
 impl Shard<'_> {
     /// Decides on the order of the scratch message and makes it.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn enter(self) -> Done {
         let header = self.header();
         let message = &self.scratch().message;
@@ -47,14 +50,18 @@ impl Shard<'_> {
             return Done::rejected(Reason::ReferenceNotRising as u8);
         }
         session.last_reference.set(reference);
-        let own = own_flags(message);
-        if excludes(message, own) {
-            return Done::rejected(Reason::NotTogether as u8);
-        }
         let account = self.account(session.account.get());
-        let group = u32::from(message.trade_group.get());
-        if group != 0 && group != account.group.get() {
-            return Done::rejected(Reason::WrongTradeGroup as u8);
+        let mut own = own_flags(message.flags.get());
+        let mut group = 0;
+        if message.letter.get() == EXTENDED {
+            own = with_extension(message, own);
+            if excludes(message, own) {
+                return Done::rejected(Reason::NotTogether as u8);
+            }
+            group = u32::from(message.trade_group.get());
+            if group != 0 && group != account.group.get() {
+                return Done::rejected(Reason::WrongTradeGroup as u8);
+            }
         }
         let reason = self.session_may_trade(session);
         if reason != NONE {
@@ -104,7 +111,7 @@ impl Shard<'_> {
     }
 
     /// The checks of the terms: 0 with the terms left in the scratch area, or the reason.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn enter_terms(self, index: u32, own: u32) -> u8 {
         let header = self.header();
         let message = &self.scratch().message;
@@ -115,18 +122,22 @@ impl Shard<'_> {
         let market = flags.has(Flags::MARKET);
         let stop = own & FLAG_STOP != 0;
 
-        let tick_size = instrument.tick_size.get();
-        let lot_size = instrument.lot_size.get();
-        let Some(mut price) = whole(message.price.get(), tick_size) else {
+        let Some(mut price) = instrument.ticks(message.price.get()) else {
             return Reason::NotATick as u8;
         };
-        let (Some(lots), Some(minimum), Some(peak)) = (
-            whole(message.shares.get(), lot_size),
-            whole(message.minimum.get(), lot_size),
-            whole(message.display.get(), lot_size),
-        ) else {
+        let Some(lots) = instrument.lots(message.shares.get()) else {
             return Reason::NotALot as u8;
         };
+        let (mut minimum, mut peak) = (0, 0);
+        if message.letter.get() == EXTENDED {
+            (minimum, peak) = match (
+                instrument.lots(message.minimum.get()),
+                instrument.lots(message.display.get()),
+            ) {
+                (Some(minimum), Some(peak)) => (minimum, peak),
+                _ => return Reason::NotALot as u8,
+            };
+        }
         let reason = self.admits_shares(index, lots);
         if reason != NONE {
             return reason;
@@ -136,7 +147,7 @@ impl Shard<'_> {
         }
         let mut trigger = 0;
         if stop {
-            trigger = match whole(message.trigger.get(), tick_size) {
+            trigger = match instrument.ticks(message.trigger.get()) {
                 Some(trigger) if instrument.has_price(trigger) => trigger,
                 _ => return Reason::BadTrigger as u8,
             };
@@ -172,7 +183,8 @@ impl Shard<'_> {
         if reason != NONE {
             return reason;
         }
-        let peg = u32::from(message.peg.get()) | u32::from(message.peg_offset_ticks.get() as u8) << 8;
+        let peg =
+            u32::from(message.peg.get()) | u32::from(message.peg_offset_ticks.get() as u8) << 8;
         let reason = self.has_room(index, own, side, if stop { trigger } else { price }, peg);
         if reason != NONE {
             return reason;
@@ -198,7 +210,7 @@ impl Shard<'_> {
     }
 
     /// Makes the order that was decided on and holds what it may cost.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn make_order(self, index: u32, own: u32) -> u32 {
         let header = self.header();
         let scratch = self.scratch();
@@ -286,6 +298,9 @@ impl Shard<'_> {
         }
         let session = self.session(self.header().session.get());
         let account = self.account(session.account.get());
+        if session.limited.get() | account.limited.get() == 0 {
+            return NONE;
+        }
         let shares = lots.wrapping_mul(instrument.lot_size.get());
         if exceeds(shares, session.shares_max.get()) || exceeds(shares, account.shares_max.get()) {
             return Reason::RiskShares as u8;
@@ -294,13 +309,28 @@ impl Shard<'_> {
     }
 
     /// Whether ladder, bands and notional limits admit an order. The highest bit of `own` says market.
-    #[inline(never)]
-    fn admits_price_of(self, index_side: u32, price: u32, lots: u32, own: u32) -> u8 {
-        let (index, side) = (index_side >> 1, index_side & 1);
+    #[inline(always)]
+    fn admits_price(self, index: u32, side: u32, price: u32, lots: u32, own: u32) -> u8 {
         let instrument = self.instrument(index);
         if !instrument.has_price(price) {
             return Reason::OffLadder as u8;
         }
+        let session = self.session(self.header().session.get());
+        let account = self.account(session.account.get());
+        let limited =
+            instrument.limited.get() | u64::from(session.limited.get() | account.limited.get());
+        if limited == 0 {
+            NONE
+        } else {
+            self.within_limits(index << 1 | side, price, lots, own)
+        }
+    }
+
+    /// As [`Shard::admits_price`], where there is a limit.
+    #[inline(never)]
+    fn within_limits(self, index_side: u32, price: u32, lots: u32, own: u32) -> u8 {
+        let (index, side) = (index_side >> 1, index_side & 1);
+        let instrument = self.instrument(index);
         let market = own >> 31 != 0;
         let high = instrument.band_high.get();
         if !market && high != 0 && (price < instrument.band_low.get() || price > high) {
@@ -354,11 +384,6 @@ impl Shard<'_> {
         NONE
     }
 
-    #[inline(always)]
-    fn admits_price(self, index: u32, side: u32, price: u32, lots: u32, own: u32) -> u8 {
-        self.admits_price_of(index << 1 | side, price, lots, own)
-    }
-
     /// Whether an order of the scratch message finds room: among the live orders that its owners may have, in the pools, under its reference.
     #[inline(always)]
     fn has_room(self, index: u32, own: u32, side: u32, price: u32, peg: u32) -> u8 {
@@ -367,6 +392,7 @@ impl Shard<'_> {
         let account = self.account(session.account.get());
         let stays = own & FLAG_STOP != 0 || own & FLAG_IMMEDIATE == 0;
         if stays
+            && session.limited.get() | account.limited.get() != 0
             && (reaches(session.orders_live.get(), session.orders_max.get())
                 || reaches(account.orders_live.get(), account.orders_max.get()))
         {
@@ -388,7 +414,7 @@ impl Shard<'_> {
     }
 
     /// Decides on replacing an order by the scratch message. Kept orders are done with it.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn replace(self) -> Done {
         let header = self.header();
         let message = &self.scratch().message;
@@ -440,7 +466,7 @@ impl Shard<'_> {
     }
 
     /// The checks of the new terms: the reason against them, 0 when the order has kept its place, or [`MOVES`] with the new terms in the scratch area.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn replace_terms(self, slot: u32) -> u8 {
         let message = &self.scratch().message;
         let order = self.order(slot);
@@ -449,10 +475,10 @@ impl Shard<'_> {
         let index = order.instrument.get();
         let side = u32::from(order.side.get());
         let instrument = self.instrument(index);
-        let Some(mut price) = whole(message.price.get(), instrument.tick_size.get()) else {
+        let Some(mut price) = instrument.ticks(message.price.get()) else {
             return Reason::NotATick as u8;
         };
-        let Some(lots) = whole(message.shares.get(), instrument.lot_size.get()) else {
+        let Some(lots) = instrument.lots(message.shares.get()) else {
             return Reason::NotALot as u8;
         };
         let reason = self.admits_shares(index, lots);
@@ -503,7 +529,7 @@ impl Shard<'_> {
     }
 
     /// Whether an order may move to another price or more lots, as [`Shard::replace_terms`].
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn admits_move(self, slot: u32, price: u32, lots: u32) -> u8 {
         let order = self.order(slot);
         let flags = order.flags.get();
@@ -546,7 +572,7 @@ impl Shard<'_> {
     }
 
     /// The old order leaves, the new one is made in its slot.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn replace_moved(self, slot: u32) -> Done {
         self.leave(slot).seen();
         self.delist(slot).seen();
@@ -572,6 +598,25 @@ impl Shard<'_> {
 }
 
 impl Instrument {
+    /// A wire price in ticks, or `None` where there is a remainder.
+    #[inline(always)]
+    fn ticks(&self, price: u32) -> Option<u32> {
+        whole(price, self.tick_size.get(), self.tick_reciprocal.get())
+    }
+
+    /// Shares in lots, or `None` where there is a remainder.
+    #[inline(always)]
+    pub(crate) fn lots(&self, shares: u32) -> Option<u32> {
+        whole(shares, self.lot_size.get(), self.lot_reciprocal.get())
+    }
+
+    /// Notes whether [`Shard::within_limits`] has anything to look at.
+    #[inline(always)]
+    pub(crate) fn note_limits(&self) {
+        let any = self.band_high.get() | self.dynamic_ticks.get() | self.fat_ticks.get();
+        self.limited.set(u64::from(any) | self.notional_max.get());
+    }
+
     /// Whether it takes orders: no work pending, and a state that does.
     #[inline(always)]
     fn may_trade(&self) -> u8 {
@@ -628,13 +673,14 @@ const fn reaches(count: u32, limit: u32) -> bool {
     limit != 0 && count >= limit
 }
 
-/// How many units make up `amount`, or `None` where there is a remainder. A unit of zero, which no listing has, makes none.
+/// How many units make up `amount`, or `None` where there is a remainder.
 #[inline(always)]
-pub(crate) const fn whole(amount: u32, unit: u32) -> Option<u32> {
-    if unit == 0 || !amount.is_multiple_of(unit) {
-        None
+const fn whole(amount: u32, unit: u32, reciprocal: u64) -> Option<u32> {
+    let units = ((amount as u64).wrapping_mul(reciprocal) >> 32) as u32;
+    if units.wrapping_mul(unit) == amount {
+        Some(units)
     } else {
-        Some(amount / unit)
+        None
     }
 }
 
@@ -648,18 +694,12 @@ pub(crate) const fn whole_up(amount: u32, unit: u32) -> u32 {
     }
 }
 
-/// The flags of an order that the scratch message asks for. What never rests has none of those that say how it rests.
+/// The flags of an order by those of its message. What never rests has none of those that say how it rests.
 #[inline(always)]
-fn own_flags(message: &MessageCells) -> u32 {
-    let flags = message.flags.get();
-    let time = flags.time();
-    let immediate = flags.has(Flags::MARKET) || flags.is_immediate();
+fn own_flags(flags: Flags) -> u32 {
     let mut own = 0;
-    if message.trigger.get() != 0 {
-        own |= FLAG_STOP;
-    }
-    if message.peg.get() != 0 {
-        own |= FLAG_PEG;
+    if flags.0 == 0 {
+        return own;
     }
     if flags.has(Flags::POST_REJECT) {
         own |= FLAG_POST_ONLY;
@@ -667,22 +707,35 @@ fn own_flags(message: &MessageCells) -> u32 {
     if flags.has(Flags::POST_SLIDE) {
         own |= FLAG_SLIDE;
     }
-    if immediate {
+    if flags.has(Flags::MARKET) || flags.is_immediate() {
         return own | FLAG_IMMEDIATE;
     }
-    if own & FLAG_PEG == 0 {
-        let display = message.display.get();
-        if flags.has(Flags::HIDDEN) {
-            own |= FLAG_HIDDEN;
-        } else if display != 0 && display != message.shares.get() {
-            own |= FLAG_ICEBERG;
-        }
+    if flags.has(Flags::HIDDEN) {
+        own |= FLAG_HIDDEN;
     }
+    let time = flags.time();
     if time == TimeInForce::GoodTillCancel as u8 {
         own |= FLAG_GTC;
     }
     if time == TimeInForce::GoodTillTime as u8 {
         own |= FLAG_GTT;
+    }
+    own
+}
+
+/// With what the extension of the message asks for.
+#[inline(always)]
+fn with_extension(message: &MessageCells, own: u32) -> u32 {
+    let mut own = own;
+    if message.trigger.get() != 0 {
+        own |= FLAG_STOP;
+    }
+    if message.peg.get() != 0 {
+        return (own & !FLAG_HIDDEN) | FLAG_PEG; // it is not displayed whether it says so or not
+    }
+    let display = message.display.get();
+    if display != 0 && display != message.shares.get() && own & FLAG_IMMEDIATE == 0 {
+        own |= FLAG_ICEBERG;
     }
     own
 }

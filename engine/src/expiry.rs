@@ -13,7 +13,7 @@ use crate::shard::{Fault, NO_RANK, Shard};
 
 impl Shard<'_> {
     /// Puts an order at the end of the list of its second, unless it is in it.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn expiry_join(self, slot: u32) -> Finished {
         let terms = self.terms(slot);
         if terms.expiry_next.get() != 0 {
@@ -39,7 +39,7 @@ impl Shard<'_> {
     }
 
     /// Takes an order out of the list of its second, if it is in it.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn expiry_leave(self, slot: u32) -> Finished {
         let terms = self.terms(slot);
         let next = terms.expiry_next.get();
@@ -65,7 +65,7 @@ impl Shard<'_> {
     }
 
     /// Takes away the first orders whose second has come. When none is left, expiry pends no more.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn expire(self) -> Done {
         let header = self.header();
         let mut removed = zero();

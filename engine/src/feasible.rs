@@ -10,9 +10,7 @@ use crate::enter::whole_up;
 use crate::ladder::{price_of, rank};
 use crate::limits::{FILLS_MAX, PEG_QUEUES_MAX};
 use crate::region::{Finished, can_loop, clear, clear32, zero};
-use crate::shard::{
-    FLAG_ICEBERG, Fault, HIDDEN, NO_RANK, STP_MODE, STP_NONE, STP_OLDEST, Shard,
-};
+use crate::shard::{FLAG_ICEBERG, Fault, HIDDEN, NO_RANK, STP_MODE, STP_NONE, STP_OLDEST, Shard};
 
 /// Nothing decided yet.
 const GO_ON: u32 = 0;
@@ -33,7 +31,7 @@ impl Shard<'_> {
         if code == FEASIBLE { 0 } else { code as u8 }
     }
 
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn walk(self, index: u32, side: u32) -> u32 {
         let other = opposite(side);
         let instrument = self.instrument(index);
@@ -63,7 +61,7 @@ impl Shard<'_> {
     }
 
     /// Looks at the best price not looked at yet. What the walk knows lies in the scratch area: the verifier would follow it from price to price.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn walk_price(self, index: u32, other: u32) -> u32 {
         let instrument = self.instrument(index);
         let [displayed, hidden, peg, limit] = &self.scratch().walk_ranks;
@@ -124,7 +122,9 @@ impl Shard<'_> {
                 Reason::NotFillable as u32
             };
         }
-        scratch.walk_pending.set(order.open.get().wrapping_sub(order.counted()));
+        scratch
+            .walk_pending
+            .set(order.open.get().wrapping_sub(order.counted()));
         self.found(order.counted())
     }
 
@@ -142,10 +142,12 @@ impl Shard<'_> {
     }
 
     /// The displayed level at a rank, then what its icebergs hold back.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn walk_displayed(self, index: u32, book: u32, at: u32) -> u32 {
         let scratch = self.scratch();
-        let level = self.ladder_place(self.instrument(index).side(book), at).get();
+        let level = self
+            .ladder_place(self.instrument(index).side(book), at)
+            .get();
         if level == 0 {
             self.fault(Fault::BestLevel);
             return Reason::NotFillable as u32;
@@ -201,7 +203,7 @@ impl Shard<'_> {
     }
 
     /// The hidden level and the peg queues at a rank: each time the lowest id of what stands first in them.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn walk_hidden(self, index: u32, side: u32, at: u32) -> u32 {
         let instrument = self.instrument(index);
         let book = HIDDEN.wrapping_add(side);
@@ -237,7 +239,7 @@ impl Shard<'_> {
     }
 
     /// Notes the first order of each peg queue whose price has this rank.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn note_pegs(self, index: u32, side: u32, at: u32) -> Finished {
         let instrument = self.instrument(index);
         let notes = &self.scratch().walk_pegs;
@@ -264,7 +266,7 @@ impl Shard<'_> {
     }
 
     /// Of the noted pegs and a hidden order the one with the lowest id, or 0; a peg's queue moves on.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn first_noted(self, hidden: u32) -> u32 {
         let notes = &self.scratch().walk_pegs;
         let mut first = hidden;

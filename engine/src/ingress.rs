@@ -116,7 +116,7 @@ impl<'a> Shard<'a> {
     }
 
     /// Decides, and on taking moves time, rate and expected sequence.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn admit(self, boot_ns: u64, free: u64, reserve: u64) -> Taken {
         let header = self.header();
         let session = self.session(header.session.get());
@@ -170,7 +170,7 @@ impl<'a> Shard<'a> {
     }
 
     /// Whether every message of the packet is a reduce, a cancel or a mass cancel.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn only_reduces_risk(self) -> bool {
         let messages = u32::from(self.shape().messages);
         let request = &self.scratch().request;
@@ -193,7 +193,7 @@ impl<'a> Shard<'a> {
 
     /// Asks for what the packet's cancels, reduces and replaces will need: the order, its neighbours and its level, which lie all over memory. The
     /// processor fetches them for many messages at once; one message after the other it would wait for each.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn touch_orders(self) -> Finished {
         let messages = u32::from(self.shape().messages);
         let request = &self.scratch().request;
@@ -264,7 +264,7 @@ impl<'a> Shard<'a> {
     }
 
     /// One message: recorded, carried out, answered, stored. Gives where the next block begins.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn message(self, at: u32, index: u16, count: u16, first: u64) -> u32 {
         let header = self.header();
         let scratch = self.scratch();
@@ -318,7 +318,7 @@ impl<'a> Shard<'a> {
     }
 
     /// Answers every message as not taken.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn refuse(self, reason: u8, sequence: u64) -> Finished {
         let messages = u32::from(self.shape().messages);
         let result = Outcome::NotTaken as u32 | u32::from(reason) << 8;
@@ -344,7 +344,7 @@ impl<'a> Shard<'a> {
     }
 
     /// Answers every message of a duplicate from the store.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn answer_again(self) -> Finished {
         let header = self.header();
         let messages = u32::from(self.shape().messages);

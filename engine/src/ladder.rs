@@ -206,7 +206,7 @@ impl<'a> Shard<'a> {
     }
 
     /// As [`Shard::next_marked`], where the word of `from` has nothing above it: the rest of the circle.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn next_marked_above(self, index: u32, book: u32, from: u32) -> u32 {
         let instrument = self.instrument(index);
         let side = instrument.side(book);

@@ -11,7 +11,7 @@ use crate::operate::{DONE, half, rejected, word};
 use crate::outbox::Done;
 use crate::record::{Removal, State};
 use crate::region::{Finished, clear, clear32, zero};
-use crate::shard::{BOOKS, Instrument, NO_RANK, Shard};
+use crate::shard::{BOOKS, Instrument, NO_RANK, Shard, reciprocal};
 use core::cell::Cell;
 
 /// Longest ladder.
@@ -73,6 +73,7 @@ impl Shard<'_> {
             open.set(open.get().wrapping_add(1));
         }
         instrument.state.set(state);
+        instrument.note_limits();
         instrument.listed.set(1);
         DONE
     }
@@ -85,8 +86,11 @@ impl Shard<'_> {
             .set(u64::from_be(word!(self, List, symbol)));
         instrument.base_asset.set(half!(self, List, base_asset));
         instrument.quote_asset.set(half!(self, List, quote_asset));
-        instrument.tick_size.set(half!(self, List, tick_size));
-        instrument.lot_size.set(half!(self, List, lot_size));
+        let (tick_size, lot_size) = (half!(self, List, tick_size), half!(self, List, lot_size));
+        instrument.tick_size.set(tick_size);
+        instrument.lot_size.set(lot_size);
+        instrument.tick_reciprocal.set(reciprocal(tick_size));
+        instrument.lot_reciprocal.set(reciprocal(lot_size));
         instrument.tick_value.set(half!(self, List, tick_value));
         instrument.ladder_base.set(half!(self, List, ladder_base));
         instrument.ladder_len.set(half!(self, List, ladder_len));

@@ -165,6 +165,7 @@ impl Shard<'_> {
             .set(half!(self, SetBands, pause_ticks));
         instrument.reference.set(reference);
         instrument.set_pause();
+        instrument.note_limits();
         DONE
     }
 

@@ -11,12 +11,14 @@ use crate::shard::{
     STP_DECREMENT, STP_GROUP, STP_MODE, STP_NEWEST, STP_NONE, STP_OLDEST, Shard,
 };
 
-/// A sweep ended because nothing crosses, nothing is left, or the cap was reached.
+/// A sweep ended because nothing crosses or nothing is left.
 const ENDED: u64 = 0;
 /// Self-trade prevention ended it.
 const PREVENTED: u64 = 1;
 /// The market paused.
 const PAUSED: u64 = 2;
+/// It made [`FILLS_MAX`] meetings, and may cross on.
+const CAPPED: u64 = 3;
 
 impl Instrument {
     /// Whether trading at a price pauses the market.
@@ -43,7 +45,7 @@ impl Shard<'_> {
 
     /// Lets an order in, which its hold covers: it is armed, collected, or sweeps and then rests, goes or continues. `listed`:
     /// the step of an order that is live already, its instrument's work queued.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn enter_book(self, slot: u32, listed: bool) -> Done {
         let order = self.order(slot);
         let index = order.instrument.get();
@@ -70,7 +72,8 @@ impl Shard<'_> {
             }
             return Done::continues(filled.wrapping_mul(lot_size));
         }
-        if instrument.work.get() == 0 && self.look_at_triggers(index) {
+        // Nothing but a trade brings the last price to a trigger.
+        if filled != 0 && instrument.work.get() == 0 && self.look_at_triggers(index) {
             self.push_instrument(index);
         }
         Done::accepted(filled.wrapping_mul(lot_size))
@@ -94,7 +97,7 @@ impl Shard<'_> {
         let limit = rank(other, price);
         let instrument = self.instrument(index);
         let before = self.scratch().swept.get();
-        let mut end = ENDED;
+        let mut end = CAPPED;
         let mut units = zero();
         while units < FILLS_MAX {
             if !can_loop() {
@@ -102,6 +105,7 @@ impl Shard<'_> {
                 break;
             }
             if taker.open.get() == 0 {
+                end = ENDED;
                 break;
             }
             let maker = if instrument.queues(other).get() == 0 {
@@ -110,14 +114,17 @@ impl Shard<'_> {
                 self.next_maker(index, other, limit)
             };
             if maker == 0 {
+                end = ENDED;
                 break;
             }
-            end = u64::from(self.meet(slot, maker));
-            if end == PAUSED {
+            let met = u64::from(self.meet(slot, maker));
+            if met == PAUSED {
+                end = PAUSED;
                 break;
             }
             units = units.wrapping_add(1);
-            if end != ENDED {
+            if met != ENDED {
+                end = met;
                 break;
             }
         }
@@ -150,7 +157,7 @@ impl Shard<'_> {
     }
 
     /// As [`Shard::next_resting`], of a side with pegs.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn next_maker(self, index: u32, side: u32, limit: u32) -> u32 {
         let instrument = self.instrument(index);
         let peg = self.best_peg(index, side);
@@ -179,7 +186,7 @@ impl Shard<'_> {
     }
 
     /// One meeting: what the order and the maker do. Gives why the sweep ends, or [`ENDED`] when it may go on.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn meet(self, slot: u32, maker_slot: u32) -> u32 {
         let (taker, maker) = (self.order(slot), self.order(maker_slot));
         if self.header().leaving.get() != 0 {
@@ -245,11 +252,9 @@ impl Shard<'_> {
     }
 
     /// Ends what [`Shard::sweep`] left of an order: gone, resting, cancelled, or to be continued. True when it is to be continued.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn settle_remainder(self, slot: u32, end: u64, listed: bool) -> bool {
         let order = self.order(slot);
-        let index = order.instrument.get();
-        let side = u32::from(order.side.get());
         let flags = order.flags.get();
         if order.open.get() == 0 {
             if listed {
@@ -259,7 +264,8 @@ impl Shard<'_> {
             return false;
         }
         if end == PREVENTED {
-            self.drop_order(slot, Removal::SelfTrade as u8, listed).seen();
+            self.drop_order(slot, Removal::SelfTrade as u8, listed)
+                .seen();
             return false;
         }
         if end == PAUSED {
@@ -268,12 +274,7 @@ impl Shard<'_> {
                 return false;
             }
         } else {
-            let price = if flags & FLAG_PEG == 0 {
-                order.price.get()
-            } else {
-                self.peg_price_of(slot)
-            };
-            if price != 0 && self.crosses(index, side, price) {
+            if end == CAPPED && self.goes_on(slot) {
                 order.flags.set(flags | FLAG_SWEEPS);
                 if !listed {
                     self.enlist(slot).seen();
@@ -301,13 +302,25 @@ impl Shard<'_> {
         false
     }
 
+    /// Whether an order that made all the meetings it may would have another one.
+    #[inline(always)]
+    fn goes_on(self, slot: u32) -> bool {
+        let order = self.order(slot);
+        let price = if order.flags.get() & FLAG_PEG == 0 {
+            order.price.get()
+        } else {
+            self.peg_price_of(slot)
+        };
+        let side = u32::from(order.side.get());
+        price != 0 && self.crosses(order.instrument.get(), side, price)
+    }
+
     /// Why an order that was live before cannot rest now, or 0: its second has come, or other instruments took the last levels meanwhile.
     #[inline(always)]
     fn cannot_rest(self, slot: u32) -> u8 {
         let order = self.order(slot);
         let flags = order.flags.get();
-        if flags & FLAG_GTT != 0
-            && self.terms(slot).expiry_s.get() <= self.header().expired_s.get()
+        if flags & FLAG_GTT != 0 && self.terms(slot).expiry_s.get() <= self.header().expired_s.get()
         {
             return Removal::Expired as u8;
         }
@@ -387,7 +400,7 @@ impl Shard<'_> {
     }
 
     /// Sets what an instrument does after a step that is not to be continued: triggered stops, or nothing.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn after_step(self, index: u32) -> Finished {
         crate::region::clear32(&self.instrument(index).work);
         let _ = self.look_at_triggers(index); // which sets the work

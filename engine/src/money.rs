@@ -145,7 +145,7 @@ impl Shard<'_> {
     }
 
     /// Moves the money of one fill and records it.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn settle_fill(
         self,
         maker_slot: u32,
@@ -174,8 +174,14 @@ impl Shard<'_> {
     }
 
     /// Moves the money of one fill of an auction and records it: both sides pay the taker rate.
-    #[inline(never)]
-    pub(crate) fn settle_cross(self, buy_slot: u32, sell_slot: u32, lots: u32, price: u32) -> Finished {
+    #[cfg_attr(target_arch = "bpf", inline(never))]
+    pub(crate) fn settle_cross(
+        self,
+        buy_slot: u32,
+        sell_slot: u32,
+        lots: u32,
+        price: u32,
+    ) -> Finished {
         let (buy, sell) = (self.order(buy_slot), self.order(sell_slot));
         let instrument = self.instrument(buy.instrument.get());
         let notional = instrument.notional(price, lots);

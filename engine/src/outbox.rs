@@ -6,10 +6,11 @@
 use crate::record::{Kind, Outcome};
 use crate::region::{can_loop, clear, put, zero};
 use crate::shard::{
-    BUY, FLAG_HIDDEN, FLAG_ICEBERG, FLAG_PEG, FLAG_STOP, FLAGS_LISTED, Fault, Order, Shard, SlotWords,
+    BUY, FLAG_HIDDEN, FLAG_ICEBERG, FLAG_PEG, FLAG_STOP, FLAGS_LISTED, Fault, Order, Shard,
+    SlotWords,
 };
 use core::cell::Cell;
-use ring0_wire::{Buffer, inbound};
+use ring0_wire::{Window, inbound};
 
 /// Result of a command: outcome in bits 32 to 39, reason in bits 40 to 47, quantity in the low half. One register.
 #[derive(Clone, Copy)]
@@ -76,6 +77,14 @@ impl<'a> Shard<'a> {
             .wrapping_add(core::mem::offset_of!(crate::shard::Scratch, outbox) as u32);
         self.memory
             .at(header_and_buffers.wrapping_add(index.wrapping_mul(64)))
+    }
+
+    /// Copies slots of the outbox from `first` on, as many as `to` takes and the outbox has: for a ring in ordinary memory.
+    #[cfg(feature = "std")]
+    #[inline(always)]
+    pub fn outbox_into(self, first: usize, to: &mut [[u64; 8]]) {
+        let slots = self.scratch().outbox.get(first..).unwrap_or_default();
+        crate::region::copy_slots(slots, to);
     }
 
     /// Word of a slot of the outbox, for the ring that copies it out.
@@ -146,11 +155,12 @@ impl<'a> Shard<'a> {
         let account = self.session(session).account.get();
         let request = &self.scratch().request;
         let (first, second) = (self.slot(0), self.slot(1));
+        let message = request.window(start);
         let length = ring0_wire::shape::length_of(letter) as u64;
         let locate = if letter == ring0_wire::shape::TAG_LETTER {
             0
         } else {
-            request.u16_be(start.wrapping_add(1))
+            message.u16_be(1)
         };
         first.word[0].set(Kind::Message as u64 | 2 << 16 | u64::from(locate) << 32);
         first.word[1].set(sequence);
@@ -160,8 +170,7 @@ impl<'a> Shard<'a> {
         first.word[5].set(u64::from(index) | u64::from(count) << 16);
         first.word[6].set(length << 16);
         let words = Words {
-            request,
-            start,
+            message,
             first,
             second,
         };
@@ -353,14 +362,7 @@ impl<'a> Shard<'a> {
 
     /// A fill of an auction; fees in quote units.
     #[inline(always)]
-    pub(crate) fn record_crossed(
-        self,
-        buy: &Order,
-        sell: &Order,
-        price: u32,
-        lots: u32,
-        fee: u64,
-    ) {
+    pub(crate) fn record_crossed(self, buy: &Order, sell: &Order, price: u32, lots: u32, fee: u64) {
         let slot = self.event(Kind::Crossed, 0, buy.instrument.get());
         slot.word[2].set(buy.id.get());
         slot.word[3].set(sell.id.get());
@@ -444,8 +446,7 @@ impl<'a> Shard<'a> {
 
 /// Copies the words of a message into its record.
 struct Words<'b> {
-    request: &'b Buffer,
-    start: usize,
+    message: Window<'b>,
     first: &'b SlotWords,
     second: &'b SlotWords,
 }
@@ -454,7 +455,7 @@ impl Words<'_> {
     #[inline(always)]
     fn word<const LENGTH: usize>(&self, index: usize) -> u64 {
         let begin = index * 8;
-        let word = self.request.u64_le(self.start.wrapping_add(begin));
+        let word = self.message.u64_le(begin);
         if begin + 8 <= LENGTH {
             word
         } else {

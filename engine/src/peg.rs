@@ -45,10 +45,7 @@ impl Instrument {
     /// Price of a peg now, or 0.
     #[inline(always)]
     pub(crate) fn peg_price(&self, side: u32, limit: u32, peg: u32) -> u32 {
-        let (bid, ask) = (
-            u64::from(self.peg_bid.get()),
-            u64::from(self.peg_ask.get()),
-        );
+        let (bid, ask) = (u64::from(self.peg_bid.get()), u64::from(self.peg_ask.get()));
         let offset = (peg >> 8) as u8 as i8 as i64 as u64;
         let buys = side == BUY;
         let from = if peg & 0xFF == PRIMARY {
@@ -110,7 +107,7 @@ impl Shard<'_> {
 
     /// Rank in the high half, and slot of the first order of the peg queue of a side that comes first: the best price, then the
     /// lowest id; or [`NO_MAKER`].
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn best_peg(self, index: u32, side: u32) -> u64 {
         let instrument = self.instrument(index);
         let mut best = NO_MAKER;
@@ -143,7 +140,7 @@ impl Shard<'_> {
     }
 
     /// Best rank of the priced pegs of a side that is not below `from`, or [`NO_RANK`].
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn next_peg_rank(self, index: u32, side: u32, from: u32) -> u32 {
         let instrument = self.instrument(index);
         let mut best = NO_RANK;
@@ -170,7 +167,7 @@ impl Shard<'_> {
     }
 
     /// Level slot of a side's queue with this limit and peg, or 0.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn find_queue(self, index: u32, side: u32, limit: u32, peg: u32) -> u32 {
         let mut queue = self.instrument(index).queues(side).get();
         let mut count = zero();
@@ -193,7 +190,7 @@ impl Shard<'_> {
     }
 
     /// Number of queues of a side.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn count_queues(self, index: u32, side: u32) -> u32 {
         let mut queue = self.instrument(index).queues(side).get();
         let mut count = zero();
@@ -212,7 +209,7 @@ impl Shard<'_> {
     }
 
     /// Puts a queue behind the others of its side.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn chain_queue(self, index: u32, side: u32, queue: u32) -> Finished {
         region::clear32(&self.level(queue).next_queue);
         let mut link = self.instrument(index).queues(side);
@@ -234,7 +231,7 @@ impl Shard<'_> {
     }
 
     /// Takes a queue out of its side's chain.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn unchain_queue(self, index: u32, side: u32, queue: u32) -> Finished {
         let mut link = self.instrument(index).queues(side);
         let mut count = zero();

@@ -136,7 +136,7 @@ impl Shard<'_> {
     }
 
     /// One step of the first pending continuation.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn step(self) -> Finished {
         let header = self.header();
         let number = header.pending_first.get();

@@ -80,7 +80,7 @@ impl Shard<'_> {
     }
 
     /// A step of a purge.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn step_purge(self, index: u32) -> Done {
         let instrument = self.instrument(index);
         self.record_step(Work::Purge as u32, index.wrapping_add(1), 0, 0);
@@ -189,7 +189,7 @@ impl Shard<'_> {
     }
 
     /// Moves the purge that stands at an order on to the one behind it in its book, or to the next book.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn purge_passes(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let index = order.instrument.get();

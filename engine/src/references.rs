@@ -72,7 +72,7 @@ impl<'a> Shard<'a> {
         older == 0 || older == gone || self.has_bucket_place(older, gone)
     }
 
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn overflow(self, slot: u32) -> Finished {
         let order = self.order(slot);
         match self.scan(self.bucket_of(order), |entry| entry == 0) {
@@ -96,7 +96,7 @@ impl<'a> Shard<'a> {
         Finished::here()
     }
 
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn remove_overflowed(self, slot: u32) -> Finished {
         match self.scan(self.bucket_of(self.order(slot)), |entry| entry == slot) {
             Some(entry) => entry.set(0),
@@ -127,7 +127,7 @@ impl<'a> Shard<'a> {
         Finished::here()
     }
 
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn find_overflowed(self, session_index: u32, reference: u32) -> u32 {
         let found = self.scan(self.bucket(session_index, reference), |entry| {
             if entry == 0 {
@@ -142,7 +142,7 @@ impl<'a> Shard<'a> {
         }
     }
 
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn has_bucket_place(self, older: u32, gone: u32) -> bool {
         let bucket = self.bucket_of(self.order(older));
         self.scan(bucket, |entry| entry == 0 || entry == gone)

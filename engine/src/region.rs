@@ -219,6 +219,18 @@ pub(crate) fn touch<T: Cells>(what: &T) {
     let _ = what;
 }
 
+/// Copies slots out in one go, as many as `to` takes: cell by cell the compiler does not see that they lie side by side.
+#[cfg(feature = "std")]
+#[inline(always)]
+pub(crate) fn copy_slots(slots: &[crate::shard::SlotWords], to: &mut [[u64; 8]]) {
+    let count = slots.len().min(to.len());
+    // SAFETY: a slot is eight words of cells, `count` of them are on either side, `to` is borrowed exclusively, and nothing writes the
+    // cells meanwhile: they are not `Sync`.
+    unsafe {
+        core::ptr::copy_nonoverlapping(slots.as_ptr().cast::<[u64; 8]>(), to.as_mut_ptr(), count);
+    }
+}
+
 /// Sets words to zero one by one. A run of plain zero stores becomes a call of `memset`, which works byte by byte in the kernel.
 #[inline(always)]
 pub(crate) fn clear(word: &Cell<u64>) {

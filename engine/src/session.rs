@@ -53,6 +53,9 @@ impl Shard<'_> {
         session.orders_max.set(half!(self, Grant, orders_max));
         session.shares_max.set(half!(self, Grant, shares_max));
         session.notional_max.set(word!(self, Grant, notional_max));
+        let any = session.notional_max.get()
+            | u64::from(session.orders_max.get() | session.shares_max.get());
+        session.limited.set(u32::from(any != 0));
         session
             .cancel_on_disconnect
             .set(half!(self, Grant, cancel_on_disconnect));

@@ -269,7 +269,7 @@ cells! {
     }
 
     /// What one run needs besides the state: the packet, its answer, the records of one command.
-    pub struct Scratch: 37_568 {
+    pub struct Scratch: 37_696 {
         /// The packet's payload, as it came.
         pub request: Buffer,
         /// The answer's payload.
@@ -490,8 +490,14 @@ cells! {
         pub places: Cell<u32>,
         /// Its six ladders, by book.
         pub sides: [Side; BOOKS],
+        /// What [`reciprocal`] says of the tick size.
+        pub tick_reciprocal: Cell<u64>,
+        /// What [`reciprocal`] says of the lot size.
+        pub lot_reciprocal: Cell<u64>,
+        /// Not 0 when it has a band, a dynamic or fat-finger limit, or a largest notional.
+        pub limited: Cell<u64>,
         /// Zero.
-        pub reserved: [Cell<u64>; 7],
+        pub reserved: [Cell<u64>; 4],
     }
 
     /// A pending mass cancel.
@@ -532,8 +538,8 @@ cells! {
         pub sessions_head: Cell<u32>,
         /// Last granted session plus one, or 0.
         pub sessions_tail: Cell<u32>,
-        /// Zero.
-        pub reserved: Cell<u32>,
+        /// Not 0 when one of its limits is not.
+        pub limited: Cell<u32>,
         /// Its mass cancel.
         pub mass: Mass,
     }
@@ -610,8 +616,8 @@ cells! {
         pub overflow_head: Cell<u32>,
         /// Overflowed order that moved last, or 0.
         pub overflow_tail: Cell<u32>,
-        /// Zero.
-        pub reserved: Cell<u32>,
+        /// Not 0 when one of its limits is not.
+        pub limited: Cell<u32>,
         /// Its mass cancel.
         pub mass: Mass,
     }
@@ -638,6 +644,17 @@ cells! {
     pub struct Bucket: 64 {
         /// Order slots, 0 where free.
         pub slots: [Cell<u32>; BUCKET_LEN as usize],
+    }
+}
+
+/// What a number is multiplied with, and shifted by 32, instead of being divided: ⌈2^32 / divisor⌉. Of a multiple of the divisor below 2^32 the
+/// result is exact, because the error stays below one; of others it says nothing. A divisor of zero, which nothing has, gives 0.
+#[inline(always)]
+pub(crate) const fn reciprocal(divisor: u32) -> u64 {
+    if divisor == 0 {
+        0
+    } else {
+        (1_u64 << 32).div_ceil(divisor as u64)
     }
 }
 

@@ -16,7 +16,10 @@ impl Shard<'_> {
         if last == 0 || instrument.state.get() != State::Continuous as u32 {
             return 0;
         }
-        let (buys, sells) = (instrument.best(STOPS).get(), instrument.best(STOPS + 1).get());
+        let (buys, sells) = (
+            instrument.best(STOPS).get(),
+            instrument.best(STOPS + 1).get(),
+        );
         let (book, best) = if buys <= rank(STOPS, last) {
             (STOPS, buys)
         } else {
@@ -73,7 +76,7 @@ impl Shard<'_> {
     }
 
     /// Takes a stop out of where it waited: from now on it is an order with its limit.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "bpf", inline(never))]
     fn trigger(self, slot: u32) -> Finished {
         let order = self.order(slot);
         self.record_triggered(slot);

@@ -1,7 +1,7 @@
 //! One packet's bytes in a fixed place, read and written at masked offsets.
 //!
 //! Invariants: every access lies inside the buffer, whatever the offset: offsets are taken modulo
-//! [`BUFFER`] and one word of slack behind it takes the end of the widest access. The bytes may be
+//! [`BUFFER`] and the slack behind it takes the end of the widest access, and of a [`Window`]. The bytes may be
 //! written through a shared reference (a kernel arena is only ever borrowed shared), so the storage
 //! is cells, and the type is not `Sync`: one writer per shard is the caller's rule.
 //! Cost: an access is one mask and one possibly unaligned load or store; no branch.
@@ -22,17 +22,121 @@ const MASK: usize = BUFFER - 1;
 const WORD_MASK: usize = WORDS - 1;
 const _: () = assert!(BUFFER.is_power_of_two() && WORDS.is_power_of_two());
 
-/// A packet's bytes. 2,056 bytes: [`BUFFER`] and one word of slack.
+/// Bytes that a [`Window`] reaches behind its beginning: the power of two above every message.
+const WINDOW: usize = 64;
+
+/// Words behind the addressable ones: those of a window at the last byte, and one for its widest access.
+const SLACK: usize = WINDOW / 8 + 1;
+
+/// A packet's bytes. 2,120 bytes: [`BUFFER`] and the slack.
 #[derive(FromZeros)]
 #[repr(C, align(8))]
-pub struct Buffer([Cell<u64>; WORDS + 1]);
-const _: () = assert!(size_of::<Buffer>() == BUFFER + 8);
+pub struct Buffer([Cell<u64>; WORDS + SLACK]);
+const _: () = assert!(size_of::<Buffer>() == BUFFER + WINDOW + 8);
+
+/// The bytes from one place of a [`Buffer`] on: one mask for a whole message, where the buffer itself takes one for each access.
+#[derive(Clone, Copy)]
+pub struct Window<'a> {
+    base: *mut u8,
+    buffer: core::marker::PhantomData<&'a Buffer>,
+}
+
+impl Window<'_> {
+    #[inline(always)]
+    fn byte(self, at: usize) -> *mut u8 {
+        self.base.wrapping_add(at & (WINDOW - 1))
+    }
+
+    #[inline(always)]
+    fn load<T: FromBytes>(self, at: usize) -> T {
+        const {
+            assert!(
+                size_of::<T>() <= 8,
+                "the widest access that the slack takes"
+            )
+        };
+        // SAFETY: the base is below `BUFFER`, the offset below `WINDOW`, and the slack behind both takes eight bytes; every pattern is
+        // valid for `T`, and the cells are not written meanwhile, because the buffer is not `Sync`.
+        unsafe { self.byte(at).cast::<T>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn store<T: IntoBytes + Immutable>(self, at: usize, value: T) {
+        const {
+            assert!(
+                size_of::<T>() <= 8,
+                "the widest access that the slack takes"
+            )
+        };
+        // SAFETY: in bounds as in `load`; the bytes lie in cells, so they may be written through a shared reference.
+        unsafe { self.byte(at).cast::<T>().write_unaligned(value) };
+    }
+
+    /// The byte at `at`, which is taken modulo 64 here and below.
+    #[inline(always)]
+    #[must_use]
+    pub fn u8(self, at: usize) -> u8 {
+        self.load(at)
+    }
+
+    /// Two bytes at `at`, big-endian.
+    #[inline(always)]
+    #[must_use]
+    pub fn u16_be(self, at: usize) -> u16 {
+        u16::from_be(self.load(at))
+    }
+
+    /// Four bytes at `at`, big-endian.
+    #[inline(always)]
+    #[must_use]
+    pub fn u32_be(self, at: usize) -> u32 {
+        u32::from_be(self.load(at))
+    }
+
+    /// Eight bytes at `at`, big-endian.
+    #[inline(always)]
+    #[must_use]
+    pub fn u64_be(self, at: usize) -> u64 {
+        u64::from_be(self.load(at))
+    }
+
+    /// Eight bytes at `at` as they lie in memory, little-endian.
+    #[inline(always)]
+    #[must_use]
+    pub fn u64_le(self, at: usize) -> u64 {
+        u64::from_le(self.load(at))
+    }
+
+    /// Writes the byte at `at`.
+    #[inline(always)]
+    pub fn put_u8(self, at: usize, value: u8) {
+        self.store(at, value);
+    }
+
+    /// Writes two bytes at `at`, big-endian.
+    #[inline(always)]
+    pub fn put_u16_be(self, at: usize, value: u16) {
+        self.store(at, value.to_be());
+    }
+
+    /// Writes four bytes at `at`, big-endian.
+    #[inline(always)]
+    pub fn put_u32_be(self, at: usize, value: u32) {
+        self.store(at, value.to_be());
+    }
+
+    /// Writes eight bytes at `at`, big-endian.
+    #[inline(always)]
+    pub fn put_u64_be(self, at: usize, value: u64) {
+        self.store(at, value.to_be());
+    }
+}
 
 impl Buffer {
     /// A buffer of zeros.
     #[must_use]
     pub const fn new() -> Self {
-        Self([const { Cell::new(0) }; WORDS + 1])
+        Self([const { Cell::new(0) }; WORDS + SLACK])
     }
 
     /// Word `i` of the bytes as they lie in memory (little-endian), aligned.
@@ -46,6 +150,16 @@ impl Buffer {
     #[inline(always)]
     pub fn set_word(&self, i: usize, value: u64) {
         self.0[i & WORD_MASK].set(value);
+    }
+
+    /// The bytes from `at` on, `at` taken modulo [`BUFFER`].
+    #[inline(always)]
+    #[must_use]
+    pub fn window(&self, at: usize) -> Window<'_> {
+        Window {
+            base: self.byte(at),
+            buffer: core::marker::PhantomData,
+        }
     }
 
     /// The byte at `at`.
@@ -145,12 +259,7 @@ impl Buffer {
 
     #[inline(always)]
     fn load<T: FromBytes>(&self, at: usize) -> T {
-        const {
-            assert!(
-                size_of::<T>() <= 8,
-                "the slack behind the buffer is one word"
-            )
-        };
+        const { assert!(size_of::<T>() <= 8, "the slack behind the buffer is wider") };
         // SAFETY: `byte` lies at most `BUFFER - 1` into `BUFFER + 8` initialised bytes and `T` is
         // at most 8 bytes of which every pattern is valid; the cells are not written meanwhile,
         // because the type is not `Sync`.
@@ -159,12 +268,7 @@ impl Buffer {
 
     #[inline(always)]
     fn store<T: IntoBytes + Immutable>(&self, at: usize, value: T) {
-        const {
-            assert!(
-                size_of::<T>() <= 8,
-                "the slack behind the buffer is one word"
-            )
-        };
+        const { assert!(size_of::<T>() <= 8, "the slack behind the buffer is wider") };
         // SAFETY: in bounds as in `load`; the bytes lie in cells, so they may be written through
         // `&self`, and `T` has no padding that could leave a byte uninitialised.
         unsafe { self.byte(at).cast::<T>().write_unaligned(value) };

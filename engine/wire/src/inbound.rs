@@ -5,11 +5,11 @@
 //! makes every check that needs no state; what it passes is good by construction. It does not judge
 //! a price, an instrument or a stock name: those need the instrument. Layout: `docs/wire.md#enter`.
 
-use crate::Buffer;
 use crate::message::{
     BOTH, BUY, EXPIRY_END_S, Flags, MessageCells, PEG_MIDPOINT, PEG_PRIMARY, SCOPE_ACCOUNT,
     SCOPE_SESSION, SELL,
 };
+use crate::{Buffer, Window};
 use zerocopy::byteorder::big_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -303,34 +303,32 @@ pub fn parse(
     letter: u8,
     into: &MessageCells,
 ) -> Result<(), FieldError> {
+    let m = buf.window(start);
     into.clear();
     into.letter.set(letter);
-    into.locate.set(buf.u16_be(start.wrapping_add(at::LOCATE)));
-    into.reference
-        .set(low_half(buf, start.wrapping_add(at::REFERENCE)));
+    into.locate.set(m.u16_be(at::LOCATE));
+    into.reference.set(low_half(m, at::REFERENCE));
     match letter {
-        b'A' | b'F' | b'O' => parse_enter(buf, start, letter, into),
+        b'A' | b'F' | b'O' => parse_enter(m, letter, into),
         b'U' => {
             // Read before anything can fail: it is what the acknowledgement echoes.
-            into.new_reference
-                .set(low_half(buf, start.wrapping_add(at::NEW_REFERENCE)));
-            parse_common(buf, start)?;
-            check_reference(buf, start.wrapping_add(at::REFERENCE))?;
-            check_reference(buf, start.wrapping_add(at::NEW_REFERENCE))?;
-            into.price
-                .set(buf.u32_be(start.wrapping_add(at::REPLACE_PRICE)));
-            read_shares(buf, start.wrapping_add(at::REPLACE_SHARES), into)
+            into.new_reference.set(low_half(m, at::NEW_REFERENCE));
+            parse_common(m)?;
+            check_reference(m, at::REFERENCE)?;
+            check_reference(m, at::NEW_REFERENCE)?;
+            into.price.set(m.u32_be(at::REPLACE_PRICE));
+            read_shares(m, at::REPLACE_SHARES, into)
         }
         b'X' => {
-            parse_common(buf, start)?;
-            check_reference(buf, start.wrapping_add(at::REFERENCE))?;
-            read_shares(buf, start.wrapping_add(at::REDUCE_SHARES), into)
+            parse_common(m)?;
+            check_reference(m, at::REFERENCE)?;
+            read_shares(m, at::REDUCE_SHARES, into)
         }
         b'D' => {
-            parse_common(buf, start)?;
-            check_reference(buf, start.wrapping_add(at::REFERENCE))
+            parse_common(m)?;
+            check_reference(m, at::REFERENCE)
         }
-        b'M' => parse_mass_cancel(buf, start, into),
+        b'M' => parse_mass_cancel(m, into),
         _ => Err(FieldError::LetterUnknown),
     }
 }
@@ -345,35 +343,29 @@ pub fn echo(buf: &Buffer, start: usize, letter: u8) -> u32 {
     } else {
         at::REFERENCE
     };
-    low_half(buf, start.wrapping_add(at))
+    low_half(buf.window(start), at)
 }
 
 #[inline(always)]
-fn parse_enter(
-    buf: &Buffer,
-    start: usize,
-    letter: u8,
-    into: &MessageCells,
-) -> Result<(), FieldError> {
-    let flags = Flags(buf.u16_be(start.wrapping_add(at::TRACKING)));
+fn parse_enter(m: Window<'_>, letter: u8, into: &MessageCells) -> Result<(), FieldError> {
+    let flags = Flags(m.u16_be(at::TRACKING));
     into.flags.set(flags);
     flags.check()?;
-    check_timestamp(buf, start)?;
-    check_reference(buf, start.wrapping_add(at::REFERENCE))?;
-    let side = buf.u8(start.wrapping_add(at::SIDE));
+    check_timestamp(m)?;
+    check_reference(m, at::REFERENCE)?;
+    let side = m.u8(at::SIDE);
     into.side.set(side);
     if side != BUY && side != SELL {
         return Err(FieldError::SideUnknown);
     }
-    read_shares(buf, start.wrapping_add(at::SHARES), into)?;
-    into.stock.set(buf.u64_be(start.wrapping_add(at::STOCK)));
-    into.price.set(buf.u32_be(start.wrapping_add(at::PRICE)));
+    read_shares(m, at::SHARES, into)?;
+    into.stock.set(m.u64_be(at::STOCK));
+    into.price.set(m.u32_be(at::PRICE));
     if letter == EnterExtended::LETTER {
-        return parse_extension(buf, start, into);
+        return parse_extension(m, into);
     }
     if letter == EnterSub::LETTER {
-        into.sub_account
-            .set(buf.u32_be(start.wrapping_add(at::SUB_ACCOUNT)));
+        into.sub_account.set(m.u32_be(at::SUB_ACCOUNT));
     }
     if flags.is_good_till_time() {
         return Err(FieldError::ExpiryMissing);
@@ -383,21 +375,19 @@ fn parse_enter(
 
 /// The 20 bytes that `O` has behind those of `A`.
 #[inline(always)]
-fn parse_extension(buf: &Buffer, start: usize, into: &MessageCells) -> Result<(), FieldError> {
-    let minimum = buf.u32_be(start.wrapping_add(at::MINIMUM));
-    let display = buf.u32_be(start.wrapping_add(at::DISPLAY));
-    let expiry_s = buf.u32_be(start.wrapping_add(at::EXPIRY));
-    let peg = buf.u8(start.wrapping_add(at::PEG));
-    let peg_offset_ticks = buf.u8(start.wrapping_add(at::PEG_OFFSET)) as i8;
+fn parse_extension(m: Window<'_>, into: &MessageCells) -> Result<(), FieldError> {
+    let minimum = m.u32_be(at::MINIMUM);
+    let display = m.u32_be(at::DISPLAY);
+    let expiry_s = m.u32_be(at::EXPIRY);
+    let peg = m.u8(at::PEG);
+    let peg_offset_ticks = m.u8(at::PEG_OFFSET) as i8;
     into.minimum.set(minimum);
     into.display.set(display);
-    into.trigger
-        .set(buf.u32_be(start.wrapping_add(at::TRIGGER)));
+    into.trigger.set(m.u32_be(at::TRIGGER));
     into.expiry_s.set(expiry_s);
     into.peg.set(peg);
     into.peg_offset_ticks.set(peg_offset_ticks);
-    into.trade_group
-        .set(buf.u16_be(start.wrapping_add(at::TRADE_GROUP)));
+    into.trade_group.set(m.u16_be(at::TRADE_GROUP));
 
     let shares = into.shares.get();
     let flags = into.flags.get();
@@ -428,15 +418,15 @@ fn parse_extension(buf: &Buffer, start: usize, into: &MessageCells) -> Result<()
 }
 
 #[inline(always)]
-fn parse_mass_cancel(buf: &Buffer, start: usize, into: &MessageCells) -> Result<(), FieldError> {
-    parse_common(buf, start)?;
+fn parse_mass_cancel(m: Window<'_>, into: &MessageCells) -> Result<(), FieldError> {
+    parse_common(m)?;
     // Names no order, so zero is allowed; the acknowledgement has room for one half.
-    if buf.u32_be(start.wrapping_add(at::REFERENCE)) != 0 {
+    if m.u32_be(at::REFERENCE) != 0 {
         return Err(FieldError::ReferenceTooLarge);
     }
-    let scope = buf.u8(start.wrapping_add(at::SCOPE));
-    let side = buf.u8(start.wrapping_add(at::MASS_SIDE));
-    let kill = buf.u8(start.wrapping_add(at::KILL));
+    let scope = m.u8(at::SCOPE);
+    let side = m.u8(at::MASS_SIDE);
+    let kill = m.u8(at::KILL);
     into.scope.set(scope);
     into.side.set(side);
     into.kill.set(kill);
@@ -449,7 +439,7 @@ fn parse_mass_cancel(buf: &Buffer, start: usize, into: &MessageCells) -> Result<
     if kill > 1 {
         return Err(FieldError::KillUnknown);
     }
-    if buf.u8(start.wrapping_add(at::MASS_RESERVED)) != 0 {
+    if m.u8(at::MASS_RESERVED) != 0 {
         return Err(FieldError::ReservedNotZero);
     }
     Ok(())
@@ -457,25 +447,24 @@ fn parse_mass_cancel(buf: &Buffer, start: usize, into: &MessageCells) -> Result<
 
 /// Tracking and timestamp of a message that has neither.
 #[inline(always)]
-fn parse_common(buf: &Buffer, start: usize) -> Result<(), FieldError> {
-    if buf.u16_be(start.wrapping_add(at::TRACKING)) != 0 {
+fn parse_common(m: Window<'_>) -> Result<(), FieldError> {
+    if m.u16_be(at::TRACKING) != 0 {
         return Err(FieldError::TrackingNotZero);
     }
-    check_timestamp(buf, start)
+    check_timestamp(m)
 }
 
 #[inline(always)]
-fn check_timestamp(buf: &Buffer, start: usize) -> Result<(), FieldError> {
-    let at = start.wrapping_add(at::TIMESTAMP);
-    if buf.u16_be(at) != 0 || buf.u32_be(at.wrapping_add(2)) != 0 {
+fn check_timestamp(m: Window<'_>) -> Result<(), FieldError> {
+    if m.u16_be(at::TIMESTAMP) != 0 || m.u32_be(at::TIMESTAMP + 2) != 0 {
         return Err(FieldError::TimestampNotZero);
     }
     Ok(())
 }
 
 #[inline(always)]
-fn check_reference(buf: &Buffer, at: usize) -> Result<(), FieldError> {
-    let reference = buf.u64_be(at);
+fn check_reference(m: Window<'_>, at: usize) -> Result<(), FieldError> {
+    let reference = m.u64_be(at);
     if reference >> 32 != 0 {
         return Err(FieldError::ReferenceTooLarge);
     }
@@ -486,8 +475,8 @@ fn check_reference(buf: &Buffer, at: usize) -> Result<(), FieldError> {
 }
 
 #[inline(always)]
-fn read_shares(buf: &Buffer, at: usize, into: &MessageCells) -> Result<(), FieldError> {
-    let shares = buf.u32_be(at);
+fn read_shares(m: Window<'_>, at: usize, into: &MessageCells) -> Result<(), FieldError> {
+    let shares = m.u32_be(at);
     into.shares.set(shares);
     if shares == 0 {
         return Err(FieldError::SharesZero);
@@ -496,6 +485,6 @@ fn read_shares(buf: &Buffer, at: usize, into: &MessageCells) -> Result<(), Field
 }
 
 #[inline(always)]
-fn low_half(buf: &Buffer, at: usize) -> u32 {
-    buf.u32_be(at.wrapping_add(4))
+fn low_half(m: Window<'_>, at: usize) -> u32 {
+    m.u32_be(at.wrapping_add(4))
 }

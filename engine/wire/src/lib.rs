@@ -29,7 +29,7 @@ pub mod mold;
 pub mod outbound;
 pub mod shape;
 
-pub use buffer::{BUFFER, Buffer, WORDS};
+pub use buffer::{BUFFER, Buffer, WORDS, Window};
 pub use inbound::{FieldError, echo, parse};
 pub use loops::{Interrupted, Loops, Native};
 pub use mac::{Check, Domain, Key};

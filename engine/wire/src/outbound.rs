@@ -91,14 +91,14 @@ pub const fn tag_at(messages: u16) -> usize {
 #[inline(always)]
 pub fn put_ack(answer: &Buffer, i: u16, ack: &Ack) {
     let at = tag_at(i);
-    answer.put_u16_be(at, ACK as u16);
-    let at = at.wrapping_add(BLOCK_LENGTH);
-    answer.put_u8(at, ACK_LETTER);
-    answer.put_u8(at.wrapping_add(1), ack.result);
-    answer.put_u8(at.wrapping_add(2), ack.reason);
-    answer.put_u32_be(at.wrapping_add(3), ack.reference);
-    answer.put_u32_be(at.wrapping_add(7), ack.quantity);
-    answer.put_u64_be(at.wrapping_add(11), ack.sequence);
+    let block = answer.window(at);
+    block.put_u16_be(0, ACK as u16);
+    block.put_u8(BLOCK_LENGTH, ACK_LETTER);
+    block.put_u8(BLOCK_LENGTH + 1, ack.result);
+    block.put_u8(BLOCK_LENGTH + 2, ack.reason);
+    block.put_u32_be(BLOCK_LENGTH + 3, ack.reference);
+    block.put_u32_be(BLOCK_LENGTH + 7, ack.quantity);
+    block.put_u64_be(BLOCK_LENGTH + 11, ack.sequence);
 }
 
 /// Copies the request's header, which is the answer's, when the answer has a buffer of its own.

@@ -215,9 +215,10 @@ pub struct Block {
 #[must_use]
 pub fn block(buf: &Buffer, at: usize) -> Block {
     let start = at.wrapping_add(BLOCK_LENGTH);
+    let block = buf.window(at);
     Block {
         start,
-        next: start.wrapping_add(usize::from(buf.u16_be(at))),
-        letter: buf.u8(start),
+        next: start.wrapping_add(usize::from(block.u16_be(0))),
+        letter: block.u8(BLOCK_LENGTH),
     }
 }

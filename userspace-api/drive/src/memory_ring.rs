@@ -2,11 +2,12 @@
 
 use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::{Recorder, Shard};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// Records in a ring of memory, the oldest written over.
 pub struct MemoryRing {
-    slots: Box<[Cell<[u64; SLOT_LEN / 8]>]>,
+    slots: RefCell<Box<[[u64; SLOT_LEN / 8]]>>,
+    len: usize,
     tail: Cell<u64>,
 }
 
@@ -14,9 +15,11 @@ impl MemoryRing {
     /// So many slots, a power of two.
     #[must_use]
     pub fn new(slots: usize) -> MemoryRing {
+        let len = slots.next_power_of_two();
         MemoryRing {
             // Ones, so that every page is there before the clock starts.
-            slots: vec![Cell::new([1; SLOT_LEN / 8]); slots.next_power_of_two()].into(),
+            slots: RefCell::new(vec![[1; SLOT_LEN / 8]; len].into()),
+            len,
             tail: Cell::new(0),
         }
     }
@@ -30,26 +33,35 @@ impl MemoryRing {
     /// All records from the first on; `None` when some were written over.
     #[must_use]
     pub fn records(&self) -> Option<Vec<u8>> {
-        let slots = self.slots.get(..self.tail.get() as usize)?;
-        let words = slots.iter().flat_map(|slot| slot.get());
-        Some(words.flat_map(u64::to_le_bytes).collect())
+        let slots = self.slots.borrow();
+        let slots = slots.get(..self.tail.get() as usize)?;
+        Some(
+            slots
+                .as_flattened()
+                .iter()
+                .flat_map(|word| word.to_le_bytes())
+                .collect(),
+        )
     }
 }
 
 impl Recorder for MemoryRing {
     fn free(&self) -> u64 {
-        self.slots.len() as u64
+        self.len as u64
     }
 
     fn reserve(&self) -> u64 {
-        self.slots.len() as u64 / 8
+        self.len as u64 / 8
     }
 
     fn publish(&self, shard: Shard<'_>, slots: u32) {
-        let (tail, mask) = (self.tail.get(), self.slots.len() - 1);
-        for (index, words) in shard.outbox_slots(slots).iter().enumerate() {
-            let slot = words.word.each_ref().map(core::cell::Cell::get);
-            self.slots[(tail as usize + index) & mask].set(slot);
+        let (tail, slots_len) = (self.tail.get(), slots as usize);
+        let mut ring = self.slots.borrow_mut();
+        let at = tail as usize & (self.len - 1);
+        let first = slots_len.min(self.len - at); // the rest, if any, goes to the front
+        shard.outbox_into(0, &mut ring[at..at + first]);
+        if first < slots_len {
+            shard.outbox_into(first, &mut ring[..slots_len - first]);
         }
         self.tail.set(tail + u64::from(slots));
     }
