@@ -39,6 +39,12 @@ struct Args {
     /// Processor to stay on; without it the last one.
     #[arg(long)]
     processor: Option<usize>,
+    /// Only the stream of this name.
+    #[arg(long, value_name = "FLOW")]
+    flow: Option<String>,
+    /// Beside the native engine only those whose name begins so.
+    #[arg(long, value_name = "NAME")]
+    engine: Option<String>,
     /// Count the native engine's instructions on a short fixed stream under callgrind, and measure nothing else.
     #[arg(long)]
     instructions: bool,
@@ -87,8 +93,12 @@ fn measure(args: &Args, report: &mut Map<String, Value>) -> Result<(), BenchErro
     report.insert("timer".into(), clock.report());
     let (mut rows, mut ratios, mut memory) = (Vec::new(), Map::new(), Map::new());
     for flow in &flows::FLOWS {
+        if args.flow.as_ref().is_some_and(|name| name != flow.name) {
+            continue;
+        }
         let flow = flow.prepare(args.seed, args.messages)?;
-        let measured = rounds::measure(&flow, args.rounds, &clock)?;
+        let wanted = args.engine.as_deref().unwrap_or_default();
+        let measured = rounds::measure(&flow, args.rounds, &clock, wanted)?;
         rows.extend(measured.rows);
         ratios.insert(flow.name.into(), measured.ratios);
         memory.insert(flow.name.into(), measured.memory);

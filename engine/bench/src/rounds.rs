@@ -48,8 +48,13 @@ struct Sent {
     key: [u8; 16],
 }
 
-/// Measures every engine.
-pub(crate) fn measure(flow: &Prepared, rounds: u32, clock: &Clock) -> Result<Measured, BenchError> {
+/// Measures the native engine and every other one whose name begins with `wanted`.
+pub(crate) fn measure(
+    flow: &Prepared,
+    rounds: u32,
+    clock: &Clock,
+    wanted: &str,
+) -> Result<Measured, BenchError> {
     let key = rand_key();
     let sent = Sent {
         plain: flow.full(None),
@@ -73,6 +78,9 @@ pub(crate) fn measure(flow: &Prepared, rounds: u32, clock: &Clock) -> Result<Mea
         ("kernel, tag off", &sent.plain, None),
         ("kernel, tag on", &sent.signed, Some(&sent.key)),
     ] {
+        if !name.starts_with(wanted) {
+            continue;
+        }
         match in_kernel(flow, name, packed, key) {
             Ok(engine) => engines.push(engine),
             Err(error) => match error.no_kernel() {
@@ -83,7 +91,13 @@ pub(crate) fn measure(flow: &Prepared, rounds: u32, clock: &Clock) -> Result<Mea
             },
         }
     }
-    for peer in [peer::<Lobster>(flow, clock), peer::<Obcore>(flow, clock)] {
+    for peer in [
+        wants::<Lobster>(wanted).then(|| peer::<Lobster>(flow, clock)),
+        wants::<Obcore>(wanted).then(|| peer::<Obcore>(flow, clock)),
+    ]
+    .into_iter()
+    .flatten()
+    {
         match peer {
             Ok(engine) => engines.push(engine),
             Err(row) => rows_without.push(row),
@@ -137,6 +151,10 @@ fn in_kernel<'a>(
         rounds: Vec::new(),
         slow: false,
     })
+}
+
+fn wants<P: Peer>(wanted: &str) -> bool {
+    P::NAME.starts_with(wanted)
 }
 
 /// A peer, or the row that says why it has none.
