@@ -14,6 +14,9 @@ const SLOTS_PER_MESSAGE: f64 = 2.5;
 /// Messages a second at which the time to a full ring is told: the slowest rate that the kernel path must reach.
 const MESSAGES_PER_SECOND: f64 = 1_500_000.0;
 
+/// Books of an instrument: displayed, hidden, stops, two sides each.
+const BOOKS: u64 = 6;
+
 /// Arguments.
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("from").required(true)))]
@@ -63,12 +66,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         return Ok(());
     }
     println!(
-        "{:12} {:>14} {:>12} {:>16}",
+        "{:16} {:>14} {:>12} {:>16}",
         "part", "entries", "bytes each", "bytes"
     );
     for part in &layout.parts {
         println!(
-            "{:12} {:>14} {:>12} {:>16}",
+            "{:16} {:>14} {:>12} {:>16}",
             part.name,
             part.entries,
             part.entry_len,
@@ -128,13 +131,15 @@ fn report(layout: &Layout, ring_slots: Option<u64>) -> Value {
         "bytes": layout.bytes,
         "bytes_max": REGION_BYTES_MAX,
         "layout_hash": format!("{:#018x}", layout.hash()),
-        "bytes_per_order": each("orders"),
+        "bytes_per_order": each("orders") + each("terms"),
         "bytes_per_level": each("levels"),
         "bytes_per_instrument": each("instruments") + each("pending"),
-        // A handle on each side; its bitmap adds a quarter of a byte, and a 64th of that above it.
-        "bytes_per_ladder_price": 2 * each("ladder"),
+        // A handle in each of the six books; their bitmaps add three quarters of a byte, and a 64th of that above them.
+        "bytes_per_ladder_price": BOOKS * each("ladder"),
+        "bytes_per_account": each("accounts") + each("pending"),
         "bytes_per_session": each("sessions") + each("pending"),
         "bytes_per_stored_answer": each("answers"),
+        // Its bit in the bitmap of live ones is an eighth of a byte more.
         "bytes_per_reference_place": each("references"),
         "bytes_per_bucket": each("buckets"),
         "bytes_per_balance": each("balances"),

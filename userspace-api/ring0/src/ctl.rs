@@ -1,9 +1,10 @@
 //! `ring0 ctl`: the operator's words to a running daemon.
 
 use crate::fail::Fail;
-use ring0d::{Client, Verb, default_socket};
+use ring0_mq::Records;
+use ring0d::{Afterwards, BookSide, Client, MarketState, Prevention, Trade, Verb, default_socket};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -21,7 +22,7 @@ pub(crate) struct Args {
     say: Say,
 }
 
-#[derive(clap::Subcommand)]
+#[derive(Clone, clap::Subcommand)]
 enum Say {
     /// How the shard is: halted, faulted, ring, sessions, instruments, counters.
     Status {
@@ -58,12 +59,128 @@ enum Say {
         /// Whole units; left out: no limit.
         amount: Option<String>,
     },
+    /// Limit what the orders of an account may be; what is left out has no limit.
+    Risk {
+        /// Account name.
+        account: String,
+        /// Most live orders.
+        #[arg(long, value_name = "N")]
+        orders: Option<u32>,
+        /// Most shares in one order.
+        #[arg(long, value_name = "N")]
+        shares: Option<u32>,
+        /// Largest price times quantity of one order, in whole units of the asset it is paid in.
+        #[arg(long, num_args = 2, value_names = ["ASSET", "AMOUNT"])]
+        notional: Option<Vec<String>>,
+    },
+    /// Say what happens where orders of one account would trade with each other and do not say it themselves.
+    SelfTrade {
+        /// Account name.
+        account: String,
+        /// What happens.
+        #[arg(value_enum)]
+        mode: Prevention,
+        /// Trade group of the account: orders may count all accounts of their group as one.
+        #[arg(default_value_t = 0)]
+        group: u16,
+    },
+    /// Change the state of an instrument's market.
+    State {
+        /// Symbol.
+        instrument: String,
+        /// The state.
+        #[arg(value_enum)]
+        state: MarketState,
+    },
+    /// End the call of an instrument and carry its auction out, at the price at which most trades.
+    Auction {
+        /// Symbol.
+        instrument: String,
+        /// State afterwards [default: closed after a closing auction, else continuous].
+        #[arg(long, value_enum)]
+        then: Option<Afterwards>,
+        /// Begin with this price, in price units.
+        #[arg(long)]
+        price: Option<String>,
+    },
+    /// Set price limits of a closed or halted instrument; what is left out stays as it is.
+    Bands {
+        /// Symbol.
+        instrument: String,
+        /// Lowest and highest price that an order may ask, in price units; 0 0: the whole ladder.
+        #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"])]
+        band: Option<Vec<String>>,
+        /// Farthest from the last trade that a limit order may ask; 0: no limit.
+        #[arg(long, value_name = "TICKS")]
+        dynamic: Option<u32>,
+        /// Farthest beyond the best price of the other side that a limit order may ask; 0: no limit.
+        #[arg(long, value_name = "TICKS")]
+        fat: Option<u32>,
+        /// A trade farther than this from the last auction pauses trading; 0: never.
+        #[arg(long, value_name = "TICKS")]
+        pause: Option<u32>,
+        /// What counts as the last trade, and as the last auction, before there is one, in price units; 0: nothing.
+        #[arg(long, value_name = "PRICE")]
+        reference: Option<String>,
+    },
+    /// Cancel all orders of an instrument.
+    Clear {
+        /// Symbol.
+        instrument: String,
+        /// Only of this side.
+        #[arg(value_enum)]
+        side: Option<BookSide>,
+    },
+    /// Close every instrument, or one, and take away the orders that do not last beyond the day.
+    CloseDay {
+        /// Symbol.
+        instrument: Option<String>,
+    },
+    /// Open a day; every instrument must be closed.
+    OpenDay {
+        /// Its number, above the last one [default: one more].
+        #[arg(long)]
+        day: Option<u32>,
+        /// Venue time of its midnight, hours:minutes:seconds; hours may pass 24 [default: the present day's, UTC].
+        #[arg(long, value_name = "TIME")]
+        midnight: Option<String>,
+        /// MoldUDP64 session of its public feed, ten letters and digits [default: the day's number].
+        #[arg(long, value_name = "ID")]
+        feed_session: Option<String>,
+    },
+    /// Take away all orders of a closed instrument, and its listing.
+    Delist {
+        /// Symbol.
+        instrument: String,
+    },
+    /// List an instrument of the market file that is not listed; the daemon reads the file anew.
+    List {
+        /// Symbol.
+        instrument: String,
+    },
+    /// Move the ladder of a closed or halted instrument; orders off the new one go.
+    MoveLadder {
+        /// Symbol.
+        instrument: String,
+        /// Lowest price, in price units.
+        lowest: String,
+        /// Number of prices.
+        prices: u32,
+    },
+    /// Take a trade back, with its fees.
+    Bust {
+        /// Its match number: the sequence of its record.
+        trade: u64,
+        /// The recording, when the trade is not in the record ring any more.
+        #[arg(long, value_name = "FILE")]
+        records: Option<PathBuf>,
+    },
     /// Stop an instrument, or without one the shard.
     Halt {
         /// Symbol.
         instrument: Option<String>,
     },
-    /// Lift a halt.
+    /// Lift a halt: an instrument then trades continuously.
     Resume {
         /// Symbol.
         instrument: Option<String>,
@@ -78,6 +195,16 @@ enum Say {
         /// Session name.
         session: String,
     },
+    /// Cancel all orders of an account, in all its sessions, and let it send no more.
+    KillAccount {
+        /// Account name.
+        account: String,
+    },
+    /// Lift a kill of an account.
+    ReviveAccount {
+        /// Account name.
+        account: String,
+    },
 }
 
 /// Runs the verb.
@@ -91,49 +218,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
             ));
         }
     };
-    let verb = match &args.say {
-        Say::Status { hash } => Verb::Status { hash: *hash },
-        Say::Accounts => Verb::Accounts,
-        Say::Deposit {
-            account,
-            asset,
-            amount,
-        } => Verb::Deposit {
-            account: account.clone(),
-            asset: asset.clone(),
-            amount: amount.clone(),
-        },
-        Say::Withdraw {
-            account,
-            asset,
-            amount,
-        } => Verb::Withdraw {
-            account: account.clone(),
-            asset: asset.clone(),
-            amount: amount.clone(),
-        },
-        Say::Limit {
-            account,
-            asset,
-            amount,
-        } => Verb::Limit {
-            account: account.clone(),
-            asset: asset.clone(),
-            amount: amount.clone(),
-        },
-        Say::Halt { instrument } => Verb::Halt {
-            instrument: instrument.clone(),
-        },
-        Say::Resume { instrument } => Verb::Resume {
-            instrument: instrument.clone(),
-        },
-        Say::Kill { session } => Verb::Kill {
-            session: session.clone(),
-        },
-        Say::Revive { session } => Verb::Revive {
-            session: session.clone(),
-        },
-    };
+    let verb = verb(&args.say)?;
     let answer = Client::connect(&socket)?.call(&verb)?;
     if args.json {
         println!("{answer}");
@@ -141,6 +226,161 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         print_lines("", &answer);
     }
     Ok(())
+}
+
+/// The words as the daemon takes them.
+fn verb(say: &Say) -> Result<Verb, Fail> {
+    Ok(match say.clone() {
+        Say::Status { hash } => Verb::Status { hash },
+        Say::Accounts => Verb::Accounts,
+        Say::Deposit {
+            account,
+            asset,
+            amount,
+        } => Verb::Deposit {
+            account,
+            asset,
+            amount,
+        },
+        Say::Withdraw {
+            account,
+            asset,
+            amount,
+        } => Verb::Withdraw {
+            account,
+            asset,
+            amount,
+        },
+        Say::Limit {
+            account,
+            asset,
+            amount,
+        } => Verb::Limit {
+            account,
+            asset,
+            amount,
+        },
+        Say::Risk {
+            account,
+            orders,
+            shares,
+            notional,
+        } => Verb::Risk {
+            account,
+            orders,
+            shares,
+            notional: notional.and_then(pair),
+        },
+        Say::SelfTrade {
+            account,
+            mode,
+            group,
+        } => Verb::SelfTrade {
+            account,
+            mode,
+            group,
+        },
+        Say::State { instrument, state } => Verb::State { instrument, state },
+        Say::Auction {
+            instrument,
+            then,
+            price,
+        } => Verb::Auction {
+            instrument,
+            then,
+            price,
+        },
+        Say::Bands {
+            instrument,
+            band,
+            dynamic,
+            fat,
+            pause,
+            reference,
+        } => Verb::Bands {
+            instrument,
+            band: band.and_then(pair),
+            dynamic,
+            fat,
+            pause,
+            reference,
+        },
+        Say::Clear { instrument, side } => Verb::Clear { instrument, side },
+        Say::CloseDay { instrument } => Verb::CloseDay { instrument },
+        Say::OpenDay {
+            day,
+            midnight,
+            feed_session,
+        } => Verb::OpenDay {
+            day,
+            midnight,
+            feed_session,
+        },
+        Say::Delist { instrument } => Verb::Delist { instrument },
+        Say::List { instrument } => Verb::List { instrument },
+        Say::MoveLadder {
+            instrument,
+            lowest,
+            prices,
+        } => Verb::MoveLadder {
+            instrument,
+            lowest,
+            prices,
+        },
+        Say::Bust { trade, records } => Verb::Bust {
+            trade,
+            terms: match records {
+                Some(file) => Some(recorded_trade(&file, trade)?),
+                None => None,
+            },
+        },
+        Say::Halt { instrument } => Verb::Halt { instrument },
+        Say::Resume { instrument } => Verb::Resume { instrument },
+        Say::Kill { session } => Verb::Kill { session },
+        Say::Revive { session } => Verb::Revive { session },
+        Say::KillAccount { account } => Verb::KillAccount { account },
+        Say::ReviveAccount { account } => Verb::ReviveAccount { account },
+    })
+}
+
+/// Two values of one argument.
+fn pair(values: Vec<String>) -> Option<(String, String)> {
+    <[String; 2]>::try_from(values).ok().map(Into::into)
+}
+
+/// What a recording says of a trade, and that it was not taken back as far as the recording goes.
+fn recorded_trade(file: &Path, trade: u64) -> Result<Trade, Fail> {
+    use ring0_engine::control::{Bust, Control, ControlKind};
+    use ring0_engine::record::{ControlRecord, Head, Kind, Outcome};
+    use zerocopy::{FromBytes, FromZeros};
+    let name = file.display();
+    let mut records = Records::open(file)?;
+    let (mut record, mut found) = (Vec::new(), None);
+    while records.next_into(&mut record)? {
+        let Ok((head, _)) = Head::read_from_prefix(&record) else {
+            continue;
+        };
+        if head.sequence == trade {
+            let terms = Trade::of_record(&record);
+            found = Some(terms.ok_or_else(|| Fail::new(format!("record {trade} is no trade")))?);
+        } else if found.is_some() && head.kind == Kind::Control as u16 {
+            let Ok((control, _)) = ControlRecord::read_from_prefix(&record) else {
+                continue;
+            };
+            let mut command = Control::new_zeroed();
+            command.body = control.body;
+            if control.kind == ControlKind::Bust as u32
+                && control.outcome == Outcome::Accepted as u8
+                && command.body::<Bust>().trade == trade
+            {
+                return Err(Fail::new(format!(
+                    "{name}: trade {trade} was taken back already, in record {}",
+                    head.sequence
+                )));
+            }
+        }
+    }
+    found.ok_or_else(|| Fail::new(format!("{name}: there is no record {trade} in it")))
 }
 
 /// Every leaf on a line of its own: `ring.slots  1048576`.

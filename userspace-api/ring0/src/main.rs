@@ -37,7 +37,7 @@ enum Verb {
     /// Be the daemon, as `ring0d` is: for a machine that has only this binary.
     #[command(hide = true)]
     Daemon(ring0d::Args),
-    /// Talk to a running daemon: status, deposit, withdraw, halt, resume, kill, revive.
+    /// Talk to a running daemon: status, deposits, limits, market states, auctions, days, halts, kills, listings.
     Ctl(ctl::Args),
     /// Consume the record ring into a file, as its required consumer; goes on where it was.
     Record(record::Args),

@@ -3,8 +3,10 @@
 use crate::fail::Fail;
 use ring0_market::{Instrument, Market};
 use ring0_trader::{
-    Ack, Locate, Order, Outcome, Price, Reference, Shares, Side, Trader, UdpTransport,
+    Ack, Locate, Order, Outcome, Peg, Price, Reference, SelfTrade, Shares, Side, Trader,
+    UdpTransport,
 };
+use ring0d::{BookSide, Prevention};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -65,11 +67,17 @@ enum What {
         /// Reference of the order.
         reference: u32,
     },
-    /// Take all orders of the session away.
+    /// Take all orders of the session away, or of all sessions of its account.
     MassCancel {
         /// Only of this instrument.
         instrument: Option<String>,
-        /// And trade no more until the operator revives the session.
+        /// Of all sessions of the account.
+        #[arg(long)]
+        account: bool,
+        /// Only of this side.
+        #[arg(long, value_enum, default_value = "both")]
+        side: BookSide,
+        /// And trade no more until the operator revives the session, or the account.
         #[arg(long)]
         kill: bool,
     },
@@ -86,17 +94,65 @@ struct Enter {
     /// Limit in price units, for instance 60000.5; of a market order its protection.
     price: String,
     /// What does not trade at once is cancelled.
-    #[arg(long, conflicts_with = "fok")]
+    #[arg(long, conflicts_with_all = ["fok", "gtc", "until"])]
     ioc: bool,
     /// All at once or nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["gtc", "until"])]
     fok: bool,
+    /// Lasts beyond the day, until it is cancelled.
+    #[arg(long, conflicts_with = "until")]
+    gtc: bool,
+    /// Lasts until this time of the venue's day: hours:minutes:seconds.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
     /// Rejected where it would trade at once.
     #[arg(long, conflicts_with_all = ["ioc", "fok", "at_market"])]
     post_only: bool,
+    /// Where it would trade at once its price is moved behind the other side's best.
+    #[arg(long, conflicts_with_all = ["post_only", "ioc", "fok", "at_market"])]
+    slide: bool,
     /// A market order.
     #[arg(long = "market-order")]
     at_market: bool,
+    /// Least shares to be filled at entry, else it is rejected.
+    #[arg(long, value_name = "SHARES")]
+    minimum: Option<u32>,
+    /// An iceberg: so many shares are displayed at a time.
+    #[arg(long, value_name = "SHARES", conflicts_with = "hidden")]
+    display: Option<u32>,
+    /// Rests without being displayed.
+    #[arg(long)]
+    hidden: bool,
+    /// A stop: waits until a trade reaches this price.
+    #[arg(long, value_name = "PRICE")]
+    trigger: Option<String>,
+    /// Its price follows the market; the price given is its limit.
+    #[arg(long, value_enum)]
+    peg: Option<PegTo>,
+    /// Ticks that a peg is nearer to the other side; negative: farther.
+    #[arg(
+        long,
+        value_name = "TICKS",
+        requires = "peg",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    offset: i8,
+    /// What happens where it would trade with an order of its own account; without it what the account is set up for.
+    #[arg(long, value_enum, value_name = "RULE")]
+    self_trade: Option<Prevention>,
+    /// Count all accounts with this trade group as its own; it must be the account's.
+    #[arg(long, value_name = "GROUP")]
+    trade_group: Option<u16>,
+}
+
+/// See [`Enter::peg`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+enum PegTo {
+    /// The best displayed price of its own side.
+    Primary,
+    /// The middle between the best displayed prices.
+    Midpoint,
 }
 
 /// Runs the verb.
@@ -221,16 +277,32 @@ fn order(what: &What, instruments: &[Instrument]) -> Result<Option<Order>, Fail>
         What::MassCancel {
             instrument: Some(_),
             kill: true,
+            ..
         } => {
             return Err(Fail::new(
-                "a kill is of the whole session; leave the instrument out",
+                "a kill is of the whole session or account; leave the instrument out",
             ));
         }
-        What::MassCancel { instrument, kill } => match instrument {
-            Some(instrument) => Order::mass_cancel(Some(locate(instrument, instruments)?)),
-            None if *kill => Order::kill(),
-            None => Order::mass_cancel(None),
-        },
+        What::MassCancel {
+            instrument,
+            account,
+            side,
+            kill,
+        } => {
+            let mut order = match instrument {
+                Some(instrument) => Order::mass_cancel(Some(locate(instrument, instruments)?)),
+                None if *kill => Order::kill(),
+                None => Order::mass_cancel(None),
+            };
+            if *account {
+                order = order.of_account();
+            }
+            match side {
+                BookSide::Buy => order.only(Side::Buy),
+                BookSide::Sell => order.only(Side::Sell),
+                BookSide::Both => order,
+            }
+        }
         What::Heartbeat => return Ok(None),
     }))
 }
@@ -255,7 +327,63 @@ fn entered(side: Side, enter: &Enter, instruments: &[Instrument]) -> Result<Orde
     if enter.at_market {
         order = order.market();
     }
+    if enter.gtc {
+        order = order.good_till_cancel();
+    }
+    if let Some(time) = &enter.until {
+        order = order.good_till(second_of_day(time)?);
+    }
+    if enter.slide {
+        order = order.slide();
+    }
+    if let Some(shares) = enter.minimum {
+        order = order.at_least(Shares(shares));
+    }
+    if let Some(shares) = enter.display {
+        order = order.iceberg(Shares(shares));
+    }
+    if enter.hidden {
+        order = order.hidden();
+    }
+    if let Some(trigger) = &enter.trigger {
+        order = order.stop(wire_price(trigger)?);
+    }
+    if let Some(peg) = enter.peg {
+        let peg = match peg {
+            PegTo::Primary => Peg::Primary,
+            PegTo::Midpoint => Peg::Midpoint,
+        };
+        order = order.peg(peg, enter.offset);
+    }
+    if let Some(rule) = enter.self_trade {
+        order = order.self_trade(match rule {
+            Prevention::None => {
+                return Err(Fail::new(
+                    "an order can only ask for more than its account is set up for; leave --self-trade out",
+                ));
+            }
+            Prevention::CancelNewest => SelfTrade::CancelNewest,
+            Prevention::CancelOldest => SelfTrade::CancelOldest,
+            Prevention::CancelBoth => SelfTrade::CancelBoth,
+            Prevention::Decrement => SelfTrade::DecrementAndCancel,
+        });
+    }
+    if let Some(group) = enter.trade_group {
+        order = order.trade_group(group);
+    }
     Ok(order)
+}
+
+/// Second of the day of `hours:minutes:seconds`.
+fn second_of_day(text: &str) -> Result<u32, Fail> {
+    let time = ring0_market::time_of_day(text).map(|nanoseconds| nanoseconds / 1_000_000_000);
+    time.filter(|second| (1..86_400).contains(second))
+        .map(|second| second as u32)
+        .ok_or_else(|| {
+            Fail::new(format!(
+                "{text:?} is no time of the day; write it as 17:30:00, from 00:00:01 to 23:59:59"
+            ))
+        })
 }
 
 /// A symbol, or a number: any locate, also one that is not listed.

@@ -22,7 +22,7 @@ mod trader;
 mod transport;
 mod window;
 
-pub use order::{Locate, Order, Price, Reference, Shares, Side};
+pub use order::{Locate, Order, Peg, Price, Reference, Shares, Side};
 pub use ring0_engine::Reason;
 pub use ring0_wire::{Flags, Message, SelfTrade, SessionId, TimeInForce};
 pub use session::{ANSWERS_MIN, Existing, Session, SessionError};

@@ -1,7 +1,9 @@
 //! What a trader asks for, one value a message.
 
-use ring0_wire::message::{BOTH, BUY, SCOPE_SESSION, SELL, STOCK_SPACES};
-use ring0_wire::{Flags, Message, TimeInForce};
+use ring0_wire::message::{
+    BOTH, BUY, PEG_MIDPOINT, PEG_PRIMARY, SCOPE_ACCOUNT, SCOPE_SESSION, SELL, STOCK_SPACES,
+};
+use ring0_wire::{Flags, Message, SelfTrade, TimeInForce};
 
 /// An instrument's number on the wire, the first is 1.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -28,6 +30,24 @@ pub enum Side {
     Sell,
 }
 
+impl Side {
+    fn letter(self) -> u8 {
+        match self {
+            Side::Buy => BUY,
+            Side::Sell => SELL,
+        }
+    }
+}
+
+/// What the price of a pegged order follows.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Peg {
+    /// The best displayed price of its own side.
+    Primary,
+    /// The middle between the best displayed prices.
+    Midpoint,
+}
+
 /// One message to the venue. A new order or replacement without a reference gets one when it is
 /// sent: the low half of its client sequence, or one above the last if that is higher.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,10 +59,7 @@ impl Order {
     pub fn limit(side: Side, instrument: Locate, shares: Shares, price: Price) -> Order {
         Order(Message {
             letter: b'A',
-            side: match side {
-                Side::Buy => BUY,
-                Side::Sell => SELL,
-            },
+            side: side.letter(),
             locate: instrument.0,
             shares: shares.0,
             price: price.0,
@@ -111,7 +128,21 @@ impl Order {
         })
     }
 
-    /// Takes all orders of the session away and stops its trading until the operator revives it.
+    /// Of a mass cancel: the orders of all sessions of the account.
+    #[must_use]
+    pub fn of_account(mut self) -> Order {
+        self.0.scope = SCOPE_ACCOUNT;
+        self
+    }
+
+    /// Of a mass cancel: only the orders of one side.
+    #[must_use]
+    pub fn only(mut self, side: Side) -> Order {
+        self.0.side = side.letter();
+        self
+    }
+
+    /// Takes all orders of the session away and stops its trading until the operator revives it; with [`Order::of_account`] the account.
     #[must_use]
     pub fn kill() -> Order {
         let mut order = Order::mass_cancel(None);
@@ -135,6 +166,87 @@ impl Order {
     #[must_use]
     pub fn fill_or_kill(self) -> Order {
         self.time(TimeInForce::FillOrKill)
+    }
+
+    /// Lasts beyond the day, until it is cancelled.
+    #[must_use]
+    pub fn good_till_cancel(self) -> Order {
+        self.time(TimeInForce::GoodTillCancel)
+    }
+
+    /// Lasts until a second of the venue's day, 1 to 86,399.
+    #[must_use]
+    pub fn good_till(self, second: u32) -> Order {
+        let mut order = self.time(TimeInForce::GoodTillTime).extended();
+        order.0.expiry_s = second;
+        order
+    }
+
+    /// Rejected where it would not trade at least so much at entry.
+    #[must_use]
+    pub fn at_least(self, minimum: Shares) -> Order {
+        let mut order = self.extended();
+        order.0.minimum = minimum.0;
+        order
+    }
+
+    /// An iceberg: displays so much at a time.
+    #[must_use]
+    pub fn iceberg(self, display: Shares) -> Order {
+        let mut order = self.extended();
+        order.0.display = display.0;
+        order
+    }
+
+    /// Rests without being displayed.
+    #[must_use]
+    pub fn hidden(self) -> Order {
+        let flags = self.0.flags.with(Flags::HIDDEN);
+        self.flags(flags)
+    }
+
+    /// A stop: waits until a trade reaches this price, and only then enters.
+    #[must_use]
+    pub fn stop(self, trigger: Price) -> Order {
+        let mut order = self.extended();
+        order.0.trigger = trigger.0;
+        order
+    }
+
+    /// Pegged: its price follows the market, `offset` ticks towards the other side (behind, if negative), up to its own price.
+    #[must_use]
+    pub fn peg(self, peg: Peg, offset: i8) -> Order {
+        let mut order = self.extended();
+        order.0.peg = match peg {
+            Peg::Primary => PEG_PRIMARY,
+            Peg::Midpoint => PEG_MIDPOINT,
+        };
+        order.0.peg_offset_ticks = offset;
+        order
+    }
+
+    /// What happens where it would trade with an order of its own account.
+    #[must_use]
+    pub fn self_trade(self, rule: SelfTrade) -> Order {
+        // The rule is bits 5 to 7 of the flags.
+        let others = self.0.flags.0 & !(0b111 << 5);
+        let rule = Flags::new(TimeInForce::Day, rule);
+        self.flags(Flags(others | rule.0))
+    }
+
+    /// Counts all accounts with this trade group as its own; it must be the account's.
+    #[must_use]
+    pub fn trade_group(self, group: u16) -> Order {
+        let mut order = self.extended();
+        order.0.trade_group = group;
+        order
+    }
+
+    /// Where it would trade at entry its price is moved behind the other side's best instead.
+    #[must_use]
+    pub fn slide(self) -> Order {
+        let flags = self.0.flags.with(Flags::POST_SLIDE);
+        self.flags(flags)
     }
 
     /// Rejected where it would trade at entry.
@@ -171,6 +283,14 @@ impl Order {
         &self.0
     }
 
+    /// As the message that has every field.
+    fn extended(mut self) -> Order {
+        if self.0.letter == b'A' {
+            self.0.letter = b'O';
+        }
+        self
+    }
+
     /// The life of an order is bits 0 to 2 of its flags.
     fn time(self, time: TimeInForce) -> Order {
         let others = self.0.flags.0 & !0b111;
@@ -195,7 +315,6 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ring0_wire::SelfTrade;
     use ring0_wire::host::Inbound;
 
     #[test]
@@ -210,6 +329,20 @@ mod tests {
             Order::cancel(locate, Reference(1)),
             Order::mass_cancel(Some(locate)),
             Order::kill(),
+            Order::kill().of_account(),
+            Order::mass_cancel(None).only(Side::Sell),
+            Order::buy(locate, shares, price).good_till_cancel().slide(),
+            Order::buy(locate, shares, price)
+                .good_till(86_399)
+                .iceberg(Shares(10)),
+            Order::sell(locate, shares, price)
+                .at_least(Shares(5))
+                .hidden(),
+            Order::sell(locate, shares, price).stop(Price(6)).market(),
+            Order::buy(locate, shares, price)
+                .peg(Peg::Midpoint, -3)
+                .self_trade(SelfTrade::CancelOldest)
+                .trade_group(7),
         ];
         for mut order in orders {
             if order.takes_reference() {
@@ -228,6 +361,11 @@ mod tests {
             .fill_or_kill()
             .immediate();
         let want = Flags::new(TimeInForce::ImmediateOrCancel, SelfTrade::AccountDefault);
+        assert_eq!(order.message().flags, want.with(Flags::POST_REJECT));
+        let order = order
+            .self_trade(SelfTrade::CancelBoth)
+            .self_trade(SelfTrade::CancelNewest);
+        let want = Flags::new(TimeInForce::ImmediateOrCancel, SelfTrade::CancelNewest);
         assert_eq!(order.message().flags, want.with(Flags::POST_REJECT));
     }
 }
