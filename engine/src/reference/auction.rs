@@ -156,8 +156,10 @@ impl Reference {
         } else {
             self.cross_some(at, price, then, volume)
         };
-        let quantity = fills;
-        let done = Done { outcome, quantity };
+        let done = Done {
+            outcome,
+            quantity: fills,
+        };
         self.publish_step(sequence, locate_of(at), (0, 0), Work::Uncross, done);
     }
 

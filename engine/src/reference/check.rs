@@ -36,9 +36,8 @@ impl Reference {
                 assert!(!in_books.contains(&order.id), "what sweeps is in no book");
             }
         }
-        let in_order = in_books.len();
         assert_eq!(
-            in_order + sweeping,
+            in_books.len() + sweeping,
             self.orders.len(),
             "a live order is in a book or sweeps"
         );

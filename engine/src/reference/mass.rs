@@ -7,7 +7,7 @@ use super::terms::work_is_left;
 use super::{Done, Reference, locate_of};
 use crate::Reason;
 use crate::limits::{CANCELS_MAX, LOOKS_MAX, MASS_WORK};
-use crate::record::{Removal, State};
+use crate::record::{Removal, State, Work};
 use ring0_wire::Message;
 use ring0_wire::message::{BOTH, SCOPE_ACCOUNT};
 
@@ -141,8 +141,8 @@ impl Reference {
         let sequence = self.next();
         let done = self.mass_some(owner);
         let (work, index) = match owner {
-            Owner::Session(index) => (crate::record::Work::SessionCancel, index),
-            Owner::Account(index) => (crate::record::Work::AccountCancel, index),
+            Owner::Session(index) => (Work::SessionCancel, index),
+            Owner::Account(index) => (Work::AccountCancel, index),
         };
         self.publish_step(sequence, 0, (0, index), work, done);
     }

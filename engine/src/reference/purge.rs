@@ -1,8 +1,9 @@
 //! Purges: all orders of an instrument are visited, and those that a control command named are taken away.
 //! Rule: `docs/matching.md#control-commands`, the paragraph on a purge.
 
+use super::listing::is_good;
 use super::money::is_on_ladder;
-use super::order::{BOOKS, Order, Stand};
+use super::order::{BOOKS, Order, Stand, side_number};
 use super::step::{Pending, Task};
 use super::{Done, Reference, locate_of};
 use crate::Reason;
@@ -92,7 +93,7 @@ impl Reference {
             ladder_len: body.ladder_len,
             ..instrument.list
         };
-        if !super::listing::is_good(&moved) {
+        if !is_good(&moved) {
             return Err(Reason::BadListing);
         }
         if u64::from(body.ladder_len) > self.ladders[&at] {
@@ -141,8 +142,10 @@ impl Reference {
                 removed += 1;
             }
         };
-        let quantity = removed;
-        let done = Done { outcome, quantity };
+        let done = Done {
+            outcome,
+            quantity: removed,
+        };
         self.publish_step(sequence, locate_of(at), (0, 0), Work::Purge, done);
     }
 
@@ -176,7 +179,7 @@ impl Reference {
     fn behind(&self, order: &Order) -> (usize, u64) {
         let book = match order.stand() {
             Stand::Level(book, _) => book,
-            Stand::Queue(side, ..) => BOOKS + super::order::side_number(side),
+            Stand::Queue(side, ..) => BOOKS + side_number(side),
         };
         let ids = self.purged_book(order.instrument, book);
         let place = ids.iter().position(|&id| id == order.id);
