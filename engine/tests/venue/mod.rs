@@ -94,7 +94,10 @@ pub(crate) enum Send {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Which {
     Number(u32),
+    /// The latest.
     Last,
+    /// The first since [`Counters::begin_anew`].
+    First,
 }
 
 /// What the next messages of the sessions carry.
@@ -102,6 +105,8 @@ pub(crate) enum Which {
 pub(crate) struct Counters {
     expected: [u64; SESSIONS],
     reference: [u32; SESSIONS],
+    /// The references before the first.
+    begun: [u32; SESSIONS],
     day: u32,
 }
 
@@ -109,8 +114,14 @@ impl Counters {
     pub(crate) const START: Counters = Counters {
         expected: [1; SESSIONS],
         reference: [0; SESSIONS],
+        begun: [0; SESSIONS],
         day: 0,
     };
+
+    /// The next reference of each session is its first.
+    pub(crate) fn begin_anew(&mut self) {
+        self.begun = self.reference;
+    }
 
     /// The input of an operation, which takes its numbers.
     pub(crate) fn input(&mut self, op: &Op) -> Input {
@@ -150,10 +161,12 @@ impl Counters {
     }
 
     fn message(&mut self, session: usize, send: &Send) -> Inbound {
+        let begun = self.begun[session];
         let last = &mut self.reference[session];
         let number = |which: Which, last: u32| match which {
             Which::Number(number) => number,
             Which::Last => last.max(1),
+            Which::First => begun + 1,
         };
         let named = |letter, which, last| Message {
             letter,
@@ -222,7 +235,7 @@ fn quantity(text: &str) -> (u32, u32) {
 fn which(text: &str) -> Which {
     match text {
         "last" => Which::Last,
-        "first" => Which::Number(1),
+        "first" => Which::First,
         name => Which::Number(number(&name[1..])),
     }
 }
