@@ -7,7 +7,7 @@ use crate::limits::PACKET_SLOTS_MAX;
 use crate::outbox::{Done, Recorder};
 use crate::record::Outcome;
 use crate::region::{Bounded, Finished, can_loop, touch, zero};
-use crate::shard::{BOOKS, Fault, Shard};
+use crate::shard::{BOOKS, BUY, Fault, SELL, Shard};
 use ring0_wire::shape::TAG_LETTER;
 use ring0_wire::{Ack, HEADER, Shape, inbound, mold, outbound};
 
@@ -191,8 +191,9 @@ impl<'a> Shard<'a> {
         true
     }
 
-    /// Asks for what the packet's cancels, reduces and replaces will need: the order, its neighbours and its level, which lie all over memory. The
-    /// processor fetches them for many messages at once; one message after the other it would wait for each.
+    /// Asks for what the packet's messages will need and what lies all over memory: of an order that is named itself, its neighbours and its
+    /// level; of one that enters the level that it may join and the last order there. The processor fetches them for many messages at once; one
+    /// message after the other it would wait for each.
     #[cfg_attr(target_arch = "bpf", inline(never))]
     fn touch_orders(self) -> Finished {
         let messages = u32::from(self.shape().messages);
@@ -217,6 +218,8 @@ impl<'a> Shard<'a> {
                 if slot != 0 {
                     self.touch_order(slot);
                 }
+            } else if block.letter == b'A' {
+                self.touch_level(block.start);
             }
             at = block.next as u32;
             index = index.wrapping_add(1);
@@ -234,6 +237,32 @@ impl<'a> Shard<'a> {
             let ladder = self.instrument(order.instrument.get()).side(book);
             let place = self.ladder_place(ladder, crate::ladder::rank(book, order.price.get()));
             touch(self.level(place.get()));
+        }
+    }
+
+    #[inline(always)]
+    fn touch_level(self, start: usize) {
+        let message = self.scratch().request.window(start);
+        let index = u32::from(message.u16_be(inbound::at::LOCATE)).wrapping_sub(1);
+        if index >= self.header().instruments_max.get() {
+            return;
+        }
+        let instrument = self.instrument(index);
+        if instrument.listed.get() == 0 {
+            return;
+        }
+        let book = if message.u8(inbound::at::SIDE) == ring0_wire::message::BUY {
+            BUY
+        } else {
+            SELL
+        };
+        let wire_price = u64::from(message.u32_be(inbound::at::PRICE));
+        let price = (wire_price.wrapping_mul(instrument.tick_reciprocal.get()) >> 32) as u32;
+        let at = self
+            .ladder_place(instrument.side(book), crate::ladder::rank(book, price))
+            .get();
+        if at != 0 {
+            touch(self.order(self.level(at).tail.get()));
         }
     }
 
