@@ -348,7 +348,7 @@ cells! {
         pub flags: Cell<u32>,
         /// 0 buy, 1 sell.
         pub side: Cell<u8>,
-        /// The book it stands in, [`PEGS`] + side in a peg queue, [`NOWHERE`] while it sweeps.
+        /// The book it stands in, `PEGS` + side in a peg queue, `NOWHERE` while it sweeps.
         pub book: Cell<u8>,
         /// Self-trade prevention: `STP_…`.
         pub stp: Cell<u8>,
@@ -408,7 +408,7 @@ cells! {
 
     /// One instrument.
     pub struct Instrument: 448 {
-        /// Rank of the best price of each book, or [`NO_RANK`].
+        /// Rank of the best price of each book, or `NO_RANK`.
         pub best: [Cell<u32>; BOOKS],
         /// One of [`State`](crate::record::State).
         pub state: Cell<u32>,
@@ -490,9 +490,9 @@ cells! {
         pub places: Cell<u32>,
         /// Its six ladders, by book.
         pub sides: [Side; BOOKS],
-        /// What [`reciprocal`] says of the tick size.
+        /// What `reciprocal` says of the tick size.
         pub tick_reciprocal: Cell<u64>,
-        /// What [`reciprocal`] says of the lot size.
+        /// What `reciprocal` says of the lot size.
         pub lot_reciprocal: Cell<u64>,
         /// Not 0 when it has a band, a dynamic or fat-finger limit, or a largest notional.
         pub limited: Cell<u64>,
