@@ -139,6 +139,9 @@ impl Flow {
         }
         match seen.state {
             State::Continuous => None,
+            State::Closed | State::PreOpen | State::Halted if self.random.percent(5) => {
+                Some(self.detour(index))
+            }
             State::Closed | State::PreOpen | State::Halted => {
                 let bands = BANDS.iter().find(|bands| bands.instrument == index);
                 let crossed = self.view.is_crossed(index);
@@ -156,9 +159,8 @@ impl Flow {
             State::OpeningAuction | State::VolatilityPause | State::ClosingAuction => {
                 if self.random.percent(20) {
                     Some(self.indication(index))
-                } else if self.random.percent(6) {
-                    let call = [State::PreOpen, State::OpeningAuction, State::ClosingAuction];
-                    Some(state_of(index, self.random.pick(&call)))
+                } else if self.random.percent(12) {
+                    Some(self.detour(index))
                 } else {
                     Some(state_of(index, State::Uncrossing))
                 }
@@ -173,6 +175,19 @@ impl Flow {
                 Some(self.uncross(index, then))
             }
         }
+    }
+
+    /// Any state that is not the end of the call.
+    fn detour(&mut self, index: u32) -> Control {
+        let states = [
+            State::Closed,
+            State::PreOpen,
+            State::OpeningAuction,
+            State::ClosingAuction,
+            State::Continuous,
+            State::Halted,
+        ];
+        state_of(index, self.random.pick(&states))
     }
 
     fn indication(&mut self, index: u32) -> Control {
