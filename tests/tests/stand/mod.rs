@@ -30,13 +30,18 @@ pub(crate) struct Stand {
 impl Stand {
     /// Namespaces, market file and keys; no process yet.
     pub(crate) fn new() -> Stand {
+        Stand::of(include_str!("../../../markets/example.toml"))
+    }
+
+    /// The same with a market of its own.
+    pub(crate) fn of(market: &str) -> Stand {
         let ran = ring0_tests::ring0(&["--version"]); // builds it
         assert_eq!(ran.status, 0, "{ran:?}");
         xdp_loader::ensure_bpffs().unwrap();
         let veth = Veth::up(Options::default()).unwrap_or_else(|error| panic!("{error}"));
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("market.toml");
-        fs::write(&file, include_str!("../../../markets/example.toml")).unwrap();
+        fs::write(&file, market).unwrap();
         keygen(&file, Existing::Keep).unwrap();
         let market = Market::load(&file).unwrap();
         let pin_root = xdp_loader::default_pin_root(&veth.exchange_if, Some(&veth.exchange_ns));
@@ -56,6 +61,19 @@ impl Stand {
         stand.start_daemon();
         stand.start_recorder();
         stand
+    }
+
+    /// The market's file.
+    pub(crate) fn market_file(&self) -> PathBuf {
+        self.folder.path().join("market.toml")
+    }
+
+    /// Says something to the daemon as an operator does, by the command.
+    pub(crate) fn ctl(&self, words: &[&str]) -> ring0_tests::Ran {
+        let socket = self.folder.path().join("socket").display().to_string();
+        let mut arguments = vec!["ctl", "--socket", &socket, "--json"];
+        arguments.extend(words);
+        ring0_tests::ring0(&arguments)
     }
 
     pub(crate) fn recording(&self) -> PathBuf {
