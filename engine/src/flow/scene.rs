@@ -256,7 +256,7 @@ impl Flow {
         let (bid, ask) = (middle_of(1) - 6, middle_of(3) + 20);
         self.build(session, Flow::limit(1, BUY, bid, 1, DAY), 0, first);
         self.build(session, Flow::limit(3, SELL, ask, 1, GTC), 0, second);
-        if self.random.percent(30) {
+        if self.random.percent(45) {
             self.plans.push_back(Plan::Disconnect { session });
             self.plans.push_back(Plan::Disconnect { session });
             return;
@@ -716,6 +716,21 @@ impl Flow {
         }
         self.place(maker, Flow::limit(locate, BUY, middle - 3, 9, DAY));
         self.place(maker, Flow::limit(locate, SELL, middle + 3, 9, DAY));
+        if deep {
+            // A peg that sweeps: it never reaches what is displayed, only what hides before it.
+            let makers = self.random.between(258, 330);
+            let hidden = DAY.with(Flags::HIDDEN);
+            self.build(
+                maker,
+                Flow::limit(locate, SELL, middle, 1, hidden),
+                0,
+                makers,
+            );
+            let lots = makers + self.random.between(1, 60);
+            let mut peg = Flow::limit(locate, BUY, middle + 1, lots, DAY);
+            (peg.letter, peg.peg, peg.peg_offset_ticks) = (b'O', PEG_PRIMARY, 4);
+            self.place(taker, peg);
+        }
         let queues = self.random.between(3, 19);
         for n in 0..queues {
             let mut peg = Flow::limit(locate, side, middle, 1, DAY);
