@@ -2,7 +2,7 @@
 //! reference equal after each. What random flows hit once in a million, these hit always.
 //!
 //! The search goes by depth and shares prefixes: before each command the state of both is put back to what it was. Depths are chosen so
-//! that all groups together take about 90 seconds on one core; `RING0_DEPTH` adds to all of them.
+//! that all groups together stay within 90 seconds on one core; `RING0_DEPTH` adds to all of them.
 #![cfg(feature = "std")]
 
 mod groups;
