@@ -1,8 +1,8 @@
 //! The streams that are measured, each ready to be carried to any engine.
 //!
 //! Seam: a further stream is one more line of [`FLOWS`], and a peer that cannot carry it out says so in
-//! [`Peer::carries_out`](crate::peers::Peer::carries_out). Auctions, self-trade prevention and stops ask for more than a LOBSTRM1
-//! record can say: they come with a record of their own in `ring0_stream`, and then [`Flow::make`] gives that.
+//! [`Peer::carries_out`](crate::peers::Peer::carries_out). What asks for more than a LOBSTRM1 record can say is a
+//! [scene](crate::scenes).
 
 use crate::fail::BenchError;
 use crate::native;

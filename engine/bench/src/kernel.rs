@@ -7,9 +7,10 @@ use ring0_drive::{Fold, WireLab, XDP_TX, set_up};
 use ring0_rings::Ring;
 use ring0_stream::lobstrm::Trades;
 use ring0_wire::Key;
+use serde_json::{Value, json};
 
 /// Slots of the record ring, 64 MiB.
-const RECORD_SLOTS: u32 = 1 << 20;
+pub(crate) const RECORD_SLOTS: u32 = 1 << 20;
 /// A full packet takes 1,300 slots at the most: read this often, no record is written over.
 const PACKETS_PER_READ: usize = 256;
 
@@ -77,13 +78,22 @@ pub(crate) fn latencies(flow: &Prepared, key: Option<&[u8; 16]>) -> Result<Times
     Ok(times)
 }
 
-/// The trades in the records of all packets.
+/// What the verifier said of the program when it was loaded.
+pub(crate) fn verifier(lab: &WireLab) -> Value {
+    let report = &lab.loaded.report;
+    json!({
+        "instructions": report.verified_instructions,
+        "load_ms": report.load_ns as f64 / 1e6,
+    })
+}
+
+/// The trades in the records of all packets, and what the verifier said.
 pub(crate) fn check(
     flow: &Prepared,
     packed: &Packed,
     key: Option<&[u8; 16]>,
     engine: &'static str,
-) -> Result<Trades, BenchError> {
+) -> Result<(Trades, Value), BenchError> {
     let mut loaded = Loaded::up(flow, packed, key)?;
     let mut fold = Fold::new(&flow.references, flow.stream.records().len());
     for index in 0..packed.packets.len() {
@@ -101,5 +111,5 @@ pub(crate) fn check(
             what: format!("{trades:?}, not {expected:?}"),
         });
     }
-    Ok(trades)
+    Ok((trades, verifier(&loaded.lab)))
 }

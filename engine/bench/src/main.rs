@@ -14,14 +14,19 @@ mod native;
 mod peers;
 mod report;
 mod rounds;
+mod scenes;
 
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
 use fail::BenchError;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 
 /// Messages of a stream at the most: references of a session are numbered up to 2^24, and prefill comes before.
 const MESSAGES_MAX: u64 = 10_000_000;
+
+/// What a message of a flash crash may cost at the most, in messages of a calm market.
+const CRASH_OVER_CALM_MAX: f64 = 2.0;
 
 /// Measure the matching core: nanoseconds and percentiles a message, beside other engines on the same streams.
 #[derive(Parser)]
@@ -40,7 +45,7 @@ struct Args {
     #[arg(long)]
     processor: Option<usize>,
     /// Only the stream of this name.
-    #[arg(long, value_name = "FLOW")]
+    #[arg(long, value_name = "FLOW", value_parser = PossibleValuesParser::new(names()))]
     flow: Option<String>,
     /// Beside the native engine only those whose name begins so.
     #[arg(long, value_name = "NAME")]
@@ -92,19 +97,61 @@ fn measure(args: &Args, report: &mut Map<String, Value>) -> Result<(), BenchErro
     report.insert("processor".into(), json!(processor));
     report.insert("timer".into(), clock.report());
     let (mut rows, mut ratios, mut memory) = (Vec::new(), Map::new(), Map::new());
+    let wanted = args.engine.as_deref().unwrap_or_default();
+    let left_out = |name: &str| args.flow.as_ref().is_some_and(|only| only != name);
     for flow in &flows::FLOWS {
-        if args.flow.as_ref().is_some_and(|name| name != flow.name) {
+        if left_out(flow.name) {
             continue;
         }
         let flow = flow.prepare(args.seed, args.messages)?;
-        let wanted = args.engine.as_deref().unwrap_or_default();
         let measured = rounds::measure(&flow, args.rounds, &clock, wanted)?;
         rows.extend(measured.rows);
         ratios.insert(flow.name.into(), measured.ratios);
         memory.insert(flow.name.into(), measured.memory);
     }
+    for scene in &scenes::SCENES {
+        if left_out(scene.name) {
+            continue;
+        }
+        let scene = scene.prepare(args.seed, args.messages);
+        let measured = scenes::measure(&scene, args.rounds, &clock, wanted)?;
+        rows.extend(measured.rows);
+        ratios.insert(scene.name.into(), measured.ratios);
+    }
+    report.insert("crash_over_calm".into(), crash_over_calm(&rows));
     report.insert("rows".into(), Value::Array(rows));
     report.insert("ratios".into(), Value::Object(ratios));
     report.insert("memory".into(), Value::Object(memory));
     Ok(())
+}
+
+/// Names of all flows.
+fn names() -> Vec<&'static str> {
+    let flows = flows::FLOWS.iter().map(|flow| flow.name);
+    flows
+        .chain(scenes::SCENES.iter().map(|scene| scene.name))
+        .collect()
+}
+
+/// By engine: the time of a message in the flash crash over that in the calm market of one instrument, where both were run.
+/// A book that a crash slows down is slow when it matters: more than twice is too much.
+fn crash_over_calm(rows: &[Value]) -> Value {
+    let of = |flow: &str, engine: &Value| {
+        let row = |it: &&Value| it["flow"] == flow && it["engine"] == *engine;
+        rows.iter().find(row)?["ns_per_message"].as_f64()
+    };
+    let mut ratios = Map::new();
+    for row in rows.iter().filter(|row| row["flow"] == "flash_crash") {
+        let engine = &row["engine"];
+        if let (Some(crash), Some(calm), Some(name)) = (
+            of("flash_crash", engine),
+            of("one_instrument", engine),
+            engine.as_str(),
+        ) {
+            let ratio = crash / calm;
+            let within = ratio <= CRASH_OVER_CALM_MAX;
+            ratios.insert(name.into(), json!({ "ratio": ratio, "at_most_2": within }));
+        }
+    }
+    Value::Object(ratios)
 }

@@ -12,9 +12,9 @@ use std::time::Instant;
 
 /// Slots of the record ring, 4 MiB: it does not fit a core's own cache, so that writing records costs what it costs in earnest, and
 /// nobody reads it, so that no reader holds the engine up.
-const RECORD_SLOTS: usize = 1 << 16;
+pub(crate) const RECORD_SLOTS: usize = 1 << 16;
 /// Time between packets; nothing here depends on it but that it goes on.
-const PACKET_NS: u64 = 1_000;
+pub(crate) const PACKET_NS: u64 = 1_000;
 
 /// What is timed.
 pub(crate) const TIMED: &str = "full packets without a tag: sequence, holds, references, match, record into a ring, stored answer";

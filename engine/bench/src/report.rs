@@ -2,6 +2,13 @@
 
 use serde_json::Value;
 
+/// Figures that only some flows have.
+const FURTHER: [(&str, &str); 3] = [
+    ("ns_per_crossed_fill", "ns a fill of an auction"),
+    ("ns_per_price", "ns an auction's price"),
+    ("ns_per_triggered_stop", "ns a triggered stop"),
+];
+
 /// Prints it.
 pub(crate) fn print(report: &Value, json: bool) {
     if json {
@@ -45,11 +52,26 @@ fn table(rows: &[Value]) {
             number(&single["ns_p99"]),
             number(&single["ns_p999"]),
             if row["expected_match"] == true {
-                "as the header says"
+                "as expected"
             } else {
                 "WRONG"
             }
         );
+        for (name, what) in FURTHER {
+            if let Some(value) = row[name].as_f64() {
+                println!("{:18} {value:>10.1} {what}", "");
+            }
+        }
+        let verifier = &row["verifier"];
+        if let (Some(instructions), Some(load_ms)) = (
+            verifier["instructions"].as_u64(),
+            verifier["load_ms"].as_f64(),
+        ) {
+            println!(
+                "{:18} {instructions:>10} instructions verified, loaded in {load_ms:.0} ms",
+                ""
+            );
+        }
     }
     println!();
 }

@@ -36,6 +36,8 @@ struct Engine<'a> {
     round: Box<dyn Fn() -> Result<f64, BenchError> + 'a>,
     /// Times of single messages and the unit they are in.
     latencies: Box<dyn Fn() -> Result<Value, BenchError> + 'a>,
+    /// What the verifier said, of the kernel program.
+    verifier: Option<Value>,
     rounds: Vec<f64>,
     /// Whether one round has to do.
     slow: bool,
@@ -70,6 +72,7 @@ pub(crate) fn measure(
         state_hash: Some(checked.state_hash),
         round: Box::new(|| native::round(flow, &sent.plain)),
         latencies: Box::new(|| Ok(clock.percentiles(&native::latencies(flow)?))),
+        verifier: None,
         rounds: Vec::new(),
         slow: false,
     }];
@@ -137,17 +140,19 @@ fn in_kernel<'a>(
     packed: &'a Packed,
     key: Option<&'a [u8; 16]>,
 ) -> Result<Engine<'a>, BenchError> {
+    let (trades, verifier) = kernel::check(flow, packed, key, name)?;
     Ok(Engine {
         name,
         timed: kernel::TIMED,
         messages_per_packet: Some(packed.messages_per_packet(flow)),
-        trades: kernel::check(flow, packed, key, name)?,
+        trades,
         state_hash: None,
         round: Box::new(move || kernel::round(flow, packed, key)),
         latencies: Box::new(move || {
             let Times(nanoseconds) = kernel::latencies(flow, key)?;
             Ok(percentiles(&nanoseconds, 1.0))
         }),
+        verifier: Some(verifier),
         rounds: Vec::new(),
         slow: false,
     })
@@ -174,6 +179,7 @@ fn peer<'a, P: Peer + 'a>(flow: &'a Prepared, clock: &'a Clock) -> Result<Engine
         state_hash: None,
         round: Box::new(|| Ok(peers::round::<P>(flow))),
         latencies: Box::new(|| Ok(clock.percentiles(&peers::latencies::<P>(flow)))),
+        verifier: None,
         rounds: Vec::new(),
         slow,
     })
@@ -201,10 +207,14 @@ fn row(flow: &Prepared, engine: &Engine<'_>, messages: f64) -> Result<Value, Ben
     if let Some(hash) = &engine.state_hash {
         row["state_hash"] = json!(hash);
     }
+    if let Some(verifier) = &engine.verifier {
+        row["verifier"] = verifier.clone();
+    }
     Ok(row)
 }
 
-fn median(of: &[f64]) -> f64 {
+/// The middle one.
+pub(crate) fn median(of: &[f64]) -> f64 {
     let mut sorted = of.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted[sorted.len() / 2]
