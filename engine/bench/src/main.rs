@@ -3,6 +3,7 @@
 //! A program of its own, which `ring0` runs, so that the peers it measures against are in no binary that anybody else needs.
 //! For each flow the engines take turns, every round with fresh books; a figure is the median of its rounds. Packets, frames and
 //! records are in memory before the clock starts. What an engine trades is compared with the stream's header in a run that is not timed.
+//! Auctions, self-trade prevention and stops, which no peer has, are [`scenes`].
 //! Rule: RULES 30; figures: `docs/benchmarks.md`.
 
 mod clock;
@@ -32,7 +33,7 @@ const CRASH_OVER_CALM_MAX: f64 = 2.0;
 #[derive(Parser)]
 #[command(name = "ring0 bench engine", version, max_term_width = 100)]
 struct Args {
-    /// Timed messages of each stream, behind a prefill of a tenth, at most 100,000.
+    /// Timed messages of each flow, behind a prefill of a tenth, at most 100,000 (none in auctions and cascades).
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..=MESSAGES_MAX))]
     messages: u64,
     /// Rounds of each engine; their median counts.
