@@ -7,7 +7,7 @@ use crate::limits::PACKET_SLOTS_MAX;
 use crate::outbox::{Done, Recorder};
 use crate::record::Outcome;
 use crate::region::{Bounded, Finished, can_loop, touch, zero};
-use crate::shard::{BOOKS, BUY, Fault, SELL, Shard};
+use crate::shard::{BOOKS, BUY, Fault, SELL, Shard, TOUCHED_MAX};
 use ring0_wire::shape::TAG_LETTER;
 use ring0_wire::{Ack, HEADER, Shape, inbound, mold, outbound};
 
@@ -193,36 +193,76 @@ impl<'a> Shard<'a> {
 
     /// Asks for what the packet's messages will need and what lies all over memory: of an order that is named itself, its neighbours and its
     /// level; of one that enters the level that it may join and the last order there. The processor fetches them for many messages at once; one
-    /// message after the other it would wait for each.
+    /// message after the other it would wait for each. Three rounds, because each finds in memory where the next one looks.
     #[cfg_attr(target_arch = "bpf", inline(never))]
     fn touch_orders(self) -> Finished {
+        let named = self.touch_places();
+        self.touch_named(named).seen();
+        let notes = &self.scratch().touched;
+        let mut at = zero();
+        while at < named && (at as usize) < TOUCHED_MAX {
+            if !can_loop() {
+                self.fault(Fault::LoopBudget);
+                break;
+            }
+            let slot = notes[at as usize & (TOUCHED_MAX - 1)].get();
+            if slot != 0 {
+                self.touch_order(slot);
+            }
+            at = at.wrapping_add(1);
+        }
+        Finished::here()
+    }
+
+    /// The first round: places of references, noted, and their number; levels that orders may join.
+    #[cfg_attr(target_arch = "bpf", inline(never))]
+    fn touch_places(self) -> u32 {
         let messages = u32::from(self.shape().messages);
         let request = &self.scratch().request;
+        let notes = &self.scratch().touched;
         let session = self.session(self.header().session.get());
+        let mut named = zero();
         let mut at = HEADER as u32;
         let mut index = zero();
         while index < messages && index < u32::from(ring0_wire::MESSAGES_MAX) {
             if !can_loop() {
                 self.fault(Fault::LoopBudget);
-                return Finished::here();
+                break;
             }
             let block = ring0_wire::block(request, at as usize);
             if matches!(block.letter, b'D' | b'X' | b'U') {
-                let reference = request.u32_be(
-                    block
-                        .start
-                        .wrapping_add(inbound::at::REFERENCE)
-                        .wrapping_add(4),
-                );
-                let slot = self.reference_place(session, reference).get();
-                if slot != 0 {
-                    self.touch_order(slot);
-                }
+                let message = request.window(block.start);
+                let reference = message.u32_be(inbound::at::REFERENCE + 4);
+                touch(self.reference_place(session, reference));
+                notes[named as usize & (TOUCHED_MAX - 1)].set(reference);
+                named = named.wrapping_add(1);
             } else if block.letter == b'A' {
                 self.touch_level(block.start);
             }
             at = block.next as u32;
             index = index.wrapping_add(1);
+        }
+        named
+    }
+
+    /// The second round: the orders themselves, noted by slot.
+    #[cfg_attr(target_arch = "bpf", inline(never))]
+    fn touch_named(self, named: u32) -> Finished {
+        let notes = &self.scratch().touched;
+        let session = self.session(self.header().session.get());
+        let mut at = zero();
+        while at < named && (at as usize) < TOUCHED_MAX {
+            if !can_loop() {
+                self.fault(Fault::LoopBudget);
+                break;
+            }
+            let note = &notes[at as usize & (TOUCHED_MAX - 1)];
+            let slot = self.reference_place(session, note.get()).get();
+            note.set(slot);
+            if slot != 0 {
+                touch(self.order(slot));
+            }
+            at = at.wrapping_add(1);
         }
         Finished::here()
     }

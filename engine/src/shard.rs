@@ -269,7 +269,7 @@ cells! {
     }
 
     /// What one run needs besides the state: the packet, its answer, the records of one command.
-    pub struct Scratch: 37_696 {
+    pub struct Scratch: 37_952 {
         /// The packet's payload, as it came.
         pub request: Buffer,
         /// The answer's payload.
@@ -308,6 +308,8 @@ cells! {
         pub walk_held: Cell<u64>,
         /// Feasibility walk: looks that those would take.
         pub walk_held_looks: Cell<u64>,
+        /// What the messages of a packet will need (see `ingress.rs`): references, then slots of orders.
+        pub touched: [Cell<u32>; TOUCHED_MAX],
         /// Records of one command and its events.
         pub outbox: [SlotWords; COMMAND_SLOTS_MAX as usize],
     }
@@ -657,6 +659,9 @@ pub(crate) const fn reciprocal(divisor: u32) -> u64 {
         (1_u64 << 32).div_ceil(divisor as u64)
     }
 }
+
+/// Orders of one packet that are fetched before they are needed; a power of two below the messages of the longest packet.
+pub(crate) const TOUCHED_MAX: usize = 64;
 
 /// Offset of the scratch area in the region.
 pub(crate) const SCRATCH_AT: u32 = size_of::<Header>() as u32;
