@@ -762,6 +762,11 @@ int32_t ring0_mass_cancel(struct ring0_engine *engine,
 // Lets a trader trade again after a mass cancel with `kill`.
 int32_t ring0_revive(struct ring0_engine *engine, uint32_t trader);
 
+// Says that the day has come to `second`, 1 to 86,400 since midnight: `RING0_GTT` orders up to it leave. Rejected (the text says why) where
+// `ring0_set_time` has not said so much.
+int32_t ring0_expire(struct ring0_engine *engine,
+                     uint32_t second);
+
 // Gives a trader `amount` of an asset: `RING0_CASH` or what `ring0_base_asset` says. Rejected (the text says why) for an amount of 0
 // and where the total of the asset would reach 2^63.
 int32_t ring0_deposit(struct ring0_engine *engine,

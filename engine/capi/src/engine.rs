@@ -14,7 +14,7 @@ use crate::abi::{
 };
 use crate::queue::{EVENTS_MAX_LOWEST, Queue, outcome};
 use ring0_engine::control::{
-    Body, Control, ControlKind, Deposit, Grant, List, OpenAccount, Target,
+    Body, Control, ControlKind, Deposit, Expire, Grant, List, OpenAccount, Target,
 };
 use ring0_engine::layout::CapacityError;
 use ring0_engine::limits::{AMOUNT_MAX, ANSWERS_LOG2, FILLS_MAX, PEG_QUEUES_MAX, REFERENCES_LOG2};
@@ -535,6 +535,13 @@ impl Engine {
         let mut body = Deposit::new_zeroed();
         (body.account, body.asset, body.amount) = (trader, asset, amount);
         Ok(self.control(kind, &body))
+    }
+
+    /// Ends the good-till-time orders up to a second of the day.
+    pub(crate) fn expire(&mut self, second: u32) -> Result<(), Reason> {
+        let mut body = Expire::new_zeroed();
+        body.second = second;
+        self.control(ControlKind::Expire, &body)
     }
 
     /// Lifts a kill, of the session and of the account.

@@ -374,6 +374,13 @@ pub extern "C" fn ring0_revive(engine: Option<&mut Engine>, trader: u32) -> i32 
     guard(engine, |engine| engine.revive(trader).map(control_outcome)) as i32
 }
 
+/// Says that the day has come to `second`, 1 to 86,400 since midnight: `RING0_GTT` orders up to it leave. Rejected (the text says why) where
+/// `ring0_set_time` has not said so much.
+#[unsafe(no_mangle)]
+pub extern "C" fn ring0_expire(engine: Option<&mut Engine>, second: u32) -> i32 {
+    guard(engine, |engine| Ok(control_outcome(engine.expire(second)))) as i32
+}
+
 /// Gives a trader `amount` of an asset: `RING0_CASH` or what `ring0_base_asset` says. Rejected (the text says why) for an amount of 0
 /// and where the total of the asset would reach 2^63.
 #[unsafe(no_mangle)]

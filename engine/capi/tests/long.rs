@@ -374,3 +374,48 @@ fn many_instruments_and_traders() {
     assert_eq!((count, levels[0].lots), (1, 4));
     assert_eq!(ring0_check(Some(&mut engine)), RING0_ACCEPTED);
 }
+
+/// An order of each kind that can end unfilled or wait, and what is told of it.
+#[test]
+fn stops_icebergs_and_orders_with_a_time() {
+    let mut engine = Owned::new(&Options::DEFAULT);
+    let iceberg = Order {
+        display: 2,
+        ..order(0, RING0_SELL, 100, 3)
+    };
+    let stop = Order {
+        trigger: 100,
+        ..order(1, RING0_BUY, 99, 4)
+    };
+    let timed = Order {
+        time_in_force: RING0_GTT,
+        expiry_s: 36_000,
+        ..order(2, RING0_BUY, 50, 1)
+    };
+    submit(&mut engine, &[iceberg, stop, timed]);
+    submit(&mut engine, &[order(3, RING0_BUY, 100, 2)]);
+    assert_eq!(ring0_expire(Some(&mut engine), 36_000), RING0_REJECTED);
+    assert_eq!(
+        ring0_set_time(Some(&mut engine), 36_000_000_000_000),
+        RING0_ACCEPTED
+    );
+    assert_eq!(ring0_expire(Some(&mut engine), 36_000), RING0_ACCEPTED);
+    let events: Vec<_> = poll(&mut engine)
+        .iter()
+        .map(|event| (event.kind, event.trader, event.open, event.shown))
+        .collect();
+    assert_eq!(
+        events,
+        [
+            (RING0_EVENT_RESTED, 0, 3, 2),
+            (RING0_EVENT_ARMED, 1, 4, 0),
+            (RING0_EVENT_RESTED, 2, 1, 1),
+            (RING0_EVENT_FILLED, 3, 0, 0),
+            (RING0_EVENT_REFILLED, 0, 1, 1),
+            (RING0_EVENT_TRIGGERED, 1, 4, 0),
+            (RING0_EVENT_RESTED, 1, 4, 4),
+            (RING0_EVENT_REMOVED, 2, 0, 0),
+        ]
+    );
+    assert_eq!(ring0_check(Some(&mut engine)), RING0_ACCEPTED);
+}
