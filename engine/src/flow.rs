@@ -109,7 +109,7 @@ enum Plan {
     Move { session: u32, price: u32, lots: u32 },
     /// A session is found disconnected.
     Disconnect { session: u32 },
-    /// A packet of replaces among the session's orders.
+    /// A packet of replaces among the session's orders, some reduces and cancels between them.
     Replaces { session: u32 },
     /// A packet of one mass cancel.
     Mass { session: u32, scope: u8, kill: u8 },
@@ -292,7 +292,7 @@ impl Flow {
                 self.packet(session, &messages)
             }
             Plan::Replaces { session } => {
-                let messages: Vec<_> = (0..20).map(|_| self.replace(session)).collect();
+                let messages: Vec<_> = (0..20).map(|_| self.any_follow_up(session)).collect();
                 self.packet(session, &messages)
             }
             Plan::Move {

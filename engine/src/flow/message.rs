@@ -674,6 +674,15 @@ impl Flow {
         })
     }
 
+    /// Something about one of the session's orders, mostly a replace.
+    pub(super) fn any_follow_up(&mut self, session: u32) -> Inbound {
+        match self.random.below(6) {
+            0 => self.reduce(session),
+            1 => self.cancel(session),
+            _ => self.replace(session),
+        }
+    }
+
     pub(super) fn moved(&mut self, session: u32, order: &Known, price: u32, lots: u32) -> Inbound {
         let list = list_of(order.locate);
         inbound(&Message {

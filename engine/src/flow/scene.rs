@@ -297,10 +297,20 @@ impl Flow {
                 });
             }
             _ => {
-                // Somebody takes what waits to be cancelled.
+                // Somebody takes what waits to be cancelled; some want more than the others have.
                 let taker = self.random.pick(&WIDE);
-                let lots = self.random.between(1, first);
-                self.place(taker, Flow::limit(1, SELL, bid, lots, IOC));
+                let other = self.others([session, taker]);
+                let count = self.random.between(1, 40);
+                self.build(other, Flow::limit(1, BUY, bid, 1, DAY), 0, count);
+                for _ in 0..3 {
+                    let flags = self.random.pick(&[IOC, FOK, FOK, DAY]);
+                    let lots = self.random.between(1, 2 * count);
+                    let mut order = Flow::limit(1, SELL, bid, lots, flags);
+                    if flags == DAY {
+                        (order.letter, order.minimum) = (b'O', lots);
+                    }
+                    self.place(taker, order);
+                }
                 self.place(taker, Flow::limit(3, BUY, ask, second, IOC));
             }
         }
@@ -782,7 +792,8 @@ impl Flow {
         for n in 0..3 {
             let mut order = Flow::limit(1, BUY, middle_of(1) - 4, 1, GTT);
             order.letter = b'O';
-            order.expiry_s = self.expiry_in(1 + n);
+            // The last ones, which their owner remembers, go first: they stand at the end of the first second.
+            order.expiry_s = self.expiry_in(1 + n % 2);
             if n == 1 {
                 order.trigger = middle_of(1) + 6;
                 order.price = middle_of(1) + 9;
@@ -796,12 +807,15 @@ impl Flow {
         self.plans.push_back(Plan::Expire {
             seconds: self.random.between(1, 5),
         });
-        match self.random.below(4) {
+        match self.random.below(6) {
             0 => {
                 // Somebody takes what is about to go.
                 let taker = self.random.pick(&WIDE);
-                self.place(taker, Flow::limit(1, SELL, middle_of(1) - 4, 90, IOC));
+                let flags = self.random.pick(&[IOC, FOK]);
+                self.place(taker, Flow::limit(1, SELL, middle_of(1) - 4, 90, flags));
             }
+            // Its owner changes what is about to go.
+            3 | 4 => self.plans.push_back(Plan::Replaces { session: maker }),
             1 => self.plans.push_back(Plan::Expire { seconds: 3 }),
             2 => {
                 let open = target(ControlKind::KillSession, maker);
