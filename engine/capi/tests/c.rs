@@ -61,7 +61,11 @@ fn run(source: &str) -> String {
         .expect("a C compiler: scripts/setup installs gcc");
     let complaint = String::from_utf8_lossy(&compiled.stderr);
     assert!(compiled.status.success(), "{source}:\n{complaint}");
-    let ran = Command::new(&program).output().expect("the program runs");
+    // Cargo's own search path names the folder above first, where an older build may lie.
+    let ran = Command::new(&program)
+        .env("LD_LIBRARY_PATH", library())
+        .output()
+        .expect("the program runs");
     let complaint = String::from_utf8_lossy(&ran.stderr);
     assert!(
         ran.status.success(),
