@@ -91,6 +91,52 @@ fn the_reference_accepts_both_markets() {
     }
 }
 
+/// Bands are set while an instrument is closed or halted, and only then its state.
+#[test]
+fn the_reference_accepts_bands_in_every_state() {
+    for (state, follows) in [
+        ("closed", 0),
+        ("halted", 0),
+        ("pre-open", 1),
+        ("continuous", 1),
+    ] {
+        let with = |keys: &str| format!("maker_ppm = -50\nstate = \"{state}\"\n{keys}");
+        let text = EXAMPLE
+            .replace(
+                "maker_ppm = -50",
+                &with("pause_ticks = 100\nreference = 60_000"),
+            )
+            .replace(
+                "account = \"dave\"",
+                "account = \"dave\"\nshares_max = 9\ncancel_on_disconnect = 5",
+            )
+            .replace(
+                "name = \"dave\"\nbalances",
+                "name = \"dave\"\nself_trade = \"decrement\"\norders_max = 5\nbalances",
+            );
+        let (_folder, path) = with_keys(&text);
+        let market = Market::load(&path).unwrap();
+        let controls = market.controls();
+        let count = |kind: ControlKind| {
+            controls
+                .iter()
+                .filter(|control| control.kind == kind as u32)
+                .count()
+        };
+        assert_eq!(count(ControlKind::SetBands), 1);
+        assert_eq!(count(ControlKind::SetState), follows, "{state}");
+        assert_eq!(count(ControlKind::SetRisk), 1);
+        assert_eq!(count(ControlKind::SetSelfTrade), 1);
+        let dave: Grant = controls.iter().rev().nth(2).unwrap().body();
+        assert_eq!((dave.shares_max, dave.cancel_on_disconnect), (9, 1));
+        let mut venue = Reference::new(market.capacity());
+        for ((outcome, reason), control) in venue.control(&controls, 1).into_iter().zip(&controls) {
+            assert_eq!(outcome, Outcome::Accepted, "{reason:?}: {control:?}");
+        }
+        venue.check();
+    }
+}
+
 #[test]
 fn large_holds_a_million_orders_and_256_instruments() {
     let plan = parse(LARGE).unwrap();
@@ -380,6 +426,26 @@ fn every_mistake_is_told_with_its_key() {
             "session[3].rate.per_second",
         ),
         ("burst = 100 ", "burst = 68 ", "session[3].rate.burst"),
+        (
+            "maker_ppm = -50",
+            "maker_ppm = -50\nreference = 29_999",
+            "instrument[0].reference",
+        ),
+        (
+            "maker_ppm = -50",
+            "maker_ppm = -50\nstate = \"open\"",
+            "unknown variant `open`",
+        ),
+        (
+            "name = \"dave\"\n",
+            "name = \"dave\"\nnotional_max = { USD = 1, BTC = 1 }\n",
+            "account[3].notional_max: it is not one amount",
+        ),
+        (
+            "account = \"dave\"\n",
+            "account = \"dave\"\ncancel_on_disconnect = 86_401\n",
+            "session[3].cancel_on_disconnect",
+        ),
     ];
     for (from, to, want) in mistakes {
         assert_eq!(EXAMPLE.matches(from).count().min(1), 1, "{from}");
