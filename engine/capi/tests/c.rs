@@ -63,7 +63,7 @@ fn run(source: &str) -> String {
     assert!(compiled.status.success(), "{source}:\n{complaint}");
     // Cargo's own search path names the folder above first, where an older build may lie.
     let ran = Command::new(&program)
-        .env("LD_LIBRARY_PATH", library())
+        .env("LD_LIBRARY_PATH", &library)
         .output()
         .expect("the program runs");
     let complaint = String::from_utf8_lossy(&ran.stderr);
