@@ -59,7 +59,7 @@ impl Instrument {
 
 impl Shard<'_> {
     /// Puts an order at the end of where its flags say, making the level or queue if it is the first there.
-    #[cfg_attr(target_arch = "bpf", inline(never))]
+    #[inline(always)]
     pub(crate) fn join(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let flags = order.flags.get();
@@ -174,7 +174,7 @@ impl Shard<'_> {
     }
 
     /// Takes a standing order with all it counts for out of its level or queue, and that away if it was the last.
-    #[cfg_attr(target_arch = "bpf", inline(never))]
+    #[inline(always)]
     pub(crate) fn leave(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let index = order.instrument.get();
@@ -266,7 +266,7 @@ impl Shard<'_> {
     }
 
     /// Makes an order known to its session under its reference, and counts it.
-    #[cfg_attr(target_arch = "bpf", inline(never))]
+    #[inline(always)]
     pub(crate) fn enlist(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let session = self.session(order.session.get());
@@ -279,7 +279,7 @@ impl Shard<'_> {
     }
 
     /// Forgets an order's reference and expiry.
-    #[cfg_attr(target_arch = "bpf", inline(never))]
+    #[inline(always)]
     pub(crate) fn delist(self, slot: u32) -> Finished {
         let order = self.order(slot);
         let session = self.session(order.session.get());

@@ -210,7 +210,7 @@ impl Shard<'_> {
     }
 
     /// Makes the order that was decided on and holds what it may cost.
-    #[cfg_attr(target_arch = "bpf", inline(never))]
+    #[inline(always)]
     fn make_order(self, index: u32, own: u32) -> u32 {
         let header = self.header();
         let scratch = self.scratch();

@@ -304,6 +304,15 @@ impl<'a> Shard<'a> {
         if at != 0 {
             touch(self.order(self.level(at).tail.get()));
         }
+        // The maker that an order would meet first if it crossed.
+        let other = crate::book::opposite(book);
+        let best = instrument.best(other).get();
+        if best <= crate::ladder::rank(other, price) {
+            let at = self.ladder_place(instrument.side(other), best).get();
+            if at != 0 {
+                touch(self.order(self.level(at).head.get()));
+            }
+        }
     }
 
     /// Carries out every message of a taken packet, the tag block last.

@@ -5,7 +5,7 @@ use crate::ladder::rank;
 use crate::limits::FILLS_MAX;
 use crate::outbox::Done;
 use crate::record::{Removal, State, Work};
-use crate::region::{Finished, can_loop, zero};
+use crate::region::{Finished, can_loop, touch, zero};
 use crate::shard::{
     FLAG_GTT, FLAG_IMMEDIATE, FLAG_PEG, FLAG_STOP, FLAG_SWEEPS, Fault, HIDDEN, Instrument, PEGS,
     STP_DECREMENT, STP_GROUP, STP_MODE, STP_NEWEST, STP_NONE, STP_OLDEST, Shard,
@@ -189,6 +189,7 @@ impl Shard<'_> {
     #[cfg_attr(target_arch = "bpf", inline(never))]
     fn meet(self, slot: u32, maker_slot: u32) -> u32 {
         let (taker, maker) = (self.order(slot), self.order(maker_slot));
+        touch(self.order(maker.next.get())); // most likely the next one met
         if self.header().leaving.get() != 0 {
             let removal = self.leaving(maker_slot);
             if removal != 0 {
@@ -252,7 +253,7 @@ impl Shard<'_> {
     }
 
     /// Ends what [`Shard::sweep`] left of an order: gone, resting, cancelled, or to be continued. True when it is to be continued.
-    #[cfg_attr(target_arch = "bpf", inline(never))]
+    #[inline(always)]
     fn settle_remainder(self, slot: u32, end: u64, listed: bool) -> bool {
         let order = self.order(slot);
         let flags = order.flags.get();

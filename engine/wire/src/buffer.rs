@@ -130,6 +130,12 @@ impl Window<'_> {
     pub fn put_u64_be(self, at: usize, value: u64) {
         self.store(at, value.to_be());
     }
+
+    /// Writes eight bytes at `at` as they lie in memory, little-endian.
+    #[inline(always)]
+    pub fn put_u64_le(self, at: usize, value: u64) {
+        self.store(at, value.to_le());
+    }
 }
 
 impl Buffer {
