@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 pub mod binary_file;
+pub mod book;
 mod digits;
 pub mod glimpse;
 pub mod itch;
