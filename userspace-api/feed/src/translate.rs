@@ -221,7 +221,9 @@ impl Translator {
             self.begin(sink);
         }
         self.next_record += 1;
-        self.settle_replaced(kind, bytes, sink)?;
+        if self.settle_replaced(kind, bytes, sink)? {
+            return Ok(());
+        }
         match kind {
             Kind::Message => self.time_ns = read::<Message>(bytes, unreadable)?.time_ns,
             Kind::Step => self.step(&read(bytes, unreadable)?, sink)?,
@@ -471,22 +473,23 @@ impl Translator {
         Ok(())
     }
 
-    /// Says what became of an order that was replaced, now that the next record is known: it rests at once, or it has left.
+    /// Says what became of an order that was replaced, now that the next record is known: it rests at once, or it has left. Whether
+    /// that was all that the record says.
     fn settle_replaced(
         &mut self,
         kind: Kind,
         bytes: &[u8],
         sink: &mut dyn Sink,
-    ) -> Result<(), TranslateError> {
+    ) -> Result<bool, TranslateError> {
         let Some((new_order, old)) = self.replaced.take() else {
-            return Ok(());
+            return Ok(false);
         };
         let rested = Rested::read_from_bytes(bytes).ok().filter(|rested| {
             kind == Kind::Rested && rested.order == new_order && rested.shown != 0
         });
         let Some(rested) = rested else {
             self.delete(&old, sink);
-            return Ok(());
+            return Ok(false);
         };
         let instrument = self.instrument(&rested.head)?;
         let mut order = displayed(&rested.head, rested.price, rested.shown);
@@ -501,7 +504,7 @@ impl Translator {
             price: instrument.price(order.price).into(),
         };
         self.send(&replace, sink);
-        Ok(())
+        Ok(true)
     }
 
     // ---- auctions and states ----
