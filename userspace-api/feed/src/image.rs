@@ -40,6 +40,7 @@ struct Header {
     purging_left: u32,
     instruments: u32,
     orders: u64,
+    ended: u64,
     replaced: OrderImage,
 }
 
@@ -126,6 +127,7 @@ impl Translator {
             purging_left: self.purging.1,
             instruments: self.instruments.iter().flatten().count() as u32,
             orders: orders.len() as u64,
+            ended: self.ended.len() as u64,
             replaced: OrderImage::of(0, &replaced),
         };
         let mut bytes = header.as_bytes().to_vec();
@@ -153,6 +155,9 @@ impl Translator {
         }
         for (id, order) in &orders {
             bytes.extend_from_slice(OrderImage::of(*id, order).as_bytes());
+        }
+        for session in &self.ended {
+            bytes.extend_from_slice(&session.0);
         }
         let hash = blake3::hash(&bytes);
         bytes.extend_from_slice(hash.as_bytes());
@@ -222,6 +227,11 @@ impl Translator {
                 OrderImage::read_from_prefix(rest).map_err(|_| ImageError::Damaged)?;
             rest = after;
             orders.insert(image.id, image.order());
+        }
+        for _ in 0..header.ended {
+            let (session, after) = rest.split_first_chunk().ok_or(ImageError::Damaged)?;
+            rest = after;
+            translator.ended.push(Text(*session));
         }
         if !rest.is_empty() {
             return Err(ImageError::Damaged);

@@ -3,10 +3,36 @@
 //! Knows records, ITCH messages and how they reach whoever listens; knows nothing of how matching works.
 #![deny(unsafe_code)]
 
+mod arbiter;
+mod batch;
+mod counters;
+mod feed;
+mod follow;
+mod glimpse;
+mod history;
 mod image;
 mod instrument;
+mod line;
 mod orders;
+mod picture;
+mod publish;
+mod rerequest;
+mod snapshot;
+mod source;
+mod subscribe;
 mod translate;
 
+pub use arbiter::{Arbiter, ArbiterOptions, Heard, Listener, Via, Wants};
+pub use batch::{Batch, Blocks};
+pub use counters::Counters;
+pub use feed::{Feed, FeedError, FeedOptions};
+pub use glimpse::GlimpseOptions;
+pub use history::{FileJournal, History, Journal};
 pub use image::ImageError;
+pub use line::{Line, LineError};
+pub use publish::PacketOptions;
+pub use rerequest::RequestOptions;
+pub use snapshot::{SnapshotError, TakenSnapshot, take_snapshot};
+pub use source::{RingSource, Source, Watermark, matched};
+pub use subscribe::{SubscribeError, SubscribeOptions, Subscriber};
 pub use translate::{FIRST_SESSION, Sink, TranslateError, Translator};

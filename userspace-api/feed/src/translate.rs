@@ -108,6 +108,8 @@ const EVENTS: [u8; 6] = [
 #[derive(Clone, Debug, PartialEq)]
 pub struct Translator {
     pub(crate) session: Session,
+    /// Sessions that have ended.
+    pub(crate) ended: Vec<Session>,
     /// Sequence that the next record must have.
     pub(crate) next_record: u64,
     /// Number of the session's next message; 0 before the first record.
@@ -137,6 +139,7 @@ impl Translator {
     pub fn new(session: Session) -> Translator {
         Translator {
             session,
+            ended: Vec::new(),
             next_record: 1,
             next_message: 0,
             events: 0,
@@ -173,6 +176,26 @@ impl Translator {
     #[must_use]
     pub fn displayed(&self) -> usize {
         self.orders.len()
+    }
+
+    /// What stands now, as a snapshot says it: the day's events so far, directory, state and bands of each instrument, and every
+    /// displayed order as an add, in the order of references. Times are those of now.
+    pub fn picture(&self, sink: &mut dyn Sink) {
+        let now = self.now();
+        for &event_code in &EVENTS[..usize::from(self.events)] {
+            let header = SystemEvent::header(0, now);
+            sink.message(SystemEvent { header, event_code }.as_bytes());
+        }
+        for instrument in self.instruments.iter().flatten() {
+            sink.message(instrument.directory(now).as_bytes());
+            sink.message(instrument.action(now).as_bytes());
+            sink.message(instrument.collar(now).as_bytes());
+        }
+        for (_, order) in self.orders.sorted() {
+            if let Some(instrument) = &self.instruments[usize::from(order.locate) - 1] {
+                sink.message(instrument.add(&order, now).as_bytes());
+            }
+        }
     }
 
     /// Takes the next bytes of the record, in pieces of any size.
@@ -792,11 +815,27 @@ impl Translator {
         Ok(())
     }
 
+    /// The session of a day: as the operator named it, or, where that was the name of an earlier one or is none, by the day's number.
+    /// A listener tells days apart by it alone.
+    fn fresh_session(&self, day: &OpenDay) -> Session {
+        let numbered = |letters: String| Session::new(&letters).unwrap_or(FIRST_SESSION);
+        let named = Text(day.feed_session);
+        let is_fresh = |session: &Session| {
+            session.0.iter().all(u8::is_ascii_alphanumeric) && !self.ended.contains(session)
+        };
+        let number = day.day;
+        [named, numbered(format!("{number:010}"))]
+            .into_iter()
+            .find(is_fresh)
+            .unwrap_or_else(|| numbered(format!("D{:09}", number % 1_000_000_000)))
+    }
+
     /// The old session ends, the new one begins with everything that lasts.
     fn open_day(&mut self, day: &OpenDay, sink: &mut dyn Sink) {
         self.event(event::END_OF_MESSAGES, sink);
         sink.end();
-        self.session = Text(day.feed_session);
+        self.ended.push(self.session);
+        self.session = self.fresh_session(day);
         self.midnight_ns = day.midnight_ns;
         self.begin(sink);
         for index in 0..self.instruments.len() as u32 {

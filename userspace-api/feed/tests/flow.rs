@@ -185,6 +185,12 @@ fn run(seed: u64, profile: Profile, letters: &mut BTreeMap<u8, u64>) {
         "the same records gave another feed; seed {seed}"
     );
     assert_eq!(again.image(), market.translator.image());
+    let names: HashSet<_> = market.tape.sessions.iter().map(|(name, _)| name).collect();
+    assert_eq!(
+        names.len(),
+        market.tape.sessions.len(),
+        "no name of a session twice"
+    );
     println!(
         "  {} sessions, {} messages, {} shares before the last, events {:?}",
         market.tape.sessions.len(),

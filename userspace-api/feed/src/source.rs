@@ -1,0 +1,91 @@
+//! Where records come from, and how far they may be published.
+
+use ring0_engine::limits::SLOT_LEN;
+use ring0_engine::record::Head;
+use ring0_rings::{Consumer, RingError};
+use zerocopy::FromBytes;
+
+/// Gives a shard's records in their order.
+pub trait Source {
+    /// Appends whole records that may be published, at most so many slots, to `into`; gives how many slots.
+    ///
+    /// # Errors
+    /// Records are lost, or cannot be read.
+    fn read(&mut self, into: &mut Vec<u8>, slots_max: u64) -> Result<u64, RingError>;
+
+    /// What was read so far is published: its room may be given back.
+    fn published(&mut self);
+}
+
+/// The slot up to which records may be published, by the shard's ack policy: it is given the ring's tail. Under `matched`
+/// that is the tail itself, under `durable` what the journal says is on the disk.
+pub type Watermark = Box<dyn FnMut(u64) -> u64 + Send>;
+
+/// The policy `matched`: what is recorded may be published.
+#[must_use]
+pub fn matched() -> Watermark {
+    Box::new(|tail| tail)
+}
+
+/// The live record ring.
+pub struct RingSource {
+    consumer: Consumer,
+    watermark: Watermark,
+}
+
+impl RingSource {
+    /// A consumer from where it stands, and how far it may go.
+    #[must_use]
+    pub fn new(consumer: Consumer, watermark: Watermark) -> RingSource {
+        RingSource {
+            consumer,
+            watermark,
+        }
+    }
+
+    /// The consumer.
+    #[must_use]
+    pub fn consumer(&self) -> &Consumer {
+        &self.consumer
+    }
+
+    /// Gives the consumer back.
+    #[must_use]
+    pub fn into_consumer(self) -> Consumer {
+        self.consumer
+    }
+}
+
+impl Source for RingSource {
+    fn read(&mut self, into: &mut Vec<u8>, slots_max: u64) -> Result<u64, RingError> {
+        let tail = self.consumer.tail();
+        let end = (self.watermark)(tail).min(tail);
+        let slots = end.saturating_sub(self.consumer.position()).min(slots_max);
+        let start = into.len();
+        let read = self.consumer.read(into, slots)?;
+        // A batch, or a watermark, may end inside a record.
+        let whole = whole_records(&into[start..]);
+        into.truncate(start + whole);
+        let whole = (whole / SLOT_LEN) as u64;
+        self.consumer
+            .seek(self.consumer.position() - (read - whole));
+        Ok(whole)
+    }
+
+    fn published(&mut self) {
+        self.consumer.commit();
+    }
+}
+
+/// Bytes of the whole records that `slots` begins with.
+fn whole_records(slots: &[u8]) -> usize {
+    let mut at = 0;
+    while let Ok((head, _)) = Head::read_from_prefix(&slots[at..]) {
+        let end = at + usize::from(head.slots.max(1)) * SLOT_LEN;
+        if end > slots.len() {
+            break;
+        }
+        at = end;
+    }
+    at
+}
