@@ -5,8 +5,11 @@
 //! of which the farthest is given up first: it can be asked for again.
 
 use ring0_itch::mold::{COUNT_MAX, Kind, Packet, Request, Session};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+
+/// Sessions remembered as over: a week of days, and one.
+const OVER_MAX: usize = 8;
 
 /// Hears what an arbiter delivers.
 pub trait Listener {
@@ -143,8 +146,8 @@ pub struct Arbiter {
     options: ArbiterOptions,
     phase: Phase,
     session: Option<Session>,
-    /// The session that was delivered to its end last: what a slow line still brings of it begins nothing.
-    over: Option<Session>,
+    /// Sessions that were delivered to their end or left, the latest last: what a slow line still brings of them begins nothing.
+    over: VecDeque<Session>,
     /// Number of the message that is delivered next.
     next: u64,
     /// Messages that came before their turn.
@@ -172,7 +175,7 @@ impl Arbiter {
                 Phase::Live
             },
             session: None,
-            over: None,
+            over: VecDeque::new(),
             next: 1,
             early: BTreeMap::new(),
             known: 1,
@@ -248,7 +251,7 @@ impl Arbiter {
         listener: &mut dyn Listener,
     ) -> bool {
         let Some(session) = self.session else {
-            let is_over = self.over == Some(packet.session());
+            let is_over = self.over.contains(&packet.session());
             if is_over || packet.kind() == Kind::EndOfSession || from == Via::Answer {
                 return false;
             }
@@ -259,7 +262,7 @@ impl Arbiter {
             return true;
         }
         let is_silent = now.saturating_sub(self.heard_at) >= self.options.silence;
-        let is_next = packet.kind() != Kind::EndOfSession && self.over != Some(packet.session());
+        let is_next = packet.kind() != Kind::EndOfSession && !self.over.contains(&packet.session());
         if is_silent && is_next && from != Via::Answer {
             self.heard.lost += u64::from(self.next < self.known);
             self.enter(packet.session(), now, listener);
@@ -268,8 +271,17 @@ impl Arbiter {
         false
     }
 
+    /// The present session is over.
+    fn leave(&mut self) {
+        self.over.extend(self.session.take());
+        if self.over.len() > OVER_MAX {
+            self.over.pop_front();
+        }
+    }
+
     /// Goes over to a session.
     fn enter(&mut self, session: Session, now: Duration, listener: &mut dyn Listener) {
+        self.leave();
         self.session = Some(session);
         self.early.clear();
         (self.next, self.known, self.end, self.gap) = (1, 1, None, None);
@@ -331,8 +343,7 @@ impl Arbiter {
                 && self.next >= end
             {
                 listener.end(session);
-                self.over = Some(session);
-                self.session = None;
+                self.leave();
                 self.end = None;
             }
         } else if self.gap.is_none() {
@@ -414,6 +425,7 @@ impl Arbiter {
         listener: &mut dyn Listener,
     ) {
         if self.session != Some(session) {
+            self.leave();
             self.early.clear();
             self.known = next;
             self.end = None;
