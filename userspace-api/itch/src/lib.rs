@@ -15,6 +15,7 @@ pub mod glimpse;
 pub mod itch;
 pub mod mold;
 pub mod ouch;
+pub mod pcap;
 pub mod soup;
 mod text;
 mod timestamp;
