@@ -60,8 +60,11 @@ impl Line {
         Ok(socket)
     }
 
-    /// A socket that hears the line, beside others that do.
-    pub(crate) fn receiver(&self) -> io::Result<UdpSocket> {
+    /// A socket that hears the line, beside others that do, and does not block.
+    ///
+    /// # Errors
+    /// The interface is not there, or the port is taken.
+    pub fn hear(&self) -> io::Result<UdpSocket> {
         let socket = socket_with(
             AddressFamily::INET,
             SocketType::DGRAM,

@@ -98,7 +98,7 @@ impl Subscriber {
     /// A line cannot be heard, or no socket is left.
     pub fn open(options: SubscribeOptions) -> Result<Subscriber, SubscribeError> {
         let receiver = |line: &Line| {
-            line.receiver().map_err(|source| SubscribeError::Line {
+            line.hear().map_err(|source| SubscribeError::Line {
                 line: *line,
                 source,
             })

@@ -97,10 +97,20 @@ macro_rules! fails {
     )+};
 }
 
+impl From<ring0_feed::FeedError> for Fail {
+    fn from(error: ring0_feed::FeedError) -> Fail {
+        match error {
+            ring0_feed::FeedError::Ring(error) => error.into(),
+            other => Fail::new(other),
+        }
+    }
+}
+
 fails!(
     ring0_engine::layout::CapacityError,
     ring0_engine::native::NativeError,
     ring0_engine::snapshot::ReplicaError,
+    ring0_feed::SubscribeError,
     ring0_lab::LabError,
     ring0_market::MarketError,
     ring0_mq::MqError,

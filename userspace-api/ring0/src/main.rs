@@ -5,10 +5,12 @@ mod capacity;
 mod ctl;
 mod demo;
 mod fail;
+mod feed;
 mod flow;
 mod keys;
 mod record;
 mod replay;
+mod shard;
 mod snapshot;
 mod trade;
 mod udp_server;
@@ -41,6 +43,8 @@ enum Verb {
     Ctl(ctl::Args),
     /// Consume the record ring into a file, as its required consumer; goes on where it was.
     Record(record::Args),
+    /// Publish the public feed, listen to one, capture one.
+    Feed(feed::Args),
     /// Send single orders by hand and print the answers.
     Trade(trade::Args),
     /// Write a LOBSTRM1 stream from a seed.
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Verb::Daemon(args) => ring0d::run(&args).map_err(Fail::from),
         Verb::Ctl(args) => ctl::run(&args),
         Verb::Record(args) => record::run(&args),
+        Verb::Feed(args) => feed::run(&args),
         Verb::Trade(args) => trade::run(&args),
         Verb::Gen(args) => flow::run(&args),
         Verb::Replay(args) => replay::run(&args),

@@ -1,0 +1,246 @@
+//! `ring0 feed serve`: from the record ring to the lines.
+//!
+//! The feed of a shard follows from all its records. So it begins with the ring's first slot while the ring still has it, and else
+//! with the recording, whose messages are made again, not sent again.
+
+use super::{Lines, Until};
+use crate::fail::Fail;
+use crate::shard::Shard;
+use ring0_engine::limits::SLOT_LEN;
+use ring0_feed::{
+    FIRST_SESSION, Feed, FeedOptions, FileJournal, PacketOptions, RingSource, Translator, matched,
+};
+use ring0_itch::mold::Session;
+use ring0_mq::{Identity, MqError, Records, Sole};
+use ring0_rings::Consumer;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use xdp_loader::Pinned;
+
+/// The publisher's name among the ring's consumers.
+const CONSUMER: &str = "feed";
+
+/// Bytes of records that are caught up at a time.
+const PIECE: usize = 1 << 20;
+
+/// Arguments.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    shard: Shard,
+    #[command(flatten)]
+    lines: Lines,
+    /// Answer requests for lost messages at this UDP address.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    requests: Option<SocketAddr>,
+    /// Serve GLIMPSE snapshots at this TCP address.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    glimpse: Option<SocketAddr>,
+    /// Memory for the messages that may be asked for again, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    history: u32,
+    /// Keep every message in this folder too, a BinaryFILE a session, for requests of what memory no longer has.
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
+    /// The shard's recording from its first slot on: where the ring no longer has that.
+    #[arg(long, value_name = "FILE")]
+    records: Option<PathBuf>,
+    /// Be a required consumer of the ring: orders are refused (`RingFull`) before this feed misses any.
+    #[arg(long)]
+    required: bool,
+    /// At the end stop being required.
+    #[arg(long, requires = "required")]
+    release: bool,
+    /// Feed session before the first day is opened: ten letters and digits.
+    #[arg(long, value_name = "SESSION", value_parser = session)]
+    session: Option<Session>,
+    /// Bytes of a packet's payload at most.
+    #[arg(long, value_name = "BYTES", default_value_t = 1400, value_parser = clap::value_parser!(u16).range(72..=65_507))]
+    payload: u16,
+    /// Routers that a packet may pass, plus one.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    ttl: u8,
+    /// Never sleep while the ring is empty: a core for the feed, and some 50 µs less.
+    #[arg(long)]
+    spin: bool,
+    #[command(flatten)]
+    until: Until,
+    /// One JSON object at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+fn session(text: &str) -> Result<Session, String> {
+    let is_session = text.len() == 10 && text.bytes().all(|it| it.is_ascii_alphanumeric());
+    match Session::new(text) {
+        Ok(session) if is_session => Ok(session),
+        _ => Err("give ten letters and digits".to_owned()),
+    }
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<(), Fail> {
+    let mut stop = args.until.begin();
+    let pinned = xdp_loader::open_pinned(&args.shard.pin_root()?)?;
+    let _sole = Sole::take(CONSUMER, pinned.arena_id())?;
+    let mut consumer = if args.required {
+        Consumer::required(&pinned, CONSUMER)?
+    } else {
+        Consumer::observer(&pinned)?
+    };
+    let translator = Translator::new(args.session.unwrap_or(FIRST_SESSION));
+    let options = options(args)?;
+    let mut feed = args.lines.inside(|| Feed::start(translator, options))??;
+
+    let position = match &args.records {
+        Some(file) => catch_up_file(&mut feed, &pinned, file)?,
+        None => 0,
+    };
+    let start = consumer
+        .tail()
+        .saturating_sub(u64::from(pinned.record_slots()));
+    if position < start {
+        return Err(missing(args.records.as_deref(), position, start));
+    }
+    consumer.seek(position);
+    catch_up_ring(&mut feed, &mut consumer)?;
+    consumer.commit();
+    eprintln!(
+        "ring0 feed: session {} from message {} on, slot {} of the ring{}{}",
+        feed.translator().session(),
+        feed.translator().next_message().max(1),
+        consumer.position(),
+        feed.requests()
+            .map(|it| format!(", requests at {it}"))
+            .unwrap_or_default(),
+        feed.glimpse()
+            .map(|it| format!(", GLIMPSE at {it}"))
+            .unwrap_or_default(),
+    );
+
+    let mut source = RingSource::new(consumer, matched());
+    let run = feed.run(&mut source, &mut stop);
+    let consumer = source.into_consumer();
+    let position = consumer.position();
+    if args.release {
+        consumer.release();
+    }
+    run?;
+    report(&feed, position, args.json);
+    Ok(())
+}
+
+fn options(args: &Args) -> Result<FeedOptions, Fail> {
+    let mut options = FeedOptions::new(args.lines.all());
+    options.packets = PacketOptions {
+        payload_max: args.payload.into(),
+        ttl: args.ttl.into(),
+        ..PacketOptions::default()
+    };
+    options.requests = args.requests;
+    options.glimpse = args.glimpse;
+    options.history_bytes = (args.history as usize) << 20;
+    options.spin = args.spin;
+    if let Some(folder) = &args.journal {
+        let journal = FileJournal::new(folder).map_err(|error| {
+            Fail::new(format!(
+                "cannot make the journal's folder {}: {error}",
+                folder.display()
+            ))
+        })?;
+        options.journal = Some(Box::new(journal));
+    }
+    Ok(options)
+}
+
+/// Translates the recording; gives the ring's slot behind it.
+fn catch_up_file(feed: &mut Feed, pinned: &Pinned, file: &Path) -> Result<u64, Fail> {
+    let mut records = Records::open(file)?;
+    if records.identity() != Identity::of(pinned) {
+        return Err(MqError::OtherShard {
+            path: file.to_owned(),
+        }
+        .into());
+    }
+    if records.first() != 0 {
+        return Err(Fail::new(format!(
+            "{} begins at slot {}; a feed needs the recording from slot 0 on",
+            file.display(),
+            records.first()
+        )));
+    }
+    let (mut record, mut piece) = (Vec::new(), Vec::with_capacity(PIECE + 2 * SLOT_LEN));
+    loop {
+        let more = records.next_into(&mut record)?;
+        if more {
+            piece.extend_from_slice(&record);
+        }
+        if !more || piece.len() >= PIECE {
+            feed.catch_up(&piece)?;
+            piece.clear();
+        }
+        if !more {
+            return Ok(records.position());
+        }
+    }
+}
+
+/// Translates what the ring has already: it was published before, or nobody listened.
+fn catch_up_ring(feed: &mut Feed, consumer: &mut Consumer) -> Result<(), Fail> {
+    let tail = consumer.tail();
+    let mut piece = Vec::with_capacity(PIECE);
+    while consumer.position() < tail {
+        piece.clear();
+        let slots = (tail - consumer.position()).min((PIECE / SLOT_LEN) as u64);
+        consumer.read(&mut piece, slots)?;
+        // A piece may end inside a record: the translator keeps it. The tail never does.
+        feed.catch_up(&piece)?;
+    }
+    Ok(())
+}
+
+fn missing(records: Option<&Path>, position: u64, start: u64) -> Fail {
+    let slots = start - position;
+    Fail::new(match records {
+        None => format!(
+            "the ring no longer has the shard's first {slots} slots, and the feed follows from all records; give --records FILE as `ring0 record` wrote it from slot 0 on"
+        ),
+        Some(file) => format!(
+            "{} ends at slot {position} and the ring begins at slot {start}: {slots} slots are missing; let `ring0 record` catch up first",
+            file.display()
+        ),
+    })
+}
+
+fn report(feed: &Feed, position: u64, as_json: bool) {
+    let (session, next) = (
+        feed.translator().session(),
+        feed.translator().next_message(),
+    );
+    let counters = feed.counters().named();
+    if as_json {
+        let counters: serde_json::Map<String, Value> = counters
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count.into()))
+            .collect();
+        println!(
+            "{}",
+            json!({
+                "session": session.as_str(),
+                "next_message": next,
+                "position": position,
+                "displayed_orders": feed.translator().displayed(),
+                "counters": counters,
+            })
+        );
+        return;
+    }
+    println!(
+        "session {session}, up to message {}, slot {position}",
+        next.saturating_sub(1)
+    );
+    for (name, count) in counters {
+        println!("{name:22} {count}");
+    }
+}

@@ -1,0 +1,47 @@
+//! Which shard a verb is about: by its pins, its interface, or its market's running daemon.
+
+use crate::fail::Fail;
+use ring0d::{Client, Verb, default_socket};
+use std::path::PathBuf;
+
+/// Arguments that name a shard.
+#[derive(clap::Args)]
+pub(crate) struct Shard {
+    /// Folder of the shard's pins.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["interface", "market"])]
+    pin_root: Option<PathBuf>,
+    /// Interface that the shard is loaded on.
+    #[arg(long, value_name = "IF", conflicts_with = "market")]
+    interface: Option<String>,
+    /// Network namespace of the interface.
+    #[arg(long, value_name = "NS", requires = "interface")]
+    netns: Option<String>,
+    /// The market's file: its running daemon is asked where the pins are.
+    #[arg(long, value_name = "FILE")]
+    market: Option<PathBuf>,
+}
+
+impl Shard {
+    /// The folder of the shard's pins.
+    pub(crate) fn pin_root(&self) -> Result<PathBuf, Fail> {
+        if let Some(pin_root) = &self.pin_root {
+            return Ok(pin_root.clone());
+        }
+        if let Some(interface) = &self.interface {
+            let netns = self.netns.as_deref();
+            return Ok(xdp_loader::default_pin_root(interface, netns));
+        }
+        let Some(market) = &self.market else {
+            return Err(Fail::new(
+                "which shard? give --interface (and --netns), --pin-root, or --market",
+            ));
+        };
+        let plan = ring0_market::Plan::load(market)?;
+        let mut client = Client::connect(&default_socket(&plan.shard.name))?;
+        let status = client.call(&Verb::Status { hash: false })?;
+        status["pin_root"]
+            .as_str()
+            .map(PathBuf::from)
+            .ok_or_else(|| Fail::new("the daemon did not say where its pins are; give --pin-root"))
+    }
+}
