@@ -9,7 +9,8 @@ use market::{Naive, Tape, assert_same_books};
 use ring0_engine::native::Native;
 use ring0_engine::replay::Replayer;
 use ring0_feed::{
-    FIRST_SESSION, Heard, Line, Listener, Sink, SubscribeOptions, Subscriber, Translator,
+    FIRST_SESSION, Heard, Line, Listener, RingSource, Sink, Source, SubscribeOptions, Subscriber,
+    Translator,
 };
 use ring0_itch::mold::Session;
 use ring0_tests::{Random, seed};
@@ -21,6 +22,7 @@ use stand::Stand;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -426,6 +428,39 @@ fn subscribers_have_the_engines_book_over_death_and_days() {
     assert_eq!(published["next_message"], next);
     assert_eq!(published["counters"]["line_errors"], 0);
     drop((first, late));
+    stand.unload();
+}
+
+#[test]
+fn nothing_is_published_above_the_watermark() {
+    let mut stand = Stand::up();
+    let pinned = xdp_loader::open_pinned(&stand.pin_root).unwrap();
+    let mut consumer = ring0_rings::Consumer::observer(&pinned).unwrap();
+    consumer.seek(0);
+    let mark = Arc::new(AtomicU64::new(0));
+    let durable = Arc::clone(&mark);
+    let watermark = Box::new(move |_| durable.load(Ordering::Acquire));
+    let mut source = RingSource::new(consumer, watermark);
+    let mut trader = stand.trader("alice-1");
+    for dollars in 50_000..50_040 {
+        let order = Order::buy(Locate(1), Shares(1), Price(dollars * 10_000));
+        trader.submit(&[order]).unwrap();
+    }
+    stand.settle();
+    let (whole, _) = stand.recorded();
+    let tail = (whole.len() / 64) as u64;
+    let (mut read, mut random) = (Vec::new(), Random(seed()));
+    for at in 0..=tail {
+        mark.store(at, Ordering::Release);
+        let slots_max = random.below(4) as u64;
+        source.read(&mut read, slots_max).unwrap();
+        source.published();
+        assert!(read.len() as u64 / 64 <= at, "a slot above the watermark");
+    }
+    // One beyond the ring's end brings nothing that is not there.
+    mark.store(u64::MAX, Ordering::Release);
+    while source.read(&mut read, 100).unwrap() != 0 {}
+    assert!(read == whole, "all records, each once");
     stand.unload();
 }
 

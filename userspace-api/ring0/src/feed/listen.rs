@@ -42,7 +42,6 @@ pub(crate) struct Args {
 /// What is known from the feed.
 struct Market {
     session: Option<Session>,
-    next: u64,
     books: Books,
     /// Contradictions of the sessions before.
     contradictions: u64,
@@ -52,14 +51,10 @@ impl Listener for Market {
     fn begin(&mut self, session: Session) {
         self.contradictions += self.books.inconsistencies().total();
         self.session = Some(session);
-        self.next = 1;
         self.books = Books::new();
     }
 
-    fn message(&mut self, sequence: u64, message: &[u8]) {
-        if sequence != 0 {
-            self.next = sequence + 1;
-        }
+    fn message(&mut self, _: u64, message: &[u8]) {
         // What cannot be read is of a later edition, or nothing: the length is the framing's.
         if let Ok(message) = Message::read(message) {
             self.books.apply(&message);
@@ -87,7 +82,6 @@ fn listen(
     let mut subscriber = Subscriber::open(options)?;
     let mut market = Market {
         session: None,
-        next: 1,
         books: Books::new(),
         contradictions: 0,
     };
@@ -172,7 +166,7 @@ fn picture(args: &Args, market: &Market, subscriber: &Subscriber) -> Value {
         .collect();
     json!({
         "session": market.session.map(|it| it.to_string()),
-        "next_message": market.next,
+        "next_message": subscriber.arbiter().next(),
         "whole": subscriber.arbiter().is_whole(),
         "event": market.books.event().map(|it| char::from(it).to_string()),
         "orders": market.books.live(),
@@ -201,7 +195,7 @@ fn text(args: &Args, market: &Market, subscriber: &Subscriber) -> String {
     let _ = writeln!(
         text,
         "session {session}, message {}, {} orders, {} executions, {} gaps, {} recovered, {} snapshots",
-        market.next - 1,
+        subscriber.arbiter().next() - 1,
         market.books.live(),
         trades.executions + trades.hidden,
         heard.gaps,
