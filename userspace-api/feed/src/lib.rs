@@ -3,6 +3,7 @@
 //! Knows records, ITCH messages and how they reach whoever listens; knows nothing of how matching works.
 #![deny(unsafe_code)]
 
+mod answers;
 mod arbiter;
 mod batch;
 mod counters;
@@ -22,6 +23,7 @@ mod source;
 mod subscribe;
 mod translate;
 
+pub use answers::{AnswerSink, Answers, cancel_reason_of, reject_reason_of};
 pub use arbiter::{Arbiter, ArbiterOptions, Heard, Listener, Via, Wants};
 pub use batch::{Batch, Blocks};
 pub use counters::Counters;
