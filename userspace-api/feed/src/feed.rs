@@ -50,6 +50,8 @@ pub struct FeedOptions {
     pub journal: Option<Box<dyn Journal>>,
     /// Never sleep while the ring is empty: for a core of its own.
     pub spin: bool,
+    /// Gets all records that the feed gets, in the same order: for the full answers.
+    pub tap: Option<Sender<Vec<u8>>>,
 }
 
 impl FeedOptions {
@@ -66,6 +68,7 @@ impl FeedOptions {
             history_bytes: 64 << 20,
             journal: None,
             spin: false,
+            tap: None,
         }
     }
 }
@@ -108,6 +111,7 @@ pub struct Feed {
     requests: Option<SocketAddr>,
     glimpse: Option<SocketAddr>,
     spin: bool,
+    tap: Option<Sender<Vec<u8>>>,
     batch: Vec<u8>,
 }
 
@@ -162,6 +166,7 @@ impl Feed {
             requests: None,
             glimpse: None,
             spin: options.spin,
+            tap: options.tap,
             batch: Vec::new(),
         };
         {
@@ -236,7 +241,7 @@ impl Feed {
     /// The records are wrong.
     pub fn catch_up(&mut self, records: &[u8]) -> Result<(), FeedError> {
         self.publisher.muted = true;
-        let fed = self.translator.feed(records, &mut self.publisher);
+        let fed = self.take(records);
         self.publisher.flush(true);
         self.publisher.muted = false;
         Ok(fed?)
@@ -247,9 +252,20 @@ impl Feed {
     /// # Errors
     /// The records are wrong. What came before was published.
     pub fn publish(&mut self, records: &[u8]) -> Result<(), FeedError> {
-        let fed = self.translator.feed(records, &mut self.publisher);
+        let fed = self.take(records);
         self.publisher.flush(true);
         Ok(fed?)
+    }
+
+    fn take(&mut self, records: &[u8]) -> Result<(), TranslateError> {
+        let fed = self.translator.feed(records, &mut self.publisher);
+        if let Some(tap) = &self.tap
+            && !records.is_empty()
+        {
+            // Behind the packets that are full. Nobody may be there any more: the feed goes on.
+            let _ = tap.send(records.to_vec());
+        }
+        fed
     }
 
     /// Heartbeats where they are due: for one that drives the feed by [`Feed::publish`].
@@ -273,7 +289,7 @@ impl Feed {
             let mut batch = std::mem::take(&mut self.batch);
             batch.clear();
             let read = source.read(&mut batch, BATCH_SLOTS);
-            let fed = self.translator.feed(&batch, &mut self.publisher);
+            let fed = self.take(&batch);
             self.batch = batch;
             let slots = match (read, fed) {
                 (Ok(slots), Ok(())) => slots,

@@ -51,7 +51,7 @@ pub(crate) struct Glimpse {
 
 /// Why a client was cut off.
 #[derive(Debug, thiserror::Error)]
-enum CutOff {
+pub(crate) enum CutOff {
     #[error(transparent)]
     Stream(#[from] io::Error),
     #[error(transparent)]
@@ -179,7 +179,7 @@ impl Glimpse {
 ///
 /// # Errors
 /// The stream's; a closed one is `TooSlow`.
-fn receive(
+pub(crate) fn receive(
     mut stream: &TcpStream,
     decoder: &mut Decoder,
     until: Instant,
@@ -202,7 +202,7 @@ fn receive(
 }
 
 /// Sends all of it, in time.
-fn send(
+pub(crate) fn send(
     mut stream: &TcpStream,
     mut bytes: &[u8],
     until: Instant,
