@@ -6,11 +6,12 @@ mod market;
 mod stand;
 
 use market::{Naive, Tape, assert_same_books};
+use ring0_engine::canon::{Listing, Tag};
 use ring0_engine::native::Native;
 use ring0_engine::replay::Replayer;
 use ring0_feed::{
-    FIRST_SESSION, Heard, Line, Listener, RingSource, Sink, Source, SubscribeOptions, Subscriber,
-    Translator,
+    AnswerSink, Answers, FIRST_SESSION, Heard, Line, Listener, RingSource, Sink, Source,
+    SubscribeOptions, Subscriber, Translator,
 };
 use ring0_itch::mold::Session;
 use ring0_tests::{Random, seed};
@@ -19,6 +20,8 @@ use ring0_trader::{
 };
 use serde_json::Value;
 use stand::Stand;
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -46,6 +49,8 @@ fn servers(stand: &Stand) -> [SocketAddr; 2] {
 fn serve(stand: &Stand, more: &[&str]) -> Child {
     let [a, b] = lines(stand.veth.exchange_address).map(|line| line.to_string());
     let [requests, glimpse] = servers(stand).map(|it| it.to_string());
+    let answers = format!("{}:4503", stand.veth.exchange_address);
+    let keys = stand.market_file().display().to_string();
     let pin_root = stand.pin_root.display().to_string();
     let mut arguments = vec![
         "feed",
@@ -64,6 +69,10 @@ fn serve(stand: &Stand, more: &[&str]) -> Child {
         &glimpse,
         "--required",
         "--json",
+        "--answers",
+        &answers,
+        "--keys",
+        &keys,
     ];
     arguments.extend(more);
     let mut command = stand.command("feed.log", &arguments);
@@ -293,6 +302,100 @@ fn captured(path: &Path) -> usize {
     packets
 }
 
+/// Reads all answers of alice's session, or of her account's drop copy, until her open shares are the engine's; how many orders.
+fn open_orders(stand: &Stand, key: &Path, drop_copy: bool, native: &Native) -> usize {
+    let server = format!("{}:4503", stand.veth.exchange_address);
+    let key = key.display().to_string();
+    let mut arguments = vec![
+        "feed",
+        "answers",
+        "--json",
+        "--server",
+        &server,
+        "--key-file",
+        &key,
+        "--in-netns",
+        &stand.veth.trader_ns,
+    ];
+    if drop_copy {
+        arguments.extend(["--drop-copy", "0"]);
+    }
+    let mut child = stand
+        .command("answers.log", &arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (give, lines) = std::sync::mpsc::channel();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let reader = std::thread::spawn(move || {
+        for line in out.lines() {
+            let _ = give.send(serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        }
+    });
+    let mut engine = Live::default();
+    native.shard().list(&mut engine);
+    let mut count = Count::default();
+    let (bytes, _) = stand.recorded();
+    let mut answers = Answers::new(FIRST_SESSION);
+    answers.feed(&bytes, &mut count).unwrap();
+    let mut open: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut expected = 1;
+    while expected <= count.0 {
+        let answer = lines
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|error| panic!("{error}: {open:?}, the engine {:?}", engine.0));
+        assert_eq!(answer["sequence"], expected);
+        expected += 1;
+        let number = |name: &str| answer[name].as_u64().unwrap();
+        match answer["kind"].as_str().unwrap() {
+            "accepted" => {
+                open.insert(number("user_ref"), number("quantity"));
+            }
+            "replaced" => {
+                open.remove(&number("original_user_ref")).unwrap();
+                open.insert(number("user_ref"), number("quantity"));
+            }
+            "executed" | "canceled" => {
+                let gone = answer["quantity"].as_u64().or(answer["decrement"].as_u64());
+                let left = open.get_mut(&number("user_ref")).unwrap();
+                *left -= gone.unwrap();
+                open.retain(|_, left| *left != 0);
+            }
+            "rejected" | "cancel_rejected" | "system_event" | "priority_update" => {}
+            other => panic!("{other}"),
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap();
+    assert_eq!(open, engine.0, "behind {} answers", count.0);
+    open.len()
+}
+
+/// Answers to session 0, which is its account's only one.
+#[derive(Default)]
+struct Count(u64);
+
+impl AnswerSink for Count {
+    fn granted(&mut self, _: u32, _: u32, _: Session) {}
+
+    fn answer(&mut self, session: Option<u32>, _: u32, _: &[u8]) {
+        self.0 += u64::from(session == Some(0));
+    }
+}
+
+/// Open shares of session 0 by client reference; its lots are of one share.
+#[derive(Default)]
+struct Live(BTreeMap<u64, u64>);
+
+impl Listing for Live {
+    fn item(&mut self, tag: Tag, numbers: &[u64]) {
+        if tag == Tag::Order && numbers[1] == 0 {
+            self.0.insert(numbers[3], numbers[5]);
+        }
+    }
+}
+
 #[test]
 fn subscribers_have_the_engines_book_over_death_and_days() {
     let mut random = Random(seed());
@@ -388,6 +491,14 @@ fn subscribers_have_the_engines_book_over_death_and_days() {
     first.until("the first, in a new day", &tape);
     late.until("the late one, in a new day", &tape);
     check("in a new day", &tape, &native);
+
+    // A client's answers come to what it has in the engine.
+    let mut key = stand.market_file();
+    key.set_file_name("keys/alice-1.key");
+    for drop_copy in [false, true] {
+        let open = open_orders(&stand, &key, drop_copy, &native);
+        println!("alice has {open} orders open");
+    }
 
     // The commands agree with it.
     std::thread::sleep(Duration::from_millis(1500)); // a heartbeat, for who heard nothing since it joined

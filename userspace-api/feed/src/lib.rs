@@ -3,6 +3,7 @@
 //! Knows records, ITCH messages and how they reach whoever listens; knows nothing of how matching works.
 #![deny(unsafe_code)]
 
+mod answer_client;
 mod answer_server;
 mod answers;
 mod arbiter;
@@ -24,6 +25,7 @@ mod source;
 mod subscribe;
 mod translate;
 
+pub use answer_client::{AnswerClient, AnswerError};
 pub use answer_server::{AnswerOptions, AnswerServer, Password, drop_copy, password_of};
 pub use answers::{AnswerSink, Answers, cancel_reason_of, reject_reason_of};
 pub use arbiter::{Arbiter, ArbiterOptions, Heard, Listener, Via, Wants};

@@ -1,5 +1,6 @@
 //! A GLIMPSE client: takes one snapshot.
 
+use crate::glimpse::is_timeout;
 use ring0_itch::glimpse::{GlimpseError, SnapshotEnd};
 use ring0_itch::mold::Session;
 use ring0_itch::soup::{Decoder, FromServer, LoginRequest, SoupError, encode, kind};
@@ -100,13 +101,7 @@ pub fn take_snapshot(
         match stream.read(decoder.room()) {
             Ok(0) => return Err(SnapshotError::Unfinished),
             Ok(bytes) => decoder.received(bytes),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock
-                        | io::ErrorKind::TimedOut
-                        | io::ErrorKind::Interrupted
-                ) => {}
+            Err(error) if is_timeout(&error) => {}
             Err(error) => return Err(failed(error)),
         }
         if Instant::now() >= until {

@@ -5,8 +5,8 @@ mod market;
 use market::{Market, Random, seed};
 use ring0_engine::flow::Profile;
 use ring0_feed::{
-    AnswerOptions, AnswerServer, AnswerSink, Answers, FIRST_SESSION, Password, drop_copy,
-    password_of,
+    AnswerClient, AnswerOptions, AnswerServer, AnswerSink, Answers, FIRST_SESSION, Password,
+    drop_copy, password_of,
 };
 use ring0_itch::mold::Session;
 use ring0_itch::soup::{Decoder, FromServer, LoginRequest, encode, kind};
@@ -156,6 +156,24 @@ fn every_client_has_its_stream_whole() {
         }
         let mut newest = Client::login(server.address(), *name, password(*name), 0);
         assert_eq!(newest.accepted(), messages.len() as u64 + 1);
+    }
+
+    // The client of this crate, of everything at once.
+    let (name, messages) = expected
+        .streams
+        .iter()
+        .max_by_key(|(_, it)| it.len())
+        .unwrap();
+    let mut client = AnswerClient::login(server.address(), *name, password(*name), 1).unwrap();
+    let mut at = 0;
+    while at < messages.len() {
+        client
+            .poll(&mut |number, answer| {
+                assert_eq!(number, at as u64 + 1);
+                assert_eq!(answer, messages[at]);
+                at += 1;
+            })
+            .unwrap();
     }
 
     // Another's password, no password, a stream that nobody may read.

@@ -110,6 +110,7 @@ fails!(
     ring0_engine::layout::CapacityError,
     ring0_engine::native::NativeError,
     ring0_engine::snapshot::ReplicaError,
+    ring0_feed::AnswerError,
     ring0_feed::SubscribeError,
     ring0_lab::LabError,
     ring0_market::MarketError,

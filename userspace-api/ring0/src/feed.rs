@@ -1,5 +1,6 @@
 //! `ring0 feed`: the public feed, published, listened to, captured.
 
+mod answers;
 mod capture;
 mod listen;
 mod serve;
@@ -23,6 +24,8 @@ enum FeedVerb {
     Serve(serve::Args),
     /// Listen to a feed and print its books.
     Listen(listen::Args),
+    /// Print a session's full answers (OUCH 5.0), or an account's drop copy.
+    Answers(answers::Args),
     /// Write the packets of a feed into a capture, as they come.
     Capture(capture::Args),
 }
@@ -84,6 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     match &args.verb {
         FeedVerb::Serve(args) => serve::run(args),
         FeedVerb::Listen(args) => listen::run(args),
+        FeedVerb::Answers(args) => answers::run(args),
         FeedVerb::Capture(args) => capture::run(args),
     }
 }

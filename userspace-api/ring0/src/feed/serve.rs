@@ -3,19 +3,25 @@
 //! The feed of a shard follows from all its records. So it begins with the ring's first slot while the ring still has it, and else
 //! with the recording, whose messages are made again, not sent again.
 
+use super::answers::{drop_copy_password, session_password};
 use super::{Lines, Until};
 use crate::fail::Fail;
 use crate::shard::Shard;
 use ring0_engine::limits::SLOT_LEN;
 use ring0_feed::{
-    FIRST_SESSION, Feed, FeedOptions, FileJournal, PacketOptions, RingSource, Translator, matched,
+    AnswerOptions, AnswerServer, Answers, FIRST_SESSION, Feed, FeedOptions, FileJournal,
+    PacketOptions, Password, RingSource, Translator, drop_copy, matched,
 };
+use ring0_itch::Text;
 use ring0_itch::mold::Session;
+use ring0_market::Market;
 use ring0_mq::{Identity, MqError, Records, Sole};
 use ring0_rings::Consumer;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use xdp_loader::Pinned;
 
 /// The publisher's name among the ring's consumers.
@@ -37,6 +43,15 @@ pub(crate) struct Args {
     /// Serve GLIMPSE snapshots at this TCP address.
     #[arg(long, value_name = "ADDRESS:PORT")]
     glimpse: Option<SocketAddr>,
+    /// Serve each session's full answers (OUCH 5.0) and each account's drop copy at this TCP address.
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "keys")]
+    answers: Option<SocketAddr>,
+    /// The market file whose sessions may read their answers; their key files are read.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Memory of each stream of answers, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    answers_memory: u32,
     /// Memory for the messages that may be asked for again, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     history: u32,
@@ -90,7 +105,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         Consumer::observer(&pinned)?
     };
     let translator = Translator::new(args.session.unwrap_or(FIRST_SESSION));
-    let options = options(args)?;
+    let mut options = options(args)?;
+    let answers = serve_answers(args)?;
+    options.tap = answers.as_ref().map(AnswerServer::tap);
     let mut feed = args.lines.inside(|| Feed::start(translator, options))??;
 
     let position = match &args.records {
@@ -106,17 +123,20 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     consumer.seek(position);
     catch_up_ring(&mut feed, &mut consumer)?;
     consumer.commit();
+    let servers = [
+        ("requests", feed.requests()),
+        ("GLIMPSE", feed.glimpse()),
+        ("answers", answers.as_ref().map(AnswerServer::address)),
+    ];
+    let servers: String = servers
+        .iter()
+        .filter_map(|(name, address)| address.map(|it| format!(", {name} at {it}")))
+        .collect();
     eprintln!(
-        "ring0 feed: session {} from message {} on, slot {} of the ring{}{}",
+        "ring0 feed: session {} from message {} on, slot {} of the ring{servers}",
         feed.translator().session(),
         feed.translator().next_message().max(1),
         consumer.position(),
-        feed.requests()
-            .map(|it| format!(", requests at {it}"))
-            .unwrap_or_default(),
-        feed.glimpse()
-            .map(|it| format!(", GLIMPSE at {it}"))
-            .unwrap_or_default(),
     );
 
     let mut source = RingSource::new(consumer, matched());
@@ -129,6 +149,39 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     run?;
     report(&feed, position, args.json);
     Ok(())
+}
+
+/// The full answers, where they are wanted: passwords follow from the sessions' keys.
+fn serve_answers(args: &Args) -> Result<Option<AnswerServer>, Fail> {
+    let (Some(address), Some(keys)) = (args.answers, &args.keys) else {
+        return Ok(None);
+    };
+    let market = Market::load(keys)?;
+    let mut passwords: HashMap<Session, Password> = HashMap::new();
+    for (session, plan) in market.sessions().iter().zip(&market.plan.sessions) {
+        passwords.extend(session_password(session).map(|it| (Text(session.id().0), it)));
+        if let Some(password) = drop_copy_password(session) {
+            // The account's first session opens its drop copy.
+            passwords.entry(drop_copy(plan.account)).or_insert(password);
+        }
+    }
+    let options = AnswerOptions {
+        address,
+        password: Box::new(move |name| passwords.get(&name).copied()),
+        clients_max: 256,
+        stream_bytes: (args.answers_memory as usize) << 20,
+        patience: Duration::from_secs(5),
+    };
+    let answers = Answers::new(args.session.unwrap_or(FIRST_SESSION));
+    let started = args
+        .lines
+        .inside(|| AnswerServer::start(answers, options))?;
+    let server = started.map_err(|error| {
+        Fail::new(format!(
+            "cannot listen for answers at {address}; check the address and whether the port is free: {error}"
+        ))
+    })?;
+    Ok(Some(server))
 }
 
 fn options(args: &Args) -> Result<FeedOptions, Fail> {
