@@ -98,15 +98,11 @@ impl Listener for Ear {
         }
         self.tape.begin(session);
         self.naive = Naive::default();
-        (self.session, self.next) = (Some(session), 1);
+        self.session = Some(session);
     }
 
     fn message(&mut self, sequence: u64, message: &[u8]) {
-        if sequence == 0 {
-            self.from_snapshot = true;
-        } else {
-            self.next = sequence + 1;
-        }
+        self.from_snapshot |= sequence == 0;
         self.tape.message(message);
         self.naive.apply(message);
     }
@@ -140,6 +136,7 @@ impl Listening {
                     .poll(Duration::from_millis(1), &mut *ear)
                     .unwrap_or_else(|error| panic!("{error}: {:?}", subscriber.heard()));
                 ear.heard = *subscriber.heard();
+                ear.next = subscriber.arbiter().next();
                 ear.whole = subscriber.arbiter().is_whole();
                 drop(ear);
                 std::thread::yield_now();

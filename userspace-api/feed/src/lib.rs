@@ -1,6 +1,9 @@
-//! The public feed: what a shard's records say of its market, as ITCH 5.0.
+//! The public feed and the full answers: what a shard's records say of its market as ITCH 5.0, and of each client's orders as
+//! OUCH 5.0; how both reach whoever listens.
 //!
-//! Knows records, ITCH messages and how they reach whoever listens; knows nothing of how matching works.
+//! [`Translator`] and [`Answers`] are pure: equal records, equal messages. [`Feed`] publishes on lines A and B with re-request and
+//! GLIMPSE servers, [`AnswerServer`] serves streams; [`Subscriber`] and [`AnswerClient`] are their other ends.
+//! Knows records, formats and sockets; knows nothing of how matching works. The page is `docs/feed.md`.
 #![deny(unsafe_code)]
 
 mod answer_client;
