@@ -62,8 +62,8 @@ fn free_slots(slots: u64) -> u64 {
     }
 }
 
-/// [`Recorder::publish`], in the same way.
-#[inline(never)]
+/// [`Recorder::publish`].
+#[inline(always)]
 fn publish_slots(shard: Shard<'_>, slots: u32) -> Finished {
     let mask = mask();
     let tail = tail();

@@ -34,6 +34,27 @@ pub enum Taken {
     Halted = 6,
 }
 
+/// What a message came to before the book, and in the highest 16 bits where the next block begins: one number, as a call in the kernel gives.
+#[derive(Clone, Copy)]
+struct Begun(u64);
+
+impl Begun {
+    #[inline(always)]
+    fn new(done: Done, next: u32) -> Begun {
+        Begun(done.0 | u64::from(next) << 48)
+    }
+
+    #[inline(always)]
+    fn done(self) -> Done {
+        Done(self.0 << 16 >> 16)
+    }
+
+    #[inline(always)]
+    fn next(self) -> u32 {
+        (self.0 >> 48) as u32
+    }
+}
+
 impl<'a> Shard<'a> {
     /// Whether the session that a well-formed packet names is granted: its index, its whole id.
     #[inline(always)]
@@ -260,21 +281,29 @@ impl<'a> Shard<'a> {
             let slot = self.reference_place(session, note.get()).get();
             note.set(slot);
             if slot != 0 {
-                touch(self.order(slot));
+                self.touch_whole(slot);
             }
             at = at.wrapping_add(1);
         }
         Finished::here()
     }
 
+    /// Both cache lines of an order, which may lie across two.
+    #[inline(always)]
+    pub(crate) fn touch_whole(self, slot: u32) {
+        let order = self.order(slot);
+        touch(&order.id);
+        touch(&order.kind);
+    }
+
     #[inline(always)]
     fn touch_order(self, slot: u32) {
         let order = self.order(slot);
-        touch(self.order(order.next.get()));
-        touch(self.order(order.prev.get()));
-        let book = u32::from(order.book.get());
+        touch(&self.order(order.next.get()).prev);
+        touch(&self.order(order.prev.get()).next);
+        let book = order.book();
         if (book as usize) < BOOKS {
-            let ladder = self.instrument(order.instrument.get()).side(book);
+            let ladder = self.instrument(order.instrument()).side(book);
             let place = self.ladder_place(ladder, crate::ladder::rank(book, order.price.get()));
             touch(self.level(place.get()));
         }
@@ -302,7 +331,7 @@ impl<'a> Shard<'a> {
             .ladder_place(instrument.side(book), crate::ladder::rank(book, price))
             .get();
         if at != 0 {
-            touch(self.order(self.level(at).tail.get()));
+            touch(&self.order(self.level(at).tail.get()).next);
         }
         // The maker that an order would meet first if it crossed.
         let other = crate::book::opposite(book);
@@ -310,7 +339,7 @@ impl<'a> Shard<'a> {
         if best <= crate::ladder::rank(other, price) {
             let at = self.ladder_place(instrument.side(other), best).get();
             if at != 0 {
-                touch(self.order(self.level(at).head.get()));
+                self.touch_whole(self.level(at).head.get());
             }
         }
     }
@@ -330,7 +359,13 @@ impl<'a> Shard<'a> {
                 self.fault(Fault::LoopBudget);
                 return;
             }
-            at = self.message(at, index as u16, count, shape.sequence);
+            let begun = self.begin_message(at, index as u16, count, shape.sequence);
+            at = begun.next();
+            let mut done = begun.done();
+            if done.outcome_reason() == ENTERS {
+                done = self.enter_book(done.quantity(), false);
+            }
+            self.finish_message(index as u16, shape, done);
             self.publish(recorder);
             if header.broken.get() != 0 {
                 // The fault's own command and what follows it are answered `Halted` and nothing more is matched.
@@ -341,41 +376,49 @@ impl<'a> Shard<'a> {
         }
     }
 
-    /// One message: recorded, carried out, answered, stored. Gives where the next block begins.
+    /// The message whose block begins at `at`: recorded and decided, its reference kept for its answer. What lets an order into the book is the
+    /// caller's, so that the stack of what decides is free again when makers are met.
     #[cfg_attr(target_arch = "bpf", inline(never))]
-    fn message(self, at: u32, index: u16, count: u16, first: u64) -> u32 {
-        let header = self.header();
+    fn begin_message(self, at: u32, index: u16, count: u16, first: u64) -> Begun {
         let scratch = self.scratch();
         let block = ring0_wire::block(&scratch.request, at as usize);
         let client_sequence = first.wrapping_add(u64::from(index));
         self.record_message(index, count, client_sequence, block.start, block.letter);
+        let session = self.session(self.header().session.get());
         let reference = reference_of(self, block.letter, block.start);
-        let mut done = if block.letter == TAG_LETTER {
+        self.stored_answer(session, client_sequence)
+            .reference_quantity
+            .set(u64::from(reference));
+        let done = if block.letter == TAG_LETTER {
             Done::accepted(0)
         } else {
             self.execute(block.start as u32, block.letter)
         };
-        if done.outcome_reason() == ENTERS {
-            done = self.enter_book(done.quantity(), false);
-        }
+        Begun::new(done, block.next as u32)
+    }
+
+    /// Completes the record of message `index` of the packet, stores its answer and, unless it is the tag block, gives it.
+    #[inline(always)]
+    fn finish_message(self, index: u16, shape: &Shape, done: Done) {
         self.record_result(done);
+        let header = self.header();
         let session = self.session(header.session.get());
         let sequence = header.command.get();
+        let client_sequence = shape.sequence.wrapping_add(u64::from(index));
         let stored = self.stored_answer(session, client_sequence);
+        let reference = stored.reference_quantity.get() as u32;
         stored.sequence.set(sequence);
         stored
             .reference_quantity
             .set(u64::from(reference) | u64::from(done.quantity()) << 32);
         stored.result_reason.set(u64::from(done.outcome_reason()));
-        if block.letter != TAG_LETTER {
-            let answer = &scratch.answer;
+        if index < shape.messages {
             outbound::put_ack(
-                answer,
+                &self.scratch().answer,
                 index,
                 &ack(done.outcome_reason(), reference, done.quantity(), sequence),
             );
         }
-        block.next as u32
     }
 
     /// Reads the message at `start` and carries it out.

@@ -28,6 +28,7 @@ mod money;
 #[cfg(feature = "std")]
 pub mod native;
 mod operate;
+mod order;
 mod outbox;
 mod peg;
 mod pending;
