@@ -12,7 +12,7 @@ use crate::shard::{
 };
 
 /// Changes whenever the meaning of a byte in the region changes.
-pub const LAYOUT_VERSION: u64 = 2;
+pub const LAYOUT_VERSION: u64 = 3;
 
 /// Largest region: the arena's 4 GiB less page 0, less a page behind (RULES 20).
 pub const REGION_BYTES_MAX: u64 = (1 << 32) - 2 * 4096;

@@ -33,6 +33,7 @@ mod peg;
 mod pending;
 mod pool;
 mod purge;
+mod rate;
 mod reason;
 pub mod record;
 #[cfg(feature = "std")]

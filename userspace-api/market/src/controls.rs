@@ -29,8 +29,9 @@ impl Market {
                     account,
                     orders_max: given.risk.orders_max,
                     shares_max: given.risk.shares_max,
-                    reserved: 0,
+                    burst: 0,
                     notional_max: given.risk.notional_max,
+                    interval_ns: 0,
                 };
                 controls.push(Control::new(ControlKind::SetRisk, &risk));
             }

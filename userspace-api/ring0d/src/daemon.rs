@@ -245,8 +245,9 @@ impl Daemon {
                         account: self.account(account)?,
                         orders_max: orders.unwrap_or(0),
                         shares_max: shares.unwrap_or(0),
-                        reserved: 0,
+                        burst: 0,
                         notional_max,
+                        interval_ns: 0,
                     },
                 )
             }
