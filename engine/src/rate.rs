@@ -2,7 +2,7 @@
 //!
 //! A rate is a burst in messages and an interval in nanoseconds, what one message costs; interval 0: no rate. Its state is the
 //! theoretical arrival time, in venue time. Sums of these could wrap and differences cannot: burst · interval is below 2^62.
-//! Rule: `docs/matching.md#packet-taken-or-not`; RULES 8, 9.
+//! Rule: `docs/matching.md#packet-taken-or-not`; RULES 8, 9; `docs/decisions/0036-account-rate.md`.
 
 use crate::limits::AMOUNT_MAX;
 
