@@ -5,6 +5,7 @@ use crate::Reason;
 use crate::enter::ENTERS;
 use crate::limits::PACKET_SLOTS_MAX;
 use crate::outbox::{Done, Recorder};
+use crate::rate;
 use crate::record::Outcome;
 use crate::region::{Bounded, Finished, can_loop, touch, zero};
 use crate::shard::{BOOKS, BUY, Fault, SELL, Shard, TOUCHED_MAX};
@@ -166,25 +167,21 @@ impl<'a> Shard<'a> {
             return Taken::RingFull;
         }
         let now = self.now(boot_ns);
-        let state = session.rate_state.get();
-        let from = if state > now { state } else { now };
-        let interval = session.interval_ns.get();
-        let mut cost = 0;
+        let (state, burst) = (session.rate_state.get(), session.burst.get());
+        let Some(of_session) = rate::after(state, now, burst, session.interval_ns.get(), count)
+        else {
+            return Taken::RateLimited;
+        };
+        let account = self.account(session.account.get());
+        let interval = account.interval_ns.get();
         if interval != 0 {
-            // A grant keeps burst · interval below 2^62; differences are compared, because sums could wrap.
-            let burst = u64::from(session.burst.get());
-            if count > burst {
+            let (state, burst) = (account.rate_state.get(), account.burst.get());
+            let Some(of_account) = rate::after(state, now, burst, interval, count) else {
                 return Taken::RateLimited;
-            }
-            cost = count.wrapping_mul(interval);
-            if from.wrapping_sub(now) > burst.wrapping_mul(interval).wrapping_sub(cost) {
-                return Taken::RateLimited;
-            }
+            };
+            account.rate_state.set(of_account); // nothing can refuse the packet any more
         }
-        let to = from.wrapping_add(cost);
-        session
-            .rate_state
-            .set(if to < from { u64::MAX } else { to });
+        session.rate_state.set(of_session);
         header.time_ns.set(now);
         session.expected.set(end);
         Taken::Taken

@@ -425,6 +425,9 @@ impl<'a> Shard<'a> {
                 account.orders_max.get().into(),
                 account.shares_max.get().into(),
                 account.notional_max.get(),
+                account.rate_state.get(),
+                account.interval_ns.get(),
+                account.burst.get().into(),
             ],
         );
         for asset in 0..self.header().assets_max.get() {
@@ -818,6 +821,14 @@ impl<'a> Shard<'a> {
                 account.orders_live.get(),
                 found.accounts.get(&index).copied().unwrap_or(0),
                 "account {index} counts its orders"
+            );
+            let ahead = account
+                .rate_state
+                .get()
+                .saturating_sub(header.time_ns.get());
+            assert!(
+                ahead <= u64::from(account.burst.get()) * account.interval_ns.get(),
+                "account {index} is charged a burst at most"
             );
             let sessions = self.chain(account.sessions_head.get(), move |own| {
                 self.session(own - 1).account_next.get()

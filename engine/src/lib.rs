@@ -34,6 +34,7 @@ mod peg;
 mod pending;
 mod pool;
 mod purge;
+mod rate;
 mod reason;
 pub mod record;
 #[cfg(feature = "std")]

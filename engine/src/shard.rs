@@ -1,7 +1,7 @@
 //! A shard's region: its header, its tables, and how to reach each entry.
 //!
 //! Slots are stored plus one, so that 0 means none: a fresh region is all zeros but for its header.
-//! Sizes per entry: order 48 bytes and 40 of rarer terms, level 32, balance 32, account 72, session 152, stored answer 24, instrument 448,
+//! Sizes per entry: order 48 bytes and 40 of rarer terms, level 32, balance 32, account 96, session 152, stored answer 24, instrument 448,
 //! ladder place 24 (six books) and its bitmaps 3/4, reference window place 4 and 1/8, overflow bucket 64. `ring0 capacity` adds them up.
 
 use crate::limits::{BUCKET_LEN, COMMAND_SLOTS_MAX, PEG_QUEUES_MAX};
@@ -514,8 +514,8 @@ cells! {
         pub overflowed: Cell<u32>,
     }
 
-    /// One account.
-    pub struct Account: 72 {
+    /// One account. What every packet and order reads of one without limits comes first: 32 bytes, on one cache line.
+    pub struct Account: 96 {
         /// 1 when open.
         pub open: Cell<u32>,
         /// 1 while killed.
@@ -526,6 +526,14 @@ cells! {
         pub group: Cell<u32>,
         /// Live orders.
         pub orders_live: Cell<u32>,
+        /// Not 0 when one of its limits of orders is not.
+        pub limited: Cell<u32>,
+        /// Cost of a message of its sessions in nanoseconds, or 0.
+        pub interval_ns: Cell<u64>,
+        /// GCRA's theoretical arrival time, venue nanoseconds.
+        pub rate_state: Cell<u64>,
+        /// Messages of its sessions that may come at once.
+        pub burst: Cell<u32>,
         /// See [`SetRisk`](crate::control::SetRisk).
         pub orders_max: Cell<u32>,
         /// See [`SetRisk`](crate::control::SetRisk).
@@ -536,8 +544,8 @@ cells! {
         pub sessions_head: Cell<u32>,
         /// Last granted session plus one, or 0.
         pub sessions_tail: Cell<u32>,
-        /// Not 0 when one of its limits is not.
-        pub limited: Cell<u32>,
+        /// Zero.
+        pub reserved: Cell<u32>,
         /// Its mass cancel.
         pub mass: Mass,
     }

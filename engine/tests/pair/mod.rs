@@ -3,11 +3,12 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use crate::tape::{Record, readable, records};
-use ring0_engine::Capacity;
-use ring0_engine::canon::Text;
+use ring0_engine::canon::{Listing, Tag, Text};
 use ring0_engine::flow::Input;
 use ring0_engine::native::{Dropped, Native};
 use ring0_engine::reference::Reference;
+use ring0_engine::{Capacity, Reason};
+use ring0_wire::SessionId;
 use ring0_wire::host::{Answer, PacketBuilder, Request};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -25,6 +26,44 @@ pub(crate) struct Fed {
     /// The answer, if it was a packet of a granted session.
     pub(crate) answer: Option<Vec<u8>>,
     pub(crate) records: Vec<u8>,
+    /// Whose message rate the packet is above, if that is why it was not taken.
+    pub(crate) limited: Option<Limited>,
+}
+
+/// Whose message rate a packet is above.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Limited {
+    /// Its session's; its account's would allow it.
+    Session,
+    /// The account's alone.
+    Account,
+    Both,
+}
+
+/// What the listing says of message rates: state, interval, burst.
+#[derive(Default)]
+struct Rates {
+    /// Venue time, day base.
+    clocks: (u64, u64),
+    accounts: HashMap<u64, [u64; 3]>,
+    /// With the account of the session before them.
+    sessions: HashMap<u64, (u64, [u64; 3])>,
+}
+
+impl Listing for Rates {
+    fn item(&mut self, tag: Tag, numbers: &[u64]) {
+        match (tag, numbers) {
+            (Tag::Shard, &[time, day_base, ..]) => self.clocks = (time, day_base),
+            (Tag::Account, &[index, _, _, _, _, _, _, state, interval, burst]) => {
+                self.accounts.insert(index, [state, interval, burst]);
+            }
+            (Tag::Session, &[index, _, _, account, _, _, _, state, interval, burst, ..]) => {
+                self.sessions
+                    .insert(index, (account, [state, interval, burst]));
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Fed {
@@ -82,10 +121,40 @@ impl Pair {
         if native != reference {
             return Err(first_difference(&native, &reference));
         }
+        let limited = answer
+            .as_deref()
+            .and_then(|answer| self.limited(answer, boot_ns));
         Ok(Fed {
             answer,
             records: native,
+            limited,
         })
+    }
+
+    /// Whose rate a packet with this answer is above. Nothing has changed since, as it was not taken.
+    fn limited(&self, answer: &[u8], boot_ns: u64) -> Option<Limited> {
+        let first_ack = answer.get(22..)?;
+        let count = u128::from(u16::from_be_bytes([answer[18], answer[19]]));
+        if (first_ack[1], first_ack[2]) != (b'N', Reason::RateLimited as u8) {
+            return None;
+        }
+        let mut rates = Rates::default();
+        self.native.shard().list(&mut rates);
+        let (time, day_base) = rates.clocks;
+        let now = time.max(day_base.wrapping_add(boot_ns));
+        let id = SessionId(answer[..10].try_into().ok()?);
+        let (account, of_session) = rates.sessions[&u64::from(id.index()?)];
+        let is_above = |[state, interval, burst]: [u64; 3]| {
+            let allowed = u128::from(now) + u128::from(burst) * u128::from(interval);
+            let asked = u128::from(state.max(now)) + count * u128::from(interval);
+            interval != 0 && asked > allowed
+        };
+        match (is_above(of_session), is_above(rates.accounts[&account])) {
+            (true, false) => Some(Limited::Session),
+            (false, true) => Some(Limited::Account),
+            (true, true) => Some(Limited::Both),
+            (false, false) => panic!("a packet within both rates is taken"),
+        }
     }
 
     /// What an auction of each book would do now, which a control command may ask next.

@@ -1,7 +1,7 @@
 //! A tiny venue and a tiny language for it: what is sent, a line each, and what must come of it.
 //!
 //! Three sessions: `a` and `c` of one account, `b` of another, both in trade group 7. One instrument, ticks and lots of one, prices
-//! 90 to 153, trading continuously. Time stands still at second 100 of the day.
+//! 90 to 153, trading continuously. Time stands still at second 100 of the day but for `wait`.
 //!
 //! ```text
 //! a sell 5@100                the first order of `a` is a1, whatever becomes of it
@@ -11,6 +11,7 @@
 //! a reduce last 1 & cancel first   two messages in one packet
 //! a mass session buy kill     or account; no side: both
 //! operator state Halted       further commands: see `control`
+//! wait 2                      so many seconds pass, before the next line
 //! steps
 //! ```
 #![allow(dead_code, reason = "each test uses its part")]
@@ -65,6 +66,15 @@ const LISTING: List = List {
     notional_max: 0,
     maker_ppm: -500,
     taker_ppm: 1000,
+};
+
+const NO_RISK: SetRisk = SetRisk {
+    account: 0,
+    orders_max: 0,
+    shares_max: 0,
+    burst: 0,
+    notional_max: 0,
+    interval_ns: 0,
 };
 
 /// One message or control command, read once and carried out often.
@@ -392,9 +402,16 @@ fn control(words: &[&str]) -> Op {
             &SetRisk {
                 account: seat(words[1]) as u32 % 2,
                 orders_max: number(words[2]),
-                shares_max: 0,
-                reserved: 0,
-                notional_max: 0,
+                ..NO_RISK
+            },
+        ),
+        "rate" => Control::new(
+            ControlKind::SetRisk,
+            &SetRisk {
+                account: seat(words[1]) as u32 % 2,
+                burst: number(words[2]),
+                interval_ns: u64::from(number(words[3])) * SECOND_NS,
+                ..NO_RISK
             },
         ),
         "selftrade" => Control::new(
@@ -664,9 +681,16 @@ impl Narrator {
     }
 }
 
+/// Why a packet was not taken, as its answer says of the first message.
+fn not_taken(answer: Option<&[u8]>) -> Option<String> {
+    let ack = answer?.get(22..)?;
+    (ack[1] == Outcome::NotTaken as u8).then(|| format!("not taken: {}", reason(ack[2])))
+}
+
 /// Runs a script: lines of the language, each followed by what comes of it, indented deeper. Engine and reference do both.
 pub(crate) fn run(script: &str) {
     let mut pair = Pair::new(CAPACITY);
+    let mut boot_ns = BOOT_NS;
     let mut counters = Counters::START;
     let mut narrator = Narrator::default();
     pair.feed(&setup(), BOOT_NS).expect("the setup agrees");
@@ -681,11 +705,20 @@ pub(crate) fn run(script: &str) {
         let expected = later.iter().take_while(|line| indent(line) > least).count();
         let wanted: Vec<_> = later[..expected].iter().map(|line| line.trim()).collect();
         rest = &later[expected..];
+        if let Some(seconds) = command.trim().strip_prefix("wait ") {
+            boot_ns += u64::from(number(seconds)) * SECOND_NS;
+            continue;
+        }
+        let before = counters;
         let input = counters.input(&op(command.trim()));
         let fed = pair
-            .feed(&input, BOOT_NS)
+            .feed(&input, boot_ns)
             .unwrap_or_else(|text| panic!("{}: {text}", command.trim()));
-        let found = narrator.lines(&fed.records);
+        let mut found = narrator.lines(&fed.records);
+        if let Some(line) = not_taken(fed.answer.as_deref()) {
+            found.push(line);
+            counters = before; // the numbers may be sent again
+        }
         assert_eq!(found, wanted, "what comes of `{}`", command.trim());
         pair.same_states()
             .unwrap_or_else(|text| panic!("{}: {text}", command.trim()));

@@ -113,6 +113,7 @@ pub(crate) struct AccountFile {
     pub(crate) shares_max: u32,
     #[serde(default)]
     pub(crate) notional_max: BTreeMap<String, Amount>,
+    pub(crate) rate: Option<RateFile>,
     pub(crate) self_trade: Option<SelfTradeFile>,
     #[serde(default)]
     pub(crate) trade_group: u16,

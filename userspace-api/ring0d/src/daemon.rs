@@ -16,7 +16,7 @@ use ring0_engine::control::{
 use ring0_engine::layout::Layout;
 use ring0_engine::limits::AMOUNT_MAX;
 use ring0_engine::record::{Outcome, State};
-use ring0_market::Market;
+use ring0_market::{Market, Rate};
 use ring0_mq::{Sole, read_snapshot};
 use ring0_rings::{KernelOptions, KernelShard, kept_object, load_shard, restore_shard};
 use serde_json::{Value, json};
@@ -234,7 +234,13 @@ impl Daemon {
                 orders,
                 shares,
                 notional,
+                rate,
             } => {
+                let rate = match *rate {
+                    Some((per_second, burst)) => Rate::new(per_second, burst)
+                        .map_err(|error| format!("rate: {error}; {}", error.fix()))?,
+                    None => Rate::default(),
+                };
                 let notional_max = match notional {
                     Some((asset, amount)) => amount::units(amount, self.asset(asset)?.1)?,
                     None => 0,
@@ -245,8 +251,9 @@ impl Daemon {
                         account: self.account(account)?,
                         orders_max: orders.unwrap_or(0),
                         shares_max: shares.unwrap_or(0),
-                        reserved: 0,
+                        burst: rate.burst,
                         notional_max,
+                        interval_ns: rate.interval_ns,
                     },
                 )
             }
