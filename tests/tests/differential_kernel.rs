@@ -211,9 +211,7 @@ impl Three {
                     "RING0_SEED={} input {}: records\n{}",
                     self.seed,
                     self.input,
-                    pair::differing_lines(&texts[0], &texts[1])
-                        .replace("only native   ", "only kernel   ")
-                        .replace("only reference", &format!("only {name:9}"))
+                    pair::differing_lines(["kernel", name], [&texts[0], &texts[1]])
                 );
             }
         }
