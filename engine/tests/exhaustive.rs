@@ -13,10 +13,10 @@ mod tape;
 mod venue;
 
 use groups::Group;
-use search::{Two, search};
+use search::{Search, Two};
 
-fn tried(group: &Group) {
-    search::<Two>(group);
+fn tried(group: &'static Group) {
+    Search::<Two>::new(group).all();
 }
 
 groups! {

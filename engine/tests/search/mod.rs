@@ -1,4 +1,4 @@
-//! Every sequence of a group's commands up to a depth, tried on engines that must agree after each command.
+//! Every sequence of a group's commands up to a depth, tried on engines that must agree after each command; and longer ones at random.
 //!
 //! The search goes by depth and shares prefixes: before each command all engines are put back to what they were.
 #![allow(dead_code, reason = "each test uses its part")]
@@ -13,9 +13,9 @@ use ring0_engine::reference::Reference;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-/// Sequences between two comparisons of the whole state. The ends are compared; what lies before an end is compared by its records, and
-/// by the end.
-const CHECK_EVERY: u64 = 16;
+/// Sequences between two comparisons of the whole state, at their ends: each costs as much as a step. What lies before an end is compared
+/// by its records, and by the end.
+const CHECK_EVERY: u64 = 4;
 
 /// Engines side by side over the tiny venue.
 pub(crate) trait Sides {
@@ -122,9 +122,12 @@ impl Sides for Two {
 }
 
 /// The search of one group.
-struct Search<S> {
-    sides: S,
+pub(crate) struct Search<S> {
+    group: &'static Group,
+    pub(crate) sides: S,
     commands: Vec<Op>,
+    /// What each sequence begins from.
+    begin: (State, Counters),
     /// Places in `commands` of the sequence that is being tried.
     path: Vec<usize>,
     sequences: u64,
@@ -132,18 +135,57 @@ struct Search<S> {
 }
 
 impl<S: Sides> Search<S> {
-    fn step(&mut self, command: usize, counters: &mut Counters) -> Result<(), String> {
-        self.path.push(command);
-        let input = counters.input(&self.commands[command]);
-        self.sides.feed(&input)?;
-        self.steps += 1;
-        Ok(())
+    pub(crate) fn new(group: &'static Group) -> Search<S> {
+        let mut sides = S::new();
+        let mut counters = Counters::START;
+        for line in group.before {
+            let input = counters.input(&op(line));
+            if let Err(text) = sides.feed(&input) {
+                panic!("{}: {line}: {text}", group.name);
+            }
+        }
+        Search {
+            group,
+            commands: group.commands.iter().map(|line| op(line)).collect(),
+            begin: (sides.save(), counters),
+            sides,
+            path: Vec::new(),
+            sequences: 0,
+            steps: 0,
+        }
+    }
+
+    /// Every sequence of the group's depth, and so every shorter one; `RING0_DEPTH` is added to it.
+    pub(crate) fn all(&mut self) {
+        let depth = self.group.depth + tape::number_of("RING0_DEPTH").unwrap_or(0) as u32;
+        self.agree(&format!("depth {depth}"), |search| {
+            search.sides.restore(&search.begin.0);
+            search.go(search.begin.1, depth)
+        });
+    }
+
+    /// Sequences four times as long, at random: `below` gives a number below another.
+    pub(crate) fn walks(&mut self, count: u32, mut below: impl FnMut(usize) -> usize) {
+        let len = self.group.depth * 4;
+        self.agree(&format!("at random, length {len}"), |search| {
+            for _ in 0..count {
+                search.path.clear();
+                search.sides.restore(&search.begin.0);
+                let mut counters = search.begin.1;
+                for _ in 0..len {
+                    search.step(below(search.commands.len()), &mut counters)?;
+                }
+                search.sides.same_states()?;
+                search.sequences += 1;
+            }
+            Ok(())
+        });
     }
 
     fn go(&mut self, before: Counters, depth: u32) -> Result<(), String> {
         let state = self.sides.save();
         for command in 0..self.commands.len() {
-            if !self.path.is_empty() || command > 0 {
+            if command > 0 {
                 self.sides.restore(&state);
             }
             let mut counters = before;
@@ -160,10 +202,67 @@ impl<S: Sides> Search<S> {
         }
         Ok(())
     }
+
+    fn step(&mut self, command: usize, counters: &mut Counters) -> Result<(), String> {
+        self.path.push(command);
+        let input = counters.input(&self.commands[command]);
+        self.sides.feed(&input)?;
+        self.steps += 1;
+        Ok(())
+    }
+
+    /// Says what was tried, or fails with the sequence on which the sides do not agree.
+    fn agree(&mut self, what: &str, tried: impl FnOnce(&mut Self) -> Result<(), String>) {
+        let begun = Instant::now();
+        (self.sequences, self.steps) = (0, 0);
+        self.path.clear();
+        let done = catch_unwind(AssertUnwindSafe(|| tried(self)));
+        let name = self.group.name;
+        let text = match done {
+            Ok(Ok(())) => {
+                println!(
+                    "{name}: {what}, {} commands, {} sequences, {} steps, {:.1} s",
+                    self.commands.len(),
+                    self.sequences,
+                    self.steps,
+                    begun.elapsed().as_secs_f64()
+                );
+                return;
+            }
+            Ok(Err(text)) => text,
+            Err(_) => "panic, see above".into(),
+        };
+        panic!(
+            "{name}:\n{}",
+            shrunk::<S>(self.group, self.path.clone(), &text)
+        );
+    }
 }
 
-/// The commands of a failing sequence and what the engines make of them.
-fn told<S: Sides>(group: &Group, path: &[usize]) -> String {
+/// A failing sequence told, without the commands that it fails without too.
+fn shrunk<S: Sides>(group: &Group, mut path: Vec<usize>, difference: &str) -> String {
+    let mut text = match told::<S>(group, &path) {
+        Err(text) => text,
+        Ok(text) => {
+            return format!(
+                "{text}From the start they agree. Behind other sequences:\n{difference}"
+            );
+        }
+    };
+    let mut at = 0;
+    while at < path.len() {
+        let mut less = path.clone();
+        less.remove(at);
+        match told::<S>(group, &less) {
+            Err(shorter) => (path, text) = (less, shorter),
+            Ok(_) => at += 1,
+        }
+    }
+    text
+}
+
+/// The commands of a sequence and what the engines make of them from the start; an error tells where they differ, too.
+fn told<S: Sides>(group: &Group, path: &[usize]) -> Result<String, String> {
     let mut sides = S::new();
     let mut counters = Counters::START;
     let mut narrator = Narrator::default();
@@ -183,49 +282,11 @@ fn told<S: Sides>(group: &Group, path: &[usize]) -> String {
                     text += &format!("    {event}\n");
                 }
             }
-            Ok(Err(difference)) => return text + &difference,
-            Err(_) => return text + "panic, see above",
+            Ok(Err(difference)) => return Err(text + &difference),
+            Err(_) => return Err(text + "panic, see above"),
         }
     }
-    text
-}
-
-/// Tries every sequence of the group, `RING0_DEPTH` longer than it says. Gives the sides as the last sequence left them.
-pub(crate) fn search<S: Sides>(group: &Group) -> S {
-    let more = tape::number_of("RING0_DEPTH").unwrap_or(0) as u32;
-    let depth = group.depth + more;
-    let mut search = Search {
-        sides: S::new(),
-        commands: group.commands.iter().map(|line| op(line)).collect(),
-        path: Vec::new(),
-        sequences: 0,
-        steps: 0,
-    };
-    let begun = Instant::now();
-    let mut counters = Counters::START;
-    for line in group.before {
-        let input = counters.input(&op(line));
-        if let Err(text) = search.sides.feed(&input) {
-            panic!("{}: {line}: {text}", group.name);
-        }
-    }
-    let done = catch_unwind(AssertUnwindSafe(|| search.go(counters, depth)));
-    if let Ok(Ok(())) = done {
-        println!(
-            "{}: depth {depth}, {} commands, {} sequences, {} steps, {:.1} s",
-            group.name,
-            group.commands.len(),
-            search.sequences,
-            search.steps,
-            begun.elapsed().as_secs_f64()
-        );
-        return search.sides;
-    }
-    let text = match done {
-        Ok(Err(text)) => text,
-        _ => "panic, see above".into(),
-    };
-    panic!("{}: {text}\n{}", group.name, told::<S>(group, &search.path));
+    Ok(text)
 }
 
 /// A test for each group.

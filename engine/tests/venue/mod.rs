@@ -100,7 +100,7 @@ pub(crate) enum Which {
     Number(u32),
     /// The latest.
     Last,
-    /// The first since [`Counters::begin_anew`].
+    /// The first.
     First,
 }
 
@@ -109,8 +109,6 @@ pub(crate) enum Which {
 pub(crate) struct Counters {
     expected: [u64; SESSIONS],
     reference: [u32; SESSIONS],
-    /// The references before the first.
-    begun: [u32; SESSIONS],
     day: u32,
 }
 
@@ -118,14 +116,8 @@ impl Counters {
     pub(crate) const START: Counters = Counters {
         expected: [1; SESSIONS],
         reference: [0; SESSIONS],
-        begun: [0; SESSIONS],
         day: 1,
     };
-
-    /// The next reference of each session is its first.
-    pub(crate) fn begin_anew(&mut self) {
-        self.begun = self.reference;
-    }
 
     /// The input of an operation, which takes its numbers.
     pub(crate) fn input(&mut self, op: &Op) -> Input {
@@ -158,12 +150,11 @@ impl Counters {
     }
 
     fn message(&mut self, session: usize, send: &Send) -> Inbound {
-        let begun = self.begun[session];
         let last = &mut self.reference[session];
         let number = |which: Which, last: u32| match which {
             Which::Number(number) => number,
             Which::Last => last.max(1),
-            Which::First => begun + 1,
+            Which::First => 1,
         };
         let named = |letter, which, last| Message {
             letter,
