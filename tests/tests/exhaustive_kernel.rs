@@ -3,8 +3,8 @@
 //! results and records, kernel and native engine in every byte of the shard's memory. Then longer sequences at random, their seed printed.
 //!
 //! Equal memories make it fast: one saved copy puts both back, so a sequence costs copies of 34 KB instead of a shard of its own. A step
-//! takes some 20 µs of one core with all comparisons, 10 of them more than in the native test: 1.86 million sequences, 2 million steps, 25 s on
-//! two cores, so the depths are the native ones. `RING0_DEPTH` adds to them.
+//! with all comparisons takes 14 µs: 1.86 million sequences, 2.3 million steps with the random ones, 33 s of processor time (62 s on two
+//! processors that had as much else to do three times over). So the depths are the native ones; `RING0_DEPTH` adds to them.
 
 #[path = "../../engine/tests/groups/mod.rs"]
 mod groups;
@@ -32,7 +32,7 @@ use venue::CAPACITY;
 /// XDP's verdict on a packet that gets no answer.
 const XDP_DROP: u32 = 1;
 const RECORD_SLOTS: u32 = 1 << 12;
-/// Longer sequences of a group: a second's worth.
+/// Longer sequences of a group, half a second of processor time.
 const WALKS: u32 = 2_000;
 /// Native engine and reference are compared with each other first.
 const NAMES: [&str; 2] = ["kernel", "native"];
