@@ -165,10 +165,10 @@ impl<'a> Shard<'a> {
     fn seconds(self) -> impl Iterator<Item = u32> + 'a {
         let side = &self.header().expiry;
         (0..EXPIRY_PLACES / 64).flat_map(move |word| {
-            let bits = self.bits_word(side, 0, word);
-            (0..64)
-                .filter(move |bit| bits >> bit & 1 != 0)
-                .map(move |bit| word * 64 + bit)
+            let some = |bits: u64| (bits != 0).then_some(bits);
+            let bits = some(self.bits_word(side, 0, word));
+            std::iter::successors(bits, move |bits| some(bits & (bits - 1)))
+                .map(move |bits| word * 64 + bits.trailing_zeros())
         })
     }
 

@@ -217,7 +217,7 @@ impl KernelShard {
 
     fn memory(&self) -> Memory<'_> {
         // SAFETY: the arena is mapped, with the rest of the 4 GiB reserved, while `self` lives; this process writes nothing
-        // through it.
+        // through it but in `copy_in`, which has `&mut self`.
         unsafe { Memory::new(self.arena.as_ptr().wrapping_add(SHARD_BASE as usize)) }
     }
 
@@ -283,6 +283,45 @@ impl KernelShard {
     /// See [`Snapshot::take_halted`].
     pub fn snapshot_halted(&self, layout: &Layout) -> Result<Snapshot, SnapshotError> {
         Snapshot::take_halted(self.shard(), layout)
+    }
+
+    /// Copies bytes of the region out, at an offset of its layout, for those who will go back to them.
+    ///
+    /// # Panics
+    /// They are not all in the region.
+    pub fn copy_out(&self, at: u64, to: &mut [u8]) {
+        let from = self.inside(at, to.len());
+        // SAFETY: both are of this length, `from` lies in the mapping by `inside`; a caller's slice is not in it.
+        unsafe { std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) };
+    }
+
+    /// Copies bytes back that [`KernelShard::copy_out`] gave, or a native region of the same layout; the command ring goes on behind the commands
+    /// that the shard has then taken. For tests: it is for the caller to see to it that nothing else runs the program meanwhile, neither
+    /// traffic nor another process, and that all that changed is copied.
+    ///
+    /// # Panics
+    /// They are not all in the region; the program is running.
+    pub fn copy_in(&mut self, at: u64, from: &[u8]) {
+        let running = self.shard().header().lock.get() != 0;
+        assert!(!running, "a region is written while nothing runs on it");
+        let to = self.inside(at, from.len());
+        // SAFETY: as in `copy_out`; `&mut self` means that nobody in this process borrows the region.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) };
+        let taken = self.shard().header().controls_taken.get();
+        self.doorbell.head().store(taken, Ordering::Release);
+    }
+
+    /// The place at this offset of the region, from which so many bytes lie in it.
+    fn inside(&self, at: u64, len: usize) -> *mut u8 {
+        let start = at.checked_add(u64::from(SHARD_BASE));
+        let end = start.and_then(|start| start.checked_add(len as u64));
+        assert!(
+            end.is_some_and(|end| end <= self.arena.len_bytes() as u64),
+            "only bytes of the region are copied"
+        );
+        self.arena
+            .as_ptr()
+            .wrapping_add(SHARD_BASE as usize + at as usize)
     }
 
     /// Sets a session's key, or switches its tag off.
