@@ -63,6 +63,7 @@ impl Three {
             answer,
             results,
             records: shard.take_records()?,
+            limited: None, // asked of the pair alone
         })
     }
 
