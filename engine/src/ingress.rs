@@ -121,7 +121,7 @@ impl<'a> Shard<'a> {
         let expected = session.expected.get();
         let taken = self.admit(boot_ns, recorder.free(), recorder.reserve());
         match taken {
-            Taken::Taken => self.carry_out(shape, recorder),
+            Taken::Taken => self.carry_out(recorder),
             Taken::Duplicate => self.answer_again().seen(),
             Taken::Hole => self.refuse(Reason::Hole as u8, expected).seen(),
             Taken::Straddle => self.refuse(Reason::Straddle as u8, expected).seen(),
@@ -185,6 +185,22 @@ impl<'a> Shard<'a> {
         header.time_ns.set(now);
         session.expected.set(end);
         Taken::Taken
+    }
+
+    /// Sequence of the newest record that the answer to the packet just looked at tells of: of its last message if that is stored, else 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn newest_told(self, shape: &Shape) -> u64 {
+        let session = self.session(shape.session);
+        let last = shape
+            .sequence
+            .wrapping_add(u64::from(shape.count()))
+            .wrapping_sub(1);
+        let behind = session.expected.get().wrapping_sub(last);
+        if behind > 1 << (session.answers_log2.get() & 31) {
+            return 0; // too old to be stored: `Answered`, which tells nothing
+        }
+        self.stored_answer(session, last).sequence.get()
     }
 
     /// Whether every message of the packet is a reduce, a cancel or a mass cancel.
@@ -343,26 +359,26 @@ impl<'a> Shard<'a> {
 
     /// Carries out every message of a taken packet, the tag block last.
     #[inline(always)]
-    fn carry_out<R: Recorder>(self, shape: &Shape, recorder: &R) {
+    fn carry_out<R: Recorder>(self, recorder: &R) {
         let header = self.header();
-        let count = shape.count();
-        if count > TOUCH_FROM {
+        if self.shape().count() > TOUCH_FROM {
             self.touch_orders().seen();
         }
         let mut at = HEADER as u32;
         let mut index = zero();
-        while index < u32::from(count) && index < u32::from(ring0_wire::COUNT_MAX) {
+        // The shape is read from the header each time: the stack under the deepest sweep has no room for it.
+        while index < u32::from(self.shape().count()) && index < u32::from(ring0_wire::COUNT_MAX) {
             if !can_loop() {
                 self.fault(Fault::LoopBudget);
                 return;
             }
-            let begun = self.begin_message(at, index as u16, count, shape.sequence);
+            let begun = self.begin_message(at, index as u16);
             at = begun.next();
             let mut done = begun.done();
             if done.outcome_reason() == ENTERS {
                 done = self.enter_book(done.quantity(), false);
             }
-            self.finish_message(index as u16, shape, done);
+            self.finish_message(index as u16, done);
             self.publish(recorder);
             if header.broken.get() != 0 {
                 // The fault's own command and what follows it are answered `Halted` and nothing more is matched.
@@ -376,11 +392,18 @@ impl<'a> Shard<'a> {
     /// The message whose block begins at `at`: recorded and decided, its reference kept for its answer. What lets an order into the book is the
     /// caller's, so that the stack of what decides is free again when makers are met.
     #[cfg_attr(target_arch = "bpf", inline(never))]
-    fn begin_message(self, at: u32, index: u16, count: u16, first: u64) -> Begun {
+    fn begin_message(self, at: u32, index: u16) -> Begun {
         let scratch = self.scratch();
         let block = ring0_wire::block(&scratch.request, at as usize);
-        let client_sequence = first.wrapping_add(u64::from(index));
-        self.record_message(index, count, client_sequence, block.start, block.letter);
+        let shape = self.shape();
+        let client_sequence = shape.sequence.wrapping_add(u64::from(index));
+        self.record_message(
+            index,
+            shape.count(),
+            client_sequence,
+            block.start,
+            block.letter,
+        );
         let session = self.session(self.header().session.get());
         let reference = reference_of(self, block.letter, block.start);
         self.stored_answer(session, client_sequence)
@@ -396,9 +419,10 @@ impl<'a> Shard<'a> {
 
     /// Completes the record of message `index` of the packet, stores its answer and, unless it is the tag block, gives it.
     #[inline(always)]
-    fn finish_message(self, index: u16, shape: &Shape, done: Done) {
+    fn finish_message(self, index: u16, done: Done) {
         self.record_result(done);
         let header = self.header();
+        let shape = self.shape();
         let session = self.session(header.session.get());
         let sequence = header.command.get();
         let client_sequence = shape.sequence.wrapping_add(u64::from(index));

@@ -165,8 +165,8 @@ impl<'a> Shard<'a> {
             b'O' => words.copy::<{ inbound::ENTER_EXTENDED }>(),
             _ => words.copy::<1>(), // the tag is a credential: only its letter is kept
         }
-        clear(&second.word[6]);
-        clear(&second.word[7]);
+        second.word[6].set(header.reply_to[0].get());
+        second.word[7].set(header.reply_to[1].get());
     }
 
     /// Completes the record of a message with its result.

@@ -266,8 +266,10 @@ cells! {
         pub reserved2: Cell<u32>,
         /// Seconds that have orders; its `ladder` is the table's offset.
         pub expiry: Side,
+        /// Where the packet's answer goes if it is held, as [`ReplyTo::words`](crate::record::ReplyTo::words); 0 where it is given at once.
+        pub reply_to: [Cell<u64>; 2],
         /// Zero.
-        pub reserved3: [Cell<u64>; 14],
+        pub reserved3: [Cell<u64>; 12],
     }
 
     /// What one run needs besides the state: the packet, its answer, the records of one command.

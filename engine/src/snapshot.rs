@@ -14,7 +14,7 @@ use crate::control::Control;
 use crate::layout::{Layout, PARTS, REGION_BYTES_MAX};
 use crate::limits::SLOT_LEN;
 use crate::native::{Discard, Native, NativeError, Region};
-use crate::record::Head as RecordHead;
+use crate::record::{Head as RecordHead, ReplyTo};
 use crate::replay::{ReplayError, Replayer, Tail, Target};
 use crate::shard::{Header, MAGIC as SHARD_MAGIC, Shard};
 use core::cell::Cell;
@@ -748,8 +748,8 @@ impl Target for Counting {
         Target::next_sequence(&self.0)
     }
 
-    fn packet(&mut self, payload: &[u8], time_ns: u64) -> bool {
-        Target::packet(&mut self.0, payload, time_ns)
+    fn packet(&mut self, payload: &[u8], time_ns: u64, reply_to: ReplyTo) -> bool {
+        Target::packet(&mut self.0, payload, time_ns, reply_to)
     }
 
     fn step(&mut self) -> bool {

@@ -219,7 +219,7 @@ impl Reference {
             length: content.len() as u8,
             reserved: [0; 5],
             message: whole,
-            reply_to: [0; 16],
+            reply_to: self.reply_to,
         });
         Ack {
             outcome,

@@ -26,7 +26,17 @@ pub(crate) struct ShardFile {
     #[serde(default = "on")]
     pub(crate) tag: bool,
     #[serde(default)]
+    pub(crate) acks: AcksFile,
+    #[serde(default)]
     pub(crate) capacity: CapacityFile,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AcksFile {
+    #[default]
+    Matched,
+    Durable,
 }
 
 fn on() -> bool {

@@ -6,10 +6,11 @@
 
 use crate::amount::Amount;
 use crate::file::{
-    AccountFile, AssetFile, InstrumentFile, MarketFile, RateFile, SelfTradeFile, SessionFile,
-    ShardFile, StateFile,
+    AccountFile, AcksFile, AssetFile, InstrumentFile, MarketFile, RateFile, SelfTradeFile,
+    SessionFile, ShardFile, StateFile,
 };
 use crate::rate::{Rate, RateError};
+use ring0_abi::Acks;
 use ring0_engine::Capacity;
 use ring0_engine::limits::{
     AMOUNT_MAX, ANSWERS_LOG2, FEE_PPM_MAX, PACKET_SLOTS_MAX, PEG_QUEUES_MAX, PPM, REFERENCES_LOG2,
@@ -82,6 +83,8 @@ pub struct Shard {
     pub ring_slots: u64,
     /// Whether packets carry a tag. Off only on a wire that nobody else can reach.
     pub tag: bool,
+    /// When a packet that was taken is answered.
+    pub acks: Acks,
     /// How much the shard can hold: as given, and where not given as the market needs with room.
     pub capacity: Capacity,
 }
@@ -909,6 +912,10 @@ fn shard(
         port: file.port,
         ring_slots: file.ring_slots,
         tag: file.tag,
+        acks: match file.acks {
+            AcksFile::Matched => Acks::Matched,
+            AcksFile::Durable => Acks::Durable,
+        },
         capacity,
     })
 }

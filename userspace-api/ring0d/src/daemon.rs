@@ -1,5 +1,6 @@
 //! The one thread that owns the shard: it carries out requests, steps continuations on a quiet market, and watches.
 
+use crate::answers::Answers;
 use crate::duty::Duties;
 use crate::instrument::{Limits, rejected};
 use crate::protocol::state_name;
@@ -18,7 +19,7 @@ use ring0_engine::limits::AMOUNT_MAX;
 use ring0_engine::record::{Outcome, State};
 use ring0_market::{Market, Rate};
 use ring0_mq::{Sole, read_snapshot};
-use ring0_rings::{KernelOptions, KernelShard, kept_object, load_shard, restore_shard};
+use ring0_rings::{Acks, KernelOptions, KernelShard, kept_object, load_shard, restore_shard};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -40,6 +41,8 @@ pub(crate) struct Daemon {
     pinned: Pinned,
     report: LoadReport,
     watch: Watch,
+    /// What sends held answers, where the shard holds them.
+    answers: Option<Answers>,
     pub(crate) duties: Duties,
     /// Trades taken back since it was started.
     pub(crate) busted: HashSet<u64>,
@@ -83,11 +86,16 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
         pinned,
         report: loaded.report,
         watch,
+        answers: None,
         duties: Duties::new(),
         busted: HashSet::new(),
         told: false,
     };
     let sent = setup::bring_up(&mut daemon.shard, &daemon.market, args.restore.is_some())?;
+
+    if daemon.market.plan.shard.acks == Acks::Durable {
+        daemon.answers = Some(Answers::start(&daemon.pinned, &daemon.market)?);
+    }
 
     let socket = args
         .socket
@@ -141,6 +149,7 @@ fn load(args: &Args, market: &Market) -> Result<(Loaded, KernelShard), DaemonErr
         layout,
         port: market.plan.shard.port,
         address: None,
+        acks: market.plan.shard.acks,
     };
     let Some(file) = &args.restore else {
         return Ok(load_shard(&options)?);
@@ -475,6 +484,9 @@ impl Daemon {
             "shard": plan.name,
             "port": plan.port,
             "tag": plan.tag,
+            "acks": plan.acks.name(),
+            "durable": (plan.acks == Acks::Durable).then(|| self.shard.durable()),
+            "answers": self.answers.as_ref().map(Answers::status),
             "interface": self.pinned.interface(),
             "netns": self.pinned.netns(),
             "pin_root": self.pinned.pin_root(),

@@ -143,6 +143,14 @@ fn describe(command: &Control, market: &Market) -> String {
 fn agree(shard: &KernelShard, market: &Market) -> Result<(), DaemonError> {
     let live = shard.shard();
     let other = |what: String| Err(DaemonError::OtherMarket { what });
+    let (acks, planned) = (shard.acks(), market.plan.shard.acks);
+    if acks != planned {
+        return other(format!(
+            "its acks are {} and the file's {}",
+            acks.name(),
+            planned.name()
+        ));
+    }
     for (index, id) in (0_u32..).zip(market.session_ids()) {
         let name = &market.plan.sessions[index as usize].name;
         match live.session_id(index) {

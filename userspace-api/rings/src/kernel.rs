@@ -3,7 +3,7 @@
 //! One process, the daemon, writes the command ring and rings; any process may consume records. Rule: RULES 5, 11, 23.
 
 use crate::ring::{Ring, RingError};
-use ring0_abi::{command, cursor, device, doorbell, key};
+use ring0_abi::{Acks, command, cursor, device, doorbell, key};
 use ring0_engine::canon::StateHash;
 use ring0_engine::control::Control;
 use ring0_engine::layout::Layout;
@@ -38,6 +38,8 @@ pub struct KernelOptions {
     pub port: u16,
     /// Address of the shard; `None`: any.
     pub address: Option<Ipv4Addr>,
+    /// When packets are answered.
+    pub acks: Acks,
 }
 
 /// Loads the program with a fresh shard, or adopts the one that is pinned.
@@ -96,6 +98,7 @@ fn load_with(
                 .address
                 .map_or(0, |address| u32::from_le_bytes(address.octets())),
         );
+        put(device::ACKS, options.acks as u32);
         put(device::RECORD_MASK, load.record_slots - 1);
         put(device::COMMAND_MASK, load.command_slots / 2 - 1);
         // SAFETY: the arena reserves what a `u32` offset can reach, and nothing is attached to it yet.
@@ -368,6 +371,24 @@ impl KernelShard {
         self.consumer.tail()
     }
 
+    /// Sequence number of the last durable record ([`Consumer::durable`]).
+    #[must_use]
+    pub fn durable(&self) -> u64 {
+        self.consumer.durable()
+    }
+
+    /// When packets are answered, as the shard was loaded.
+    #[must_use]
+    pub fn acks(&self) -> Acks {
+        let word = self.arena.word((device::ACKS & !7) as usize);
+        let acks = (word.load(Ordering::Relaxed) >> (device::ACKS % 8 * 8)) as u32;
+        if acks == Acks::Durable as u32 {
+            Acks::Durable
+        } else {
+            Acks::Matched
+        }
+    }
+
     /// Runs a whole frame through the program.
     ///
     /// # Errors
@@ -599,6 +620,21 @@ impl Consumer {
         self.cursors
             .cursor(cursor::TAIL as usize)
             .load(Ordering::Acquire)
+    }
+
+    /// Sequence number of the last record that is durable, as whoever journals says it.
+    #[must_use]
+    pub fn durable(&self) -> u64 {
+        self.durable_word().load(Ordering::Acquire)
+    }
+
+    /// Says that records up to this sequence number are durable: held answers up to it may be given. Never goes back.
+    pub fn set_durable(&self, sequence: u64) {
+        self.durable_word().fetch_max(sequence, Ordering::AcqRel);
+    }
+
+    fn durable_word(&self) -> &AtomicU64 {
+        self.cursors.cursor(cursor::DURABLE as usize)
     }
 
     /// Slots read so far.
