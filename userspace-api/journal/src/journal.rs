@@ -12,7 +12,7 @@ use crate::storage::{Disk, Storage, StorageFile, write_all};
 use crate::watermark::{Watermark, watermark_path};
 use crate::{Failure, JournalError, PAGE};
 use ring0_engine::limits::SLOT_LEN;
-use ring0_mq::Identity;
+use ring0_mq::{Identity, MqError, Sink};
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
@@ -454,6 +454,38 @@ impl<S: Storage> Journal<S> {
         let synced = self.storage.sync_folder(&self.folder);
         synced.map_err(Failure::of(&self.folder, "sync"))
     }
+}
+
+impl<S: Storage> Sink for Journal<S> {
+    fn location(&self) -> &Path {
+        &self.folder
+    }
+
+    fn position(&self) -> u64 {
+        Journal::position(self)
+    }
+
+    fn durable(&self) -> u64 {
+        self.place.position
+    }
+
+    fn append(&mut self, slots: &[u8]) -> Result<(), MqError> {
+        let appended = Journal::append(self, slots);
+        appended.map(drop).map_err(sink_error)
+    }
+
+    fn sync(&mut self, all: bool) -> Result<(), MqError> {
+        let synced = match all {
+            true => Journal::sync(self),
+            false => self.sync_if_due(),
+        };
+        synced.map(drop).map_err(sink_error)
+    }
+}
+
+/// A journal's error as a recorder passes it on.
+fn sink_error(error: JournalError) -> MqError {
+    MqError::Sink(Box::new(error))
 }
 
 /// Slots of a block at the most, so that it fits an empty segment however many records they are.

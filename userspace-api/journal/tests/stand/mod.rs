@@ -188,10 +188,10 @@ impl Faulty {
             match unsure {
                 Unsure::Page(path, at, before) => {
                     // Where the file had another name then, or none any more, its pages are of no interest.
-                    if let Ok(file) = fs::OpenOptions::new().write(true).open(&path) {
-                        if at < file.metadata().unwrap().len() {
-                            file.write_all_at(&before, at).unwrap();
-                        }
+                    if let Ok(file) = fs::OpenOptions::new().write(true).open(&path)
+                        && at < file.metadata().unwrap().len()
+                    {
+                        file.write_all_at(&before, at).unwrap();
                     }
                 }
                 Unsure::Rename(from, to) => fs::rename(to, from).unwrap(),
