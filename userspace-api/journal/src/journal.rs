@@ -93,7 +93,7 @@ pub struct Journal<S: Storage = Disk> {
     failed: Option<Failure>,
     cut_bytes: u64,
     /// Held for its lock: a journal has one writer.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Journal<Disk> {
@@ -495,13 +495,25 @@ fn slots_max(segment_bytes: u64) -> usize {
     (room / (SLOT_LEN + INDEX_ENTRY)).min(BLOCK_SLOTS_MAX)
 }
 
+/// A folder's lock. Given back by its own word: closing the file would leave it with a process that was just forked and has not begun
+/// its program yet.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Where this fails, closing the file does it, later.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Makes the folder if there is none, and takes it for this writer.
-fn lock_folder(folder: &Path) -> Result<File, JournalError> {
+fn lock_folder(folder: &Path) -> Result<Lock, JournalError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|error| JournalError::file(folder, "make", error))?;
     let lock = File::open(folder).map_err(|error| JournalError::file(folder, "open", error))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok(Lock(lock)),
         Err(TryLockError::WouldBlock) => Err(JournalError::Busy {
             path: folder.to_owned(),
         }),

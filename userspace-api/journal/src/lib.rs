@@ -23,7 +23,7 @@ pub use block::{BLOCK_HEADER, BLOCK_SLOTS_MAX, Block, BlockHeader, Chain};
 pub use error::{Failure, JournalError};
 pub use journal::{Durable, Journal, Options, Removed};
 pub use reader::Reader;
-pub use recovery::{Comparison, Recovered, recover};
+pub use recovery::{Comparison, Recovered, Start, recover};
 pub use snapshots::{Snapshotter, VerifiedSnapshot, snapshot_path, snapshots};
 pub use storage::{Disk, Storage, StorageFile};
 pub use verify::{Verified, verify};

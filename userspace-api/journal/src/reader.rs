@@ -285,7 +285,7 @@ impl Reader {
     /// The next block's header in this segment, where a right one stands that may follow; its body is not looked at.
     fn peek(&mut self) -> Result<Option<BlockHeader>, JournalError> {
         let mut page = [0; BLOCK_HEADER];
-        let len = self.read_at(&mut page, self.offset)?;
+        let len = read_at(&self.file, &self.path, &mut page, self.offset)?;
         let header = BlockHeader::read(&page[..len], &self.segment.journal_id).ok();
         let expected = self.place.next_sequence;
         Ok(header.filter(|header| {
@@ -306,7 +306,7 @@ impl Reader {
         if bytes.len() < PAGE {
             bytes.resize(PAGE, 0);
         }
-        let len = self.read_at(&mut bytes[..PAGE], self.offset)?;
+        let len = read_at(&self.file, &self.path, &mut bytes[..PAGE], self.offset)?;
         if len == 0 {
             return Ok(Found::End);
         }
@@ -326,7 +326,14 @@ impl Reader {
             bytes.resize(wanted, 0);
         }
         let len = match len {
-            PAGE => PAGE + self.read_at(&mut bytes[PAGE..wanted], self.offset + PAGE as u64)?,
+            PAGE => {
+                PAGE + read_at(
+                    &self.file,
+                    &self.path,
+                    &mut bytes[PAGE..wanted],
+                    self.offset + PAGE as u64,
+                )?
+            }
             short => short,
         };
         if len < wanted {
@@ -339,20 +346,6 @@ impl Reader {
             Ok(_) => Found::Block(header),
             Err(bad) => Found::Bad(bad),
         })
-    }
-
-    /// Reads up to the end of the file; gives how many bytes.
-    fn read_at(&self, bytes: &mut [u8], at: u64) -> Result<usize, JournalError> {
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match self.file.read_at(&mut bytes[filled..], at + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(JournalError::file(&self.path, "read", error)),
-            }
-        }
-        Ok(filled)
     }
 
     /// Whether something shows that a block must stand here.
@@ -387,11 +380,12 @@ impl Reader {
 
     /// The first good header of a later block behind the place where the next block may begin.
     fn later_block(&self) -> Result<Option<u64>, JournalError> {
+        let file = self.for_search()?;
         let mut pages = vec![0; SEARCH_PAGES * PAGE];
         let mut at = self.offset + PAGE as u64;
-        while let Some(from) = self.data_from(at)? {
+        while let Some(from) = self.data_from(&file, at)? {
             at = from;
-            let len = self.read_at(&mut pages, at)?;
+            let len = read_at(&file, &self.path, &mut pages, at)?;
             if len == 0 {
                 break;
             }
@@ -406,9 +400,19 @@ impl Reader {
         Ok(None)
     }
 
+    /// The segment, open for a search: without reading ahead, which would turn room that was never written into pages in memory that
+    /// the file system then takes for data.
+    fn for_search(&self) -> Result<File, JournalError> {
+        let failed = |error| JournalError::file(&self.path, "search", error);
+        let file = File::open(&self.path).map_err(failed)?;
+        let advised = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random);
+        advised.map_err(|error| failed(error.into()))?;
+        Ok(file)
+    }
+
     /// The first page from `at` on, a multiple of the page, that the file system does not know to be zeros.
-    fn data_from(&self, at: u64) -> Result<Option<u64>, JournalError> {
-        match rustix::fs::seek(&self.file, SeekFrom::Data(at)) {
+    fn data_from(&self, file: &File, at: u64) -> Result<Option<u64>, JournalError> {
+        match rustix::fs::seek(file, SeekFrom::Data(at)) {
             Ok(found) => Ok(Some(at.max(found / PAGE as u64 * PAGE as u64))),
             Err(Errno::NXIO) => Ok(None),
             // Not every file system can tell; then all is looked at.
@@ -419,11 +423,12 @@ impl Reader {
 
     /// Bytes behind the last block up to the last one that is not zero.
     pub(crate) fn tail_bytes(&self) -> Result<u64, JournalError> {
+        let file = self.for_search()?;
         let mut pages = vec![0; SEARCH_PAGES * PAGE];
         let (mut at, mut end) = (self.offset, self.offset);
-        while let Some(from) = self.data_from(at)? {
+        while let Some(from) = self.data_from(&file, at)? {
             at = from;
-            let len = self.read_at(&mut pages, at)?;
+            let len = read_at(&file, &self.path, &mut pages, at)?;
             if len == 0 {
                 break;
             }
@@ -507,7 +512,10 @@ struct Kept {
 impl Kept {
     fn of(folder: &Path) -> Result<Kept, JournalError> {
         // In this order: a removal first raises the watermark's first position.
-        let all = segments(folder).map_err(|error| JournalError::file(folder, "list", error))?;
+        let all = match segments(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            all => all.map_err(|error| JournalError::file(folder, "list", error))?,
+        };
         let watermark = Watermark::read(folder)?;
         let first = watermark.map_or(0, |watermark| watermark.first);
         let segments: Vec<u64> = all.into_iter().filter(|it| *it >= first).collect();
@@ -528,15 +536,21 @@ fn open_segment(folder: &Path, first: u64) -> Result<(PathBuf, File, SegmentHead
     let path = segment_path(folder, first);
     let file = File::open(&path).map_err(|error| JournalError::file(&path, "open", error))?;
     let mut page = vec![0; PAGE];
+    let filled = read_at(&file, &path, &mut page, 0)?;
+    let header = SegmentHeader::read(&page[..filled], &path)?;
+    Ok((path, file, header))
+}
+
+/// Reads up to the end of the file; gives how many bytes.
+fn read_at(file: &File, path: &Path, bytes: &mut [u8], at: u64) -> Result<usize, JournalError> {
     let mut filled = 0;
-    while filled < PAGE {
-        match file.read_at(&mut page[filled..], filled as u64) {
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], at + filled as u64) {
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(JournalError::file(&path, "read", error)),
+            Err(error) => return Err(JournalError::file(path, "read", error)),
         }
     }
-    let header = SegmentHeader::read(&page[..filled], &path)?;
-    Ok((path, file, header))
+    Ok(filled)
 }

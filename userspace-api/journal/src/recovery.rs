@@ -16,6 +16,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use zerocopy::FromBytes;
 
+/// Where a recovery begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Start {
+    /// With the newest snapshot that is good, or the first record where there is none.
+    NewestSnapshot,
+    /// With the first record, whatever snapshots there are.
+    FirstRecord,
+}
+
 /// A shard that came back.
 pub struct Recovered {
     /// The shard, with no records kept.
@@ -53,10 +62,11 @@ pub struct Recovered {
 pub fn recover(
     folder: &Path,
     capacity: &Capacity,
+    start: Start,
     broken: Option<u64>,
 ) -> Result<Recovered, JournalError> {
     let started = Instant::now();
-    let begun = begin(folder, capacity, |snapshot| match snapshot {
+    let begun = begin(folder, capacity, start, |snapshot| match snapshot {
         Some(snapshot) => Replica::from_snapshot_with(snapshot, capacity, broken, Tape::default()),
         None => {
             Replica::with_recorder(capacity, broken, Tape::default()).map_err(ReplicaError::Native)
@@ -92,7 +102,7 @@ pub fn recover(
     })
 }
 
-/// Where a recovery begins.
+/// A replica, and the records behind it.
 pub(crate) struct Begun<R> {
     pub(crate) replica: R,
     pub(crate) reader: Reader,
@@ -100,10 +110,11 @@ pub(crate) struct Begun<R> {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Begins at the newest snapshot that is good, or at the first record; `make` makes the replica.
+/// Begins where it is told; `make` makes the replica.
 pub(crate) fn begin<R>(
     folder: &Path,
     capacity: &Capacity,
+    start: Start,
     make: impl Fn(Option<&Snapshot>) -> Result<R, ReplicaError>,
 ) -> Result<Begun<R>, JournalError> {
     let found = Reader::open(folder)?.identity().layout_hash;
@@ -117,7 +128,11 @@ pub(crate) fn begin<R>(
     }
     let mut warnings = Vec::new();
     let end = Reader::end_of(folder)?;
-    for (_, path) in snapshots(folder)?.into_iter().rev() {
+    let found = match start {
+        Start::NewestSnapshot => snapshots(folder)?,
+        Start::FirstRecord => Vec::new(),
+    };
+    for (_, path) in found.into_iter().rev() {
         let snapshot = match read_snapshot(&path) {
             Ok(snapshot) if snapshot.next_sequence() <= end => snapshot,
             Ok(snapshot) => {

@@ -2,6 +2,7 @@
 
 use crate::JournalError;
 use crate::reader::Reader;
+use crate::recovery::{Start, begin};
 use ring0_engine::Capacity;
 use ring0_engine::snapshot::{Replica, Snapshot};
 use ring0_mq::{MqError, read_snapshot, write_snapshot};
@@ -113,12 +114,16 @@ impl Snapshotter {
         every: u64,
         broken: Option<u64>,
     ) -> Result<Snapshotter, JournalError> {
-        let begun = crate::recovery::begin(folder, capacity, |snapshot| match snapshot {
-            Some(snapshot) => Replica::from_snapshot(snapshot, capacity, broken),
-            None => {
-                Replica::new(capacity, broken).map_err(ring0_engine::snapshot::ReplicaError::Native)
-            }
-        })?;
+        let begun = begin(
+            folder,
+            capacity,
+            Start::NewestSnapshot,
+            |snapshot| match snapshot {
+                Some(snapshot) => Replica::from_snapshot(snapshot, capacity, broken),
+                None => Replica::new(capacity, broken)
+                    .map_err(ring0_engine::snapshot::ReplicaError::Native),
+            },
+        )?;
         Ok(Snapshotter {
             folder: folder.to_owned(),
             every: every.max(1),

@@ -9,8 +9,8 @@ use ring0_engine::native::Native;
 use ring0_engine::record::{Head, Kind};
 use ring0_engine::replay::Tail;
 use ring0_journal::{
-    Journal, JournalError, Options, Reader, Snapshotter, VerifiedSnapshot, recover, snapshots,
-    verify,
+    Journal, JournalError, Options, Reader, Snapshotter, Start, VerifiedSnapshot, recover,
+    snapshots, verify,
 };
 use ring0_mq::Identity;
 use std::fs;
@@ -79,7 +79,7 @@ fn journal(folder: &Path, venue: &mut Venue, blocks: usize) {
 }
 
 fn is_the_venue(folder: &Path, venue: &Venue) -> ring0_journal::Recovered {
-    let recovered = recover(folder, &Flow::capacity(), None).unwrap();
+    let recovered = recover(folder, &Flow::capacity(), Start::NewestSnapshot, None).unwrap();
     assert_eq!(recovered.state_hash, venue.native.shard().state_hash());
     assert_eq!(recovered.native.shard().state_hash(), recovered.state_hash);
     assert_eq!((recovered.tail, recovered.left_over), (Tail::Clean, 0));
@@ -124,6 +124,9 @@ fn from_the_newest_good_snapshot_on() {
         assert!(pair[1].0 >= pair[0].0 + 1_500);
     }
     let verified = verify(folder.path()).unwrap();
+    let whole = recover(folder.path(), &Flow::capacity(), Start::FirstRecord, None).unwrap();
+    assert_eq!(whole.state_hash, venue.native.shard().state_hash());
+    assert_eq!((whole.snapshot, whole.records), (None, verified.records));
 
     // Each snapshot that goes bad: the one before it is used, and it is said.
     for damaged in 0..=made.len() {
@@ -191,9 +194,14 @@ fn segments_go_only_on_the_word_of_a_snapshot() {
 
     // Without the snapshot nothing comes back, and it is said.
     fs::remove_file(&path).unwrap();
-    let error = recover(folder.path(), &Flow::capacity(), None)
-        .err()
-        .unwrap();
+    let error = recover(
+        folder.path(),
+        &Flow::capacity(),
+        Start::NewestSnapshot,
+        None,
+    )
+    .err()
+    .unwrap();
     assert!(
         matches!(error, JournalError::Removed { sequence: 1, .. }),
         "{error}"
@@ -228,9 +236,14 @@ fn records_that_the_engine_would_not_write_are_found() {
         let mut journal = open(folder.path());
         journal.append(records).unwrap();
         journal.close().unwrap();
-        let error = recover(folder.path(), &Flow::capacity(), None)
-            .err()
-            .unwrap();
+        let error = recover(
+            folder.path(),
+            &Flow::capacity(),
+            Start::NewestSnapshot,
+            None,
+        )
+        .err()
+        .unwrap();
         assert!(error.is_disagreement(), "{error}");
         assert!(error.to_string().contains(expected), "{error}");
     };
@@ -270,7 +283,13 @@ fn a_journal_that_ends_within_a_packet_or_its_events() {
         let mut journal = open(folder.path());
         journal.append(&records[..*end]).unwrap();
         journal.close().unwrap();
-        let recovered = recover(folder.path(), &Flow::capacity(), None).unwrap();
+        let recovered = recover(
+            folder.path(),
+            &Flow::capacity(),
+            Start::NewestSnapshot,
+            None,
+        )
+        .unwrap();
         match recovered.tail {
             Tail::Clean => assert_eq!(recovered.left_over, 0),
             Tail::TornPacket { messages, .. } => {
@@ -295,6 +314,8 @@ fn another_capacity_is_refused() {
         orders: Flow::capacity().orders + 1,
         ..Flow::capacity()
     };
-    let error = recover(folder.path(), &capacity, None).err().unwrap();
+    let error = recover(folder.path(), &capacity, Start::NewestSnapshot, None)
+        .err()
+        .unwrap();
     assert!(matches!(error, JournalError::OtherLayout { .. }), "{error}");
 }

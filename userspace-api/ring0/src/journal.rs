@@ -11,7 +11,7 @@ use ring0_engine::record::{ControlRecord, Head, Kind, Message, Step};
 use ring0_engine::reference::Reference;
 use ring0_engine::replay::{Replayer, Tail};
 use ring0_journal::{
-    BLOCK_SLOTS_MAX, Comparison, Journal, JournalError, Options, Reader, Snapshotter,
+    BLOCK_SLOTS_MAX, Comparison, Journal, JournalError, Options, Reader, Snapshotter, Start,
     VerifiedSnapshot, recover, verify,
 };
 use ring0_market::Plan;
@@ -80,6 +80,9 @@ impl Of {
 struct Replay {
     #[command(flatten)]
     of: Of,
+    /// From the first record on, whatever snapshots there are.
+    #[arg(long)]
+    from_first: bool,
     /// Through the naive reference book, from the first record on, beside the native engine; both must come to one state.
     #[arg(long)]
     reference: bool,
@@ -194,7 +197,12 @@ fn reference(folder: &Path, capacity: &Capacity, broken: Option<u64>) -> Result<
 
 fn replay(args: &Replay) -> Result<(), Fail> {
     let capacity = args.of.capacity()?;
-    let recovered = recover(&args.folder, &capacity, args.broken)?;
+    let start = if args.from_first {
+        Start::FirstRecord
+    } else {
+        Start::NewestSnapshot
+    };
+    let recovered = recover(&args.folder, &capacity, start, args.broken)?;
     for warning in &recovered.warnings {
         eprintln!("ring0 journal: {warning}");
     }

@@ -11,7 +11,7 @@ use ring0_engine::layout::Layout;
 use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::native::Native;
 use ring0_engine::record::{Head, Kind};
-use ring0_journal::{Journal, Options, Reader, Snapshotter, recover, verify};
+use ring0_journal::{Journal, Options, Reader, Snapshotter, Start, recover, verify};
 use ring0_lab::machine;
 use ring0_mq::Identity;
 use ring0_stream::lobstrm::{RECORDS_MAX, Stream, generate};
@@ -138,7 +138,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let folder = scratch.0.join("recovery");
     let whole_append = append(&folder, &identity, options, &recorded.slots)?;
     let expected = recorded.native.shard().state_hash();
-    let recovered = recover(&folder, &capacity, None)?;
+    let recovered = recover(&folder, &capacity, Start::NewestSnapshot, None)?;
     if recovered.state_hash != expected {
         return Err(Fail::disagreed(format!(
             "recovery comes to state {} and the shard has {expected}",
@@ -155,7 +155,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let made = snapshotter.follow()?;
     let snapshot_seconds = begin.elapsed().as_secs_f64();
     drop(snapshotter);
-    let from_snapshot = recover(&folder, &capacity, None)?;
+    let from_snapshot = recover(&folder, &capacity, Start::NewestSnapshot, None)?;
     if from_snapshot.state_hash != expected || made.is_none() {
         return Err(Fail::disagreed(
             "recovery from a snapshot comes to another state",
