@@ -103,6 +103,39 @@ fn one_changed_byte_anywhere_in_the_last_segment_of_a_closed_journal() {
 }
 
 #[test]
+fn without_a_watermark_only_the_very_last_block_can_be_taken_for_a_torn_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = open(folder.path(), 16).unwrap();
+    for first in 1..9 {
+        block(&mut journal, first..first + 1);
+    }
+    journal.close().unwrap();
+    fs::remove_file(folder.path().join("watermark")).unwrap();
+    let segment = segment_files(folder.path()).pop().unwrap();
+    let whole = fs::read(&segment).unwrap();
+    for block in 1..9 {
+        // A changed bit, and a block that is zeros: a later one shows that it was there.
+        for hole in [false, true] {
+            let mut bytes = whole.clone();
+            let at = block * PAGE;
+            if hole {
+                bytes[at..at + PAGE].fill(0);
+            } else {
+                bytes[at + 200] ^= 4;
+            }
+            fs::write(&segment, &bytes).unwrap();
+            if block == 8 {
+                assert_eq!(read_all(folder.path()).unwrap(), 8);
+                continue;
+            }
+            let text = refused(folder.path(), &segment);
+            let expected = format!("the block at byte {} was written after it", at + PAGE);
+            assert!(text.contains(&expected), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_changed_record_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let whole = sample(folder.path());
