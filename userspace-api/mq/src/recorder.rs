@@ -161,36 +161,49 @@ impl<S: Sink> Recorder<S> {
         self.consumer.seek(position);
     }
 
-    /// Waits for records and takes them, until `stop` says so; then takes what is left once more. Gives the slots taken.
+    /// Waits for records and takes them, until `stop` says so; then takes what was published by then and has all of it synced. Gives
+    /// the slots taken.
     ///
     /// # Errors
     /// As [`Recorder::take`].
     pub fn run(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<u64, MqError> {
         let mut taken = 0;
         let mut idle = Instant::now();
-        loop {
-            let stopping = stop();
+        while !stop() {
             let slots = self.take()?;
             taken += slots;
             if slots != 0 {
                 idle = Instant::now();
-            } else if stopping {
-                self.sink.sync(true)?;
-                self.commit();
-                return Ok(taken);
-            } else {
-                // A busy ring is asked every half millisecond, a quiet one every five.
-                let waits = self.sink.durable() != self.sink.position();
-                let quiet = !waits && idle.elapsed() > Duration::from_millis(100);
-                std::thread::sleep(Duration::from_micros(if quiet { 5000 } else { 500 }));
+                continue;
+            }
+            // A busy ring is asked every half millisecond, a quiet one every five; one with records that wait for their sync is busy.
+            let waits = self.sink.durable() != self.sink.position();
+            let quiet = !waits && idle.elapsed() > Duration::from_millis(100);
+            std::thread::sleep(Duration::from_micros(if quiet { 5000 } else { 500 }));
+        }
+        // Not until nothing more comes, which might be never.
+        let end = self.consumer.tail();
+        while self.consumer.position() < end {
+            let slots = self.take()?;
+            taken += slots;
+            if slots == 0 {
+                break;
             }
         }
+        self.sink.sync(true)?;
+        self.commit();
+        Ok(taken)
     }
 
     /// Where it writes.
     #[must_use]
     pub fn sink(&self) -> &S {
         &self.sink
+    }
+
+    /// Where it writes, for what is done between two records.
+    pub fn sink_mut(&mut self) -> &mut S {
+        &mut self.sink
     }
 
     /// Ends being required: nobody waits for this recorder any more, and what it has not taken may be written over. Gives where it

@@ -16,10 +16,15 @@ use ring0_journal::{
 };
 use ring0_market::Plan;
 use ring0_mq::Records;
+use ring0d::stop_flag;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 use zerocopy::FromBytes;
+
+/// How long a follower waits where nothing new is on the disk.
+const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -115,8 +120,11 @@ struct Snapshot {
     #[command(flatten)]
     of: Of,
     /// One every so many records, besides the one at the end.
-    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
-    every: u64,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    every: Option<u64>,
+    /// Go on as the journal does, until a signal.
+    #[arg(long, requires = "every", conflicts_with = "remove")]
+    follow: bool,
     /// Then remove the segments that the last one makes needless, once it was verified. The recorder must have ended.
     #[arg(long)]
     remove: bool,
@@ -368,13 +376,24 @@ fn import(args: &Import) -> Result<(), Fail> {
 
 fn snapshot(args: &Snapshot) -> Result<(), Fail> {
     let capacity = args.of.capacity()?;
-    let mut snapshotter = Snapshotter::open(&args.folder, &capacity, args.every, args.broken)?;
+    let every = args.every.unwrap_or(u64::MAX);
+    let mut snapshotter = Snapshotter::open(&args.folder, &capacity, every, args.broken)?;
     for warning in snapshotter.warnings() {
         eprintln!("ring0 journal: {warning}");
     }
     let mut made = Vec::new();
-    while let Some(path) = snapshotter.follow()? {
-        made.push(path);
+    let stop = args.follow.then(stop_flag);
+    loop {
+        while let Some(path) = snapshotter.follow()? {
+            if args.follow {
+                eprintln!("ring0 journal: made {}", path.display());
+            }
+            made.push(path);
+        }
+        match &stop {
+            Some(stop) if !stop.load(Ordering::Acquire) => std::thread::sleep(FOLLOW_EVERY),
+            _ => break,
+        }
     }
     if snapshotter.next_sequence() != snapshotter.made_at() {
         made.push(snapshotter.make()?);

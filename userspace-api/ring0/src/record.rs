@@ -1,14 +1,18 @@
 //! `ring0 record`: the record ring's required consumer, into one file or into a journal.
 
 use crate::fail::Fail;
-use ring0_journal::{Journal, JournalError, Options};
+use ring0_journal::{Journal, JournalError, Options, VerifiedSnapshot, snapshots};
 use ring0_mq::{CONSUMER, MqError, Recorder, Sink};
 use ring0_rings::Consumer;
 use ring0d::{Client, Verb, default_socket, end_with_parent, stop_flag};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+/// How long it records without looking at anything else.
+const BETWEEN: Duration = Duration::from_secs(1);
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -31,6 +35,10 @@ pub(crate) struct Args {
     /// The journal's folder instead: segments that are checked to the byte (`ring0 journal`).
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     journal: Option<PathBuf>,
+    /// Remove the journal's segments that a snapshot in its folder has made needless (`ring0 journal snapshot --follow` makes them),
+    /// once it was verified.
+    #[arg(long, requires = "journal")]
+    remove: bool,
     /// End after this many seconds.
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
@@ -58,8 +66,23 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         })
         .map_err(journal_error)?;
         let cut = recorder.sink().cut_bytes();
+        let covered = args.remove.then(|| verified_snapshots(folder.clone()));
         // After a failure nothing is written and the ring goes on waiting: what it has is on no disk.
-        record(args, &mut recorder, cut)?;
+        record(args, &mut recorder, cut, |journal| {
+            let Some(covered) = covered.as_ref().and_then(|it| it.try_recv().ok()) else {
+                return Ok(());
+            };
+            let removed = journal.remove_below(covered.next_sequence(), &covered)?;
+            if removed.segments != 0 {
+                eprintln!(
+                    "ring0 record: removed {} segments, {} bytes, which {} has seen",
+                    removed.segments,
+                    removed.bytes,
+                    covered.path().display()
+                );
+            }
+            Ok(())
+        })?;
         end(args, recorder).close()?;
         return Ok(());
     }
@@ -70,13 +93,43 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     };
     let mut recorder = Recorder::open(&pinned, out)?;
     let cut = recorder.sink().cut_bytes();
-    record(args, &mut recorder, cut)?;
+    record(args, &mut recorder, cut, |_| Ok(()))?;
     end(args, recorder);
     Ok(())
 }
 
-/// Records until it is told to stop; what opening cut off is said.
-fn record<S: Sink>(args: &Args, recorder: &mut Recorder<S>, cut: u64) -> Result<(), Fail> {
+/// Verifies each new snapshot of a folder, on a thread that ends with the process: it takes a second for a million orders, and the
+/// ring does not wait so long for its recorder.
+fn verified_snapshots(folder: PathBuf) -> mpsc::Receiver<VerifiedSnapshot> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut seen = 0;
+        loop {
+            let newest = snapshots(&folder).ok().and_then(|mut all| all.pop());
+            if let Some((sequence, path)) = newest.filter(|(sequence, _)| *sequence > seen) {
+                seen = sequence;
+                match VerifiedSnapshot::verify(&path) {
+                    Ok(covered) => {
+                        if sender.send(covered).is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => eprintln!("ring0 record: nothing is removed: {error}"),
+                }
+            }
+            std::thread::sleep(BETWEEN);
+        }
+    });
+    receiver
+}
+
+/// Records until it is told to stop, and does `between` every second; what opening cut off is said.
+fn record<S: Sink>(
+    args: &Args,
+    recorder: &mut Recorder<S>,
+    cut: u64,
+    mut between: impl FnMut(&mut S) -> Result<(), Fail>,
+) -> Result<(), Fail> {
     let stop = stop_flag();
     let end = args
         .seconds
@@ -87,9 +140,22 @@ fn record<S: Sink>(args: &Args, recorder: &mut Recorder<S>, cut: u64) -> Result<
         eprintln!("ring0 record: cut {cut} bytes of an unfinished record off {name}");
     }
     eprintln!("ring0 record: {name} from slot {from} on");
-    let slots = recorder
-        .run(&mut || stop.load(Ordering::Acquire) || end.is_some_and(|end| Instant::now() >= end))
-        .map_err(journal_error)?;
+    let must_stop = || stop.load(Ordering::Acquire) || end.is_some_and(|end| Instant::now() >= end);
+    let mut slots = 0;
+    loop {
+        let pause = Instant::now() + BETWEEN;
+        let mut is_last = false;
+        slots += recorder
+            .run(&mut || {
+                is_last = must_stop();
+                is_last || Instant::now() >= pause
+            })
+            .map_err(journal_error)?;
+        between(recorder.sink_mut())?;
+        if is_last {
+            break;
+        }
+    }
     let position = recorder.sink().position();
     if args.json {
         println!(
