@@ -113,6 +113,31 @@ fn the_machine_dies_at_every_operation() {
     }
 }
 
+#[test]
+fn what_a_failed_sync_gave_up_is_written_again_before_it_is_believed() {
+    let mut random = Random(0xFA11);
+    let mut found_more = 0;
+    for operations in 0..90 {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Faulty::new(Fault::Io, operations);
+        let (durable, taken) = write_until_it_fails(&storage, folder.path(), 60);
+        // A new process on the same machine finds the block that was not synced, in the kernel's memory, and says it is durable.
+        let next = storage.next_process(u64::MAX);
+        let opened = Journal::open_in(next.clone(), folder.path(), &IDENTITY, 0, options(PAGES));
+        let said = opened.unwrap().durable().next_sequence;
+        assert!(said >= durable);
+        found_more += u64::from(said > durable);
+        // Then it must be there when the machine dies.
+        next.crash(&mut random);
+        let case = format!("operation {operations}, seed 0xFA11");
+        goes_on(folder.path(), said, taken, &case);
+    }
+    assert!(
+        found_more > 5,
+        "a failed sync left a whole block {found_more} times"
+    );
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     /// Append so many records.

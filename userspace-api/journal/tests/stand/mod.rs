@@ -137,8 +137,9 @@ pub(crate) enum Fault {
 
 /// A write, a new name or a removal that no sync has made sure of.
 enum Unsure {
-    /// A page of a file, and what it was before.
-    Page(PathBuf, u64, Vec<u8>),
+    /// A page of a file, what it was before, and whether the kernel has given it up: after a failed sync it looks written, and no
+    /// later sync writes it unless it was written to again.
+    Page(PathBuf, u64, Vec<u8>, bool),
     Rename(PathBuf, PathBuf),
     /// A removed file's content.
     Remove(PathBuf, Vec<u8>),
@@ -151,7 +152,7 @@ struct Plan {
     failed: Cell<bool>,
     /// Operations that were tried after it had failed.
     after: Cell<u64>,
-    unsure: RefCell<Vec<Unsure>>,
+    unsure: Rc<RefCell<Vec<Unsure>>>,
 }
 
 /// The file system, until its operations are used up: then one fails, and all after it.
@@ -160,12 +161,21 @@ pub(crate) struct Faulty(Rc<Plan>);
 
 impl Faulty {
     pub(crate) fn new(fault: Fault, operations: u64) -> Faulty {
+        Faulty::of(fault, operations, Rc::default())
+    }
+
+    /// The same machine for another process, so many operations until one fails.
+    pub(crate) fn next_process(&self, operations: u64) -> Faulty {
+        Faulty::of(self.0.fault, operations, Rc::clone(&self.0.unsure))
+    }
+
+    fn of(fault: Fault, operations: u64, unsure: Rc<RefCell<Vec<Unsure>>>) -> Faulty {
         Faulty(Rc::new(Plan {
             fault,
             left: Cell::new(operations),
             failed: Cell::new(false),
             after: Cell::new(0),
-            unsure: RefCell::new(Vec::new()),
+            unsure,
         }))
     }
 
@@ -182,11 +192,12 @@ impl Faulty {
     /// Is the machine that dies: of what no sync made sure of, some is lost.
     pub(crate) fn crash(&self, random: &mut Random) {
         for unsure in self.0.unsure.borrow_mut().drain(..).rev() {
-            if random.below(2) == 0 {
+            let is_given_up = matches!(unsure, Unsure::Page(.., true));
+            if !is_given_up && random.below(2) == 0 {
                 continue;
             }
             match unsure {
-                Unsure::Page(path, at, before) => {
+                Unsure::Page(path, at, before, _) => {
                     // Where the file had another name then, or none any more, its pages are of no interest.
                     if let Ok(file) = fs::OpenOptions::new().write(true).open(&path)
                         && at < file.metadata().unwrap().len()
@@ -310,8 +321,15 @@ impl StorageFile for FaultyFile {
                 filled += read;
             }
             let path = self.path.borrow().clone();
-            let unsure = Unsure::Page(path, at, before);
-            self.storage.0.unsure.borrow_mut().push(unsure);
+            let mut all = self.storage.0.unsure.borrow_mut();
+            // Written to again, it is a later sync's matter; on the disk is what was there before the first time.
+            let given_up = all.iter().position(
+                |it| matches!(it, Unsure::Page(of, page, _, true) if (of, *page) == (&path, at)),
+            );
+            if let Some(Unsure::Page(_, _, on_disk, _)) = given_up.map(|index| all.remove(index)) {
+                before = on_disk;
+            }
+            all.push(Unsure::Page(path, at, before, false));
             at += page;
         }
         self.file.write_all_at(&bytes[..len], offset)?;
@@ -329,10 +347,17 @@ impl StorageFile for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.storage.operation()?;
         let path = self.path.borrow().clone();
+        if let Err(error) = self.storage.operation() {
+            for unsure in self.storage.0.unsure.borrow_mut().iter_mut() {
+                if let Unsure::Page(of, _, _, given_up) = unsure {
+                    *given_up |= *of == path;
+                }
+            }
+            return Err(error);
+        }
         self.storage
-            .sure(|it| matches!(it, Unsure::Page(of, ..) if *of == path));
+            .sure(|it| matches!(it, Unsure::Page(of, _, _, false) if *of == path));
         File::sync_data(&self.file)
     }
 
