@@ -1,6 +1,7 @@
 //! `ring0 bench`: what a ring does in a second, and what it costs.
 
 mod engine;
+mod journal;
 pub(crate) mod mmsg;
 mod processors;
 pub(crate) mod pump;
@@ -19,6 +20,8 @@ pub(crate) struct Args {
 enum What {
     /// The whole kernel path over a veth pair, everything answered, beside a plain UDP-socket server with the same engine.
     Wire(wire::Args),
+    /// The journal: append with group sync, read and check, recovery of ten million messages.
+    Journal(journal::Args),
     /// The matching core alone, beside other engines on the same streams.
     #[command(disable_help_flag = true)]
     Engine(engine::Args),
@@ -28,6 +31,7 @@ enum What {
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     match &args.what {
         What::Wire(args) => wire::run(args),
+        What::Journal(args) => journal::run(args),
         What::Engine(args) => engine::run(args),
     }
 }

@@ -6,6 +6,7 @@ mod ctl;
 mod demo;
 mod fail;
 mod flow;
+mod journal;
 mod keys;
 mod record;
 mod replay;
@@ -49,6 +50,8 @@ enum Verb {
     Replay(replay::Args),
     /// Make a snapshot of a shard from its recording, look at one, verify one.
     Snapshot(snapshot::Args),
+    /// Look at the journal, the durable form of the records: verify, dump, replay, stats, import, snapshot.
+    Journal(journal::Args),
     /// Measure.
     Bench(bench::Args),
     /// Print the bytes of every part of a shard.
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Gen(args) => flow::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Snapshot(args) => snapshot::run(&args),
+        Verb::Journal(args) => journal::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Capacity(args) => capacity::run(&args),
     };
