@@ -23,6 +23,7 @@ pub(crate) struct Stand {
     pub(crate) veth: Veth,
     pub(crate) pin_root: PathBuf,
     folder: tempfile::TempDir,
+    journal: PathBuf,
     daemon: Option<Child>,
     recorder: Option<Child>,
 }
@@ -49,6 +50,7 @@ impl Stand {
             market,
             veth,
             pin_root,
+            journal: folder.path().join("journal"),
             folder,
             daemon: None,
             recorder: None,
@@ -146,7 +148,12 @@ impl Stand {
 
     /// Folder of the journal, where one is recorded.
     pub(crate) fn journal(&self) -> PathBuf {
-        self.folder.path().join("journal")
+        self.journal.clone()
+    }
+
+    /// Another folder for the journal from now on.
+    pub(crate) fn set_journal(&mut self, folder: &Path) {
+        folder.clone_into(&mut self.journal);
     }
 
     /// Records into a journal.

@@ -1,6 +1,7 @@
 //! `ring0 journal`: the durable form of a shard's records, looked at, verified, replayed. Rule: `docs/journal.md`.
 
 mod dump;
+mod recover;
 
 use crate::capacity;
 use crate::fail::Fail;
@@ -12,7 +13,7 @@ use ring0_engine::reference::Reference;
 use ring0_engine::replay::{Replayer, Tail};
 use ring0_journal::{
     BLOCK_SLOTS_MAX, Comparison, Journal, JournalError, Options, Reader, Snapshotter, Start,
-    VerifiedSnapshot, recover, verify,
+    VerifiedSnapshot, verify,
 };
 use ring0_market::Plan;
 use ring0_mq::Records;
@@ -41,6 +42,8 @@ enum JournalVerb {
     Dump(dump::Args),
     /// Rebuild the shard: newest good snapshot, then the records behind it, each compared with what the engine writes.
     Replay(Replay),
+    /// After the loss of the machine: rebuild the shard, and begin the journal of its next life with a snapshot of it.
+    Recover(recover::Args),
     /// Count: records by kind, slots a message, bytes, messages a second, sizes of blocks.
     Stats(Folder),
     /// Write a record file's records into a journal, one that goes on or a new one.
@@ -145,6 +148,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         JournalVerb::Verify(args) => verified(args),
         JournalVerb::Dump(args) => dump::run(args),
         JournalVerb::Replay(args) => replay(args),
+        JournalVerb::Recover(args) => recover::run(args),
         JournalVerb::Stats(args) => stats(args),
         JournalVerb::Import(args) => import(args),
         JournalVerb::Snapshot(args) => snapshot(args),
@@ -210,7 +214,7 @@ fn replay(args: &Replay) -> Result<(), Fail> {
     } else {
         Start::NewestSnapshot
     };
-    let recovered = recover(&args.folder, &capacity, start, args.broken)?;
+    let recovered = ring0_journal::recover(&args.folder, &capacity, start, args.broken)?;
     for warning in &recovered.warnings {
         eprintln!("ring0 journal: {warning}");
     }
