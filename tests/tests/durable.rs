@@ -88,8 +88,12 @@ fn what_is_not_on_the_disk_is_not_answered_and_then_is() {
     let sequence = acks[1].venue_sequence;
     assert!(stand.status()["durable"].as_u64().unwrap() >= sequence);
 
-    // The journal dies: the market matches on and nobody is told.
+    let deposit = ["deposit", "alice", "USD", "1"];
+    assert_eq!(stand.ctl(&deposit).json()["durable"], true);
+
+    // The journal dies: the market matches on and nobody is told; an operator is told that.
     stand.kill_recorder();
+    assert_eq!(stand.ctl(&deposit).json()["durable"], false);
     trader.send(&mut [order(2)]).unwrap();
     assert_eq!(polled(&mut trader, Duration::from_millis(200)), []);
     let durable = stand.status()["durable"].as_u64().unwrap();

@@ -31,6 +31,9 @@ use xdp_loader::{LoadOptions, LoadReport, Loaded, Mode, Object, Pinned};
 /// program steps by itself; a quiet market waits this long for its next four steps.
 const TICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
+/// How long an operator's answer waits for the journal of a shard whose acks are durable; then it says that it did not come.
+const DURABLE_WAIT: Duration = Duration::from_secs(1);
+
 /// A session's status while it is killed.
 const KILLED: u32 = 2;
 
@@ -377,16 +380,30 @@ impl Daemon {
         let results = self.shard.command(&[Control::new(kind, body)]);
         let took_ns = begun.elapsed().as_nanos() as u64;
         let results = results.map_err(|error| self.fault_text().unwrap_or(error.to_string()))?;
-        match results.first() {
-            Some((Outcome::Accepted, _)) => {
-                Ok(json!({ "ok": true, "outcome": "accepted", "took_ns": took_ns }))
-            }
-            Some((Outcome::Continues, _)) => {
-                Ok(json!({ "ok": true, "outcome": "continues", "took_ns": took_ns }))
-            }
-            Some((_, reason)) => Err(rejected(*reason)),
-            None => Err("the shard took the command, but its record was overrun before it was read; look at `ring0 ctl accounts`".to_owned()),
+        let outcome = match results.first() {
+            Some((Outcome::Accepted, _)) => "accepted",
+            Some((Outcome::Continues, _)) => "continues",
+            Some((_, reason)) => return Err(rejected(*reason)),
+            None => return Err("the shard took the command, but its record was overrun before it was read; look at `ring0 ctl accounts`".to_owned()),
+        };
+        let mut answer = json!({ "ok": true, "outcome": outcome, "took_ns": took_ns });
+        if self.market.plan.shard.acks == Acks::Durable {
+            answer["durable"] = self.await_durable().into();
         }
+        Ok(answer)
+    }
+
+    /// Whether everything recorded so far comes to be on the journal's disk within an operator's patience.
+    fn await_durable(&self) -> bool {
+        let recorded = self.shard.shard().header().next_sequence.get() - 1;
+        let end = Instant::now() + DURABLE_WAIT;
+        while self.shard.durable() < recorded {
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        true
     }
 
     fn account(&self, name: &str) -> Result<u32, String> {
