@@ -226,6 +226,40 @@ fn segments_go_only_on_the_word_of_a_snapshot() {
 }
 
 #[test]
+fn a_removal_may_end_anywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut venue = Venue::new(0xA16);
+    journal(folder.path(), &mut venue, 60);
+    let capacity = Flow::capacity();
+    let mut follower = Snapshotter::open(folder.path(), &capacity, u64::MAX, None).unwrap();
+    follower.follow().unwrap();
+    let covered = VerifiedSnapshot::verify(&follower.make().unwrap()).unwrap();
+    journal(folder.path(), &mut venue, 10);
+    let whole = stand::content(folder.path());
+    let mut random = stand::Random(0xA16);
+    let options = Options {
+        segment_bytes: 256 << 10,
+        ..stand::options(2)
+    };
+    for operations in 0.. {
+        stand::put_back(folder.path(), &whole);
+        let storage = stand::Faulty::new(stand::Fault::Io, operations);
+        let done = Journal::open_in(storage.clone(), folder.path(), &identity(), 0, options)
+            .and_then(|mut journal| journal.remove_below(covered.next_sequence(), &covered));
+        assert_eq!(done.is_err(), storage.has_failed());
+        assert_eq!(storage.tried_after(), 0);
+        storage.crash(&mut random);
+        verify(folder.path()).unwrap_or_else(|error| panic!("operation {operations}: {error}"));
+        drop(open(folder.path()));
+        is_the_venue(folder.path(), &venue);
+        if let Ok(removed) = done {
+            assert!(removed.segments > 1 && operations > removed.segments);
+            break;
+        }
+    }
+}
+
+#[test]
 fn records_that_the_engine_would_not_write_are_found() {
     let mut venue = Venue::new(0xA14);
     let mut records = venue.native.take_records();
