@@ -6,6 +6,7 @@ mod ctl;
 mod demo;
 mod fail;
 mod flow;
+mod itch;
 mod keys;
 mod record;
 mod replay;
@@ -47,6 +48,8 @@ enum Verb {
     Gen(flow::Args),
     /// Replay order flow from a file through a ring and compare.
     Replay(replay::Args),
+    /// Read a file of ITCH 5.0: messages by type, time to decode and to build books, trades, best prices.
+    Itch(itch::Args),
     /// Make a snapshot of a shard from its recording, look at one, verify one.
     Snapshot(snapshot::Args),
     /// Measure.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Trade(args) => trade::run(&args),
         Verb::Gen(args) => flow::run(&args),
         Verb::Replay(args) => replay::run(&args),
+        Verb::Itch(args) => itch::run(&args),
         Verb::Snapshot(args) => snapshot::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Capacity(args) => capacity::run(&args),
