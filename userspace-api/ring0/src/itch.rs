@@ -91,7 +91,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
 
 /// Opens the file at its front.
 fn open(args: &Args) -> Result<Reader<File>, Fail> {
-    let failed = |error| Fail::new(format!("{}: {error}", args.file.display()));
+    let failed = |error| {
+        let name = args.file.display();
+        Fail::new(format!(
+            "{name}: {error}; name a BinaryFILE of ITCH 5.0, `ring0 gen --itch` writes one"
+        ))
+    };
     let mut file = File::open(&args.file).map_err(failed)?;
     let mut first = Vec::new();
     (&mut file)
