@@ -6,8 +6,9 @@ use ring0_itch::book::{Books, Instrument, Quote};
 use ring0_itch::itch::Message;
 use ring0_stream::lobstrm::Stream;
 use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{ErrorKind, Read, Seek, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -74,10 +75,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         "verified": verified,
         "books": books.instruments().map(|(locate, it)| book(&books, locate, it)).collect::<Vec<_>>(),
     });
-    if args.json {
-        println!("{report}");
+    let text = if args.json {
+        format!("{report}\n")
     } else {
-        print(&report, &books);
+        text(&report, &books).map_err(Fail::new)?
+    };
+    // Thousands of instruments are read through `head`: a reader that has seen enough is no failure.
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        done => done?,
     }
     if wrong.is_empty() {
         return Ok(());
@@ -188,15 +194,17 @@ fn book(books: &Books, locate: u16, instrument: &Instrument) -> Value {
 }
 
 /// The report for people.
-fn print(report: &Value, books: &Books) {
+fn text(report: &Value, books: &Books) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
     let plain = |name: &str| report[name].to_string();
-    println!(
+    writeln!(
+        out,
         "{}: {} messages, {} ns each to decode, {} to decode and build (reading the file included)",
         report["file"].as_str().unwrap_or_default(),
         plain("messages"),
         plain("decode_ns_per_message"),
         plain("decode_and_build_ns_per_message"),
-    );
+    )?;
     for part in ["by_type", "trades", "inconsistencies"] {
         let numbers = report[part].as_object().into_iter().flatten();
         let numbers: Vec<_> = numbers
@@ -204,16 +212,20 @@ fn print(report: &Value, books: &Books) {
             .map(|(name, count)| format!("{name} {count}"))
             .collect();
         let none = if numbers.is_empty() { "none" } else { "" };
-        println!("{part}: {none}{}", numbers.join(", "));
+        writeln!(out, "{part}: {none}{}", numbers.join(", "))?;
     }
-    println!("live_orders: {}", books.live());
+    writeln!(out, "live_orders: {}", books.live())?;
     if report["verified"] == true {
-        println!("verified: trades, quantity and live orders are those of the stream's header");
+        writeln!(
+            out,
+            "verified: trades, quantity and live orders are those of the stream's header"
+        )?;
     }
-    println!(
+    writeln!(
+        out,
         "{:>6} {:8} {:>27}   {:<27}",
         "locate", "stock", "bid", "ask"
-    );
+    )?;
     for (locate, instrument) in books.instruments() {
         let bbo = books.bbo(locate);
         let price = |quote: Quote| format!("{}.{:04}", quote.price / 10_000, quote.price % 10_000);
@@ -223,6 +235,11 @@ fn print(report: &Value, books: &Books) {
         let ask = bbo.ask.map_or("-".to_owned(), |it| {
             format!("{} x {}", price(it), it.shares)
         });
-        println!("{locate:>6} {:8} {bid:>27}   {ask:<27}", instrument.stock);
+        writeln!(
+            out,
+            "{locate:>6} {:8} {bid:>27}   {ask:<27}",
+            instrument.stock
+        )?;
     }
+    Ok(out)
 }
