@@ -1,6 +1,8 @@
 //! `ring0 bench`: what a ring does in a second, and what it costs.
 
+mod beside;
 mod engine;
+mod itch;
 mod journal;
 pub(crate) mod mmsg;
 mod processors;
@@ -25,6 +27,9 @@ enum What {
     /// The matching core alone, beside other engines on the same streams.
     #[command(disable_help_flag = true)]
     Engine(engine::Args),
+    /// Decoding ITCH and building books from it, beside other readers of the same feed.
+    #[command(disable_help_flag = true)]
+    Itch(itch::Args),
 }
 
 /// Runs the verb.
@@ -33,5 +38,6 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         What::Wire(args) => wire::run(args),
         What::Journal(args) => journal::run(args),
         What::Engine(args) => engine::run(args),
+        What::Itch(args) => itch::run(args),
     }
 }
