@@ -62,7 +62,7 @@ impl Answers {
         let sessions = market
             .sessions()
             .iter()
-            .map(|session| (session.id(), session.key().map(Key::clone)))
+            .map(|session| (session.id(), session.key().cloned()))
             .collect();
         let sent = Arc::new(Sent::default());
         let stop = Arc::new(AtomicBool::new(false));
