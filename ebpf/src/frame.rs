@@ -3,6 +3,7 @@
 use crate::{arena, map};
 use aya_ebpf::{bindings::xdp_md, helpers, programs::XdpContext};
 use core::arch::asm;
+use core::cell::Cell;
 use ring0_abi::{Counter, command, device, doorbell};
 use ring0_engine::region::{can_loop, zero};
 use ring0_wire::{Buffer, WORDS};
@@ -119,6 +120,21 @@ pub fn classify(ctx: &XdpContext) -> Kind {
     Kind::Order(Frame {
         payload: udp.wrapping_sub(8),
     })
+}
+
+/// Notes for the records of a packet who sent it and to which address, as [`ReplyTo::words`](ring0_engine::record::ReplyTo::words), as far as `mask`
+/// lets it.
+#[inline(always)]
+pub fn note_sender(ctx: &XdpContext, note: &[Cell<u64>; 2], mask: u64) -> bool {
+    let headers = bytes(ctx, 0, HEADERS);
+    if headers.is_null() {
+        return false; // never: the frame was classified
+    }
+    let (source, destination): (u32, u32) = (load(headers, 26), load(headers, 30));
+    let port = u16::from_be(load(headers, 34));
+    note[0].set((u64::from(source) | u64::from(port) << 32) & mask);
+    note[1].set(u64::from(destination) & mask);
+    true
 }
 
 /// Bytes of the frame, as it is now.

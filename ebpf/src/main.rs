@@ -17,7 +17,7 @@ mod ring;
 use aya_ebpf::{bindings::xdp_action, helpers, macros::xdp, programs::XdpContext};
 use frame::{Frame, Kind};
 use ring::KernelRing;
-use ring0_abi::{Counter, command, device, key, malformed};
+use ring0_abi::{Acks, Counter, command, device, key, malformed};
 use ring0_engine::region::{Bounded, Finished, Memory, SHARD_BASE, can_loop, zero};
 use ring0_engine::{Shard, Taken};
 use ring0_wire::{Check, Domain, Key};
@@ -56,10 +56,18 @@ pub fn ring0(ctx: XdpContext) -> u32 {
         Kind::Order(frame) => order(&ctx, frame),
     };
     map::count(verdict.counter);
-    if verdict.action == xdp_action::XDP_DROP && verdict.counter != Counter::Doorbell as u32 {
+    if verdict.action == xdp_action::XDP_DROP && !is_drop_meant(verdict.counter) {
         log::dropped(verdict.counter, frame::frame_len(&ctx));
     }
     verdict.action
+}
+
+/// Whether a dropped frame did what it came for.
+#[inline(always)]
+fn is_drop_meant(counter: u32) -> bool {
+    counter == Counter::Doorbell as u32
+        || counter == Counter::Held as u32
+        || counter == Counter::HeldDuplicate as u32
 }
 
 /// The shard's lock, held until [`release`]. False: another processor did not give it back in time.
@@ -117,7 +125,11 @@ fn order(ctx: &XdpContext, frame: Frame) -> Verdict {
 
 #[inline(always)]
 fn order_locked(ctx: &XdpContext, frame: Frame, shard: Shard<'static>) -> Verdict {
-    if !frame.copy_payload(ctx, &shard.scratch().request) {
+    // Without a branch: the verifier would follow both ways to the end.
+    let held = u64::from(arena::device_word(device::ACKS)).wrapping_neg();
+    if !frame::note_sender(ctx, &shard.header().reply_to, held)
+        || !frame.copy_payload(ctx, &shard.scratch().request)
+    {
         return dropped(Counter::DropLength as u32);
     }
     let refused = authenticate(shard, frame.payload);
@@ -128,7 +140,11 @@ fn order_locked(ctx: &XdpContext, frame: Frame, shard: Shard<'static>) -> Verdic
     let ring = KernelRing;
     shard.steps(&ring);
     let counter = match shard.packet(&shape, boot_ns(), &ring) {
+        Taken::Taken if holds_answers() => return dropped(Counter::Held as u32),
         Taken::Taken => Counter::Taken,
+        Taken::Duplicate if is_held(shard) != 0 => {
+            return dropped(Counter::HeldDuplicate as u32);
+        }
         Taken::Duplicate => Counter::Duplicate,
         Taken::Hole => Counter::Hole,
         Taken::Straddle => Counter::Straddle,
@@ -144,6 +160,18 @@ fn order_locked(ctx: &XdpContext, frame: Frame, shard: Shard<'static>) -> Verdic
         action: xdp_action::XDP_TX,
         counter: counter as u32,
     }
+}
+
+/// Whether answers are held until their records are durable. Read where it is asked: the stack has no room for what is asked again.
+#[inline(always)]
+fn holds_answers() -> bool {
+    arena::device_word(device::ACKS) == Acks::Durable as u32
+}
+
+/// 1 when the duplicate just looked at is of a packet whose answer is still held, else 0.
+#[inline(never)]
+fn is_held(shard: Shard<'static>) -> u32 {
+    u32::from(holds_answers() && shard.newest_told(&shard.shape()) > ring::durable())
 }
 
 /// A session's key and its mode (`ring0_abi::key`); a session without an entry has mode 0.

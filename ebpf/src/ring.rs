@@ -22,6 +22,16 @@ fn tail() -> u64 {
     }
 }
 
+/// Sequence number of the last durable record.
+#[inline(always)]
+pub fn durable() -> u64 {
+    match map::CURSORS.get::<u64>(cursor::DURABLE) {
+        // SAFETY: the entry's first word. Volatile: whoever journals writes it.
+        Some(word) => unsafe { word.as_ptr().read_volatile() },
+        None => 0,
+    }
+}
+
 /// Slots that a required consumer has not consumed; 0 for one that is not required.
 #[inline(always)]
 fn behind(consumer: u32, tail: u64) -> u64 {
@@ -62,8 +72,8 @@ fn free_slots(slots: u64) -> u64 {
     }
 }
 
-/// [`Recorder::publish`], in the same way.
-#[inline(never)]
+/// [`Recorder::publish`].
+#[inline(always)]
 fn publish_slots(shard: Shard<'_>, slots: u32) -> Finished {
     let mask = mask();
     let tail = tail();

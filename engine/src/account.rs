@@ -7,6 +7,7 @@ use crate::control::{
 use crate::limits::AMOUNT_MAX;
 use crate::operate::{DONE, half, rejected, word};
 use crate::outbox::Done;
+use crate::rate;
 use crate::region::{can_loop, clear32, zero};
 use crate::shard::{Fault, STP_DECREMENT, Shard};
 use core::mem::offset_of;
@@ -41,13 +42,7 @@ impl Shard<'_> {
             return DONE;
         }
         if kind == ControlKind::SetRisk as u32 {
-            account.orders_max.set(half!(self, SetRisk, orders_max));
-            account.shares_max.set(half!(self, SetRisk, shares_max));
-            account.notional_max.set(word!(self, SetRisk, notional_max));
-            let any = account.notional_max.get()
-                | u64::from(account.orders_max.get() | account.shares_max.get());
-            account.limited.set(u32::from(any != 0));
-            return DONE;
+            return self.set_risk(index);
         }
         let (mode, group) = (
             half!(self, SetSelfTrade, mode),
@@ -58,6 +53,33 @@ impl Shard<'_> {
         }
         account.stp.set(mode);
         account.group.set(group);
+        DONE
+    }
+
+    #[inline(always)]
+    fn set_risk(self, index: u32) -> Done {
+        let account = self.account(index);
+        let (burst, interval_ns) = (
+            half!(self, SetRisk, burst),
+            word!(self, SetRisk, interval_ns),
+        );
+        if !rate::is_good(burst, interval_ns) {
+            return rejected(Reason::BadSetting);
+        }
+
+        // Decided.
+        account.orders_max.set(half!(self, SetRisk, orders_max));
+        account.shares_max.set(half!(self, SetRisk, shares_max));
+        account.notional_max.set(word!(self, SetRisk, notional_max));
+        let any = account.notional_max.get()
+            | u64::from(account.orders_max.get() | account.shares_max.get());
+        account.limited.set(u32::from(any != 0));
+        let (state, now) = (account.rate_state.get(), self.header().time_ns.get());
+        account
+            .rate_state
+            .set(rate::kept(state, now, burst, interval_ns));
+        account.interval_ns.set(interval_ns);
+        account.burst.set(burst);
         DONE
     }
 

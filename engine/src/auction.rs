@@ -85,7 +85,7 @@ impl Shard<'_> {
             }
         }
         let instrument = self.instrument(index);
-        let (bid, offered) = (self.order(buy).counted(), self.order(sell).counted());
+        let (bid, offered) = (self.counted(buy), self.counted(sell));
         let lots = if bid < offered { bid } else { offered };
         self.settle_cross(buy, sell, lots, instrument.cross_price.get())
             .seen();

@@ -8,7 +8,7 @@ use crate::ladder::{price_of, rank};
 use crate::region::{Finished, clear32};
 use crate::shard::{
     BUY, FLAG_GTT, FLAG_HIDDEN, FLAG_ICEBERG, FLAG_PEG, FLAG_STOP, Fault, HIDDEN, Instrument,
-    NO_RANK, NOWHERE, Order, PEGS, SELL, STOPS, Shard,
+    NO_RANK, NOWHERE, PEGS, SELL, STOPS, Shard,
 };
 
 /// The side that an order of `side` trades with.
@@ -31,18 +31,6 @@ pub(crate) const fn book_of(flags: u32, side: u32) -> u32 {
     }
 }
 
-impl Order {
-    /// Lots that it counts for in the sum of its level: what it displays, or all where nothing is displayed.
-    #[inline(always)]
-    pub(crate) fn counted(&self) -> u32 {
-        if self.flags.get() & FLAG_ICEBERG != 0 && u32::from(self.book.get()) < HIDDEN {
-            self.shown.get()
-        } else {
-            self.open.get()
-        }
-    }
-}
-
 impl Instrument {
     /// Best rank of a side, displayed or hidden, pegs left out. Ranks of a side's displayed and hidden books are the same.
     #[inline(always)]
@@ -62,14 +50,15 @@ impl Shard<'_> {
     #[inline(always)]
     pub(crate) fn join(self, slot: u32) -> Finished {
         let order = self.order(slot);
-        let flags = order.flags.get();
-        let index = order.instrument.get();
-        let side = u32::from(order.side.get());
+        let flags = order.flags();
+        let index = order.instrument();
+        let side = order.side();
         let book = book_of(flags, side);
-        order.book.set(book as u8);
+        order.set_book(book);
         if flags & FLAG_ICEBERG != 0 {
-            let (peak, open) = (self.terms(slot).peak.get(), order.open.get());
-            order.shown.set(if peak < open { peak } else { open });
+            let (terms, open) = (self.terms(slot), order.open.get());
+            let peak = terms.peak.get();
+            terms.shown.set(if peak < open { peak } else { open });
         }
         let price = order.price.get();
         let mut at;
@@ -133,7 +122,7 @@ impl Shard<'_> {
         level.orders.set(level.orders.get().wrapping_add(1));
         level
             .lots
-            .set(level.lots.get().wrapping_add(u64::from(order.counted())));
+            .set(level.lots.get().wrapping_add(u64::from(self.counted(slot))));
     }
 
     /// Takes an order out of a level that keeps others.
@@ -158,8 +147,8 @@ impl Shard<'_> {
     #[inline(always)]
     pub(crate) fn level_of(self, slot: u32) -> u32 {
         let order = self.order(slot);
-        let index = order.instrument.get();
-        let book = u32::from(order.book.get());
+        let index = order.instrument();
+        let book = order.book();
         let price = order.price.get();
         if book >= PEGS {
             return self.find_queue(
@@ -177,17 +166,17 @@ impl Shard<'_> {
     #[inline(always)]
     pub(crate) fn leave(self, slot: u32) -> Finished {
         let order = self.order(slot);
-        let index = order.instrument.get();
+        let index = order.instrument();
         let instrument = self.instrument(index);
         let at = self.level_of(slot);
         let level = self.level(at);
-        let counted = u64::from(order.counted());
+        let counted = u64::from(self.counted(slot));
         self.ensure(at != 0 && level.lots.get() >= counted, Fault::LevelLots);
         level.lots.set(level.lots.get().wrapping_sub(counted));
         let orders = level.orders.get().wrapping_sub(1);
         level.orders.set(orders);
-        let book = u32::from(order.book.get());
-        order.book.set(NOWHERE as u8);
+        let book = order.book();
+        order.set_book(NOWHERE);
         if orders != 0 {
             self.unlink(at, slot);
             return Finished::here();
@@ -215,7 +204,7 @@ impl Shard<'_> {
     pub(crate) fn take_lots(self, slot: u32, lots: u32) -> Finished {
         let order = self.order(slot);
         let open = order.open.get().wrapping_sub(lots);
-        let counted = order.counted().wrapping_sub(lots);
+        let counted = self.counted(slot).wrapping_sub(lots);
         let at = self.level_of(slot);
         let level = self.level(at);
         self.ensure(
@@ -226,8 +215,8 @@ impl Shard<'_> {
             .lots
             .set(level.lots.get().wrapping_sub(u64::from(lots)));
         order.open.set(open);
-        if order.flags.get() & FLAG_ICEBERG != 0 {
-            order.shown.set(counted);
+        if order.flags() & FLAG_ICEBERG != 0 {
+            self.terms(slot).shown.set(counted);
         }
         if counted != 0 {
             return Finished::here();
@@ -239,8 +228,9 @@ impl Shard<'_> {
             return Finished::here();
         }
         // The slice is used up: the next one stands at the end of the level.
-        let peak = self.terms(slot).peak.get();
-        order.shown.set(if peak < open { peak } else { open });
+        let terms = self.terms(slot);
+        let peak = terms.peak.get();
+        terms.shown.set(if peak < open { peak } else { open });
         level.orders.set(level.orders.get().wrapping_sub(1));
         self.unlink(at, slot);
         self.append(at, slot);
@@ -252,13 +242,13 @@ impl Shard<'_> {
     #[inline(always)]
     pub(crate) fn shrink(self, slot: u32, lots: u32) {
         let order = self.order(slot);
-        let before = order.counted();
+        let before = self.counted(slot);
         let open = order.open.get().wrapping_sub(lots);
         order.open.set(open);
-        if order.flags.get() & FLAG_ICEBERG != 0 && order.shown.get() > open {
-            order.shown.set(open);
+        if order.flags() & FLAG_ICEBERG != 0 && self.terms(slot).shown.get() > open {
+            self.terms(slot).shown.set(open);
         }
-        let gone = u64::from(before.wrapping_sub(order.counted()));
+        let gone = u64::from(before.wrapping_sub(self.counted(slot)));
         let level = self.level(self.level_of(slot));
         self.ensure(level.lots.get() > gone || gone == 0, Fault::LevelLots);
         level.lots.set(level.lots.get().wrapping_sub(gone));
@@ -269,7 +259,7 @@ impl Shard<'_> {
     #[inline(always)]
     pub(crate) fn enlist(self, slot: u32) -> Finished {
         let order = self.order(slot);
-        let session = self.session(order.session.get());
+        let session = self.session(order.session());
         let live = &session.orders_live;
         live.set(live.get().wrapping_add(1));
         let live = &self.account(order.account.get()).orders_live;
@@ -282,13 +272,13 @@ impl Shard<'_> {
     #[inline(always)]
     pub(crate) fn delist(self, slot: u32) -> Finished {
         let order = self.order(slot);
-        let session = self.session(order.session.get());
+        let session = self.session(order.session());
         let live = &session.orders_live;
         live.set(live.get().wrapping_sub(1));
         let live = &self.account(order.account.get()).orders_live;
         live.set(live.get().wrapping_sub(1));
         self.remove_reference(session, slot);
-        if order.flags.get() & FLAG_GTT != 0 {
+        if order.flags() & FLAG_GTT != 0 {
             self.expiry_leave(slot).seen();
         }
         Finished::here()
@@ -310,13 +300,19 @@ impl Shard<'_> {
     /// Cancels a standing order.
     #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn remove_order(self, slot: u32, removal: u8) -> Finished {
+        self.cancel_order(slot, removal);
+        Finished::here()
+    }
+
+    /// As [`Shard::remove_order`], where it is worth not being a call.
+    #[cfg_attr(target_arch = "bpf", inline(always))]
+    pub(crate) fn cancel_order(self, slot: u32, removal: u8) {
         let order = self.order(slot);
         self.leave(slot).seen();
         self.release_lots(order, order.open.get());
-        self.record_removed(slot, removal, order.flags.get() & FLAG_STOP == 0);
+        self.record_removed(slot, removal, order.flags() & FLAG_STOP == 0);
         self.delist(slot).seen();
         self.give_order(slot);
-        Finished::here()
     }
 
     /// Best rank of a side with its pegs, or [`NO_RANK`].
@@ -360,7 +356,7 @@ impl Shard<'_> {
             if frees && at == gone_level {
                 at = 0;
             }
-            let frees_queue = frees && u32::from(self.order(gone).book.get()) == book;
+            let frees_queue = frees && self.order(gone).book() == book;
             if at == 0
                 && self
                     .count_queues(index, side)

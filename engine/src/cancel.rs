@@ -26,14 +26,14 @@ impl Mass {
     #[inline(always)]
     fn names(&self, order: &Order) -> bool {
         let (locate, side) = (self.locate.get(), self.side.get());
-        (locate == 0 || locate == order.instrument.get().wrapping_add(1))
-            && (side == BOTH || side == u32::from(side_letter(u32::from(order.side.get()))))
+        (locate == 0 || locate == order.instrument().wrapping_add(1))
+            && (side == BOTH || side == u32::from(side_letter(order.side())))
     }
 }
 
 impl<'a> Shard<'a> {
     /// Carries out an `X` or a `D` from the scratch message.
-    #[cfg_attr(target_arch = "bpf", inline(never))]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     pub(crate) fn reduce(self) -> Done {
         let message = &self.scratch().message;
         let session_index = self.header().session.get();
@@ -42,7 +42,7 @@ impl<'a> Shard<'a> {
             return Done::rejected(Reason::UnknownOrder as u8);
         }
         let order = self.order(slot);
-        let index = order.instrument.get();
+        let index = order.instrument();
         if u32::from(message.locate.get()) != index.wrapping_add(1) {
             return Done::rejected(Reason::WrongInstrument as u8);
         }
@@ -67,7 +67,7 @@ impl<'a> Shard<'a> {
                 return Done::accepted(shares);
             }
         }
-        self.remove_order(slot, Removal::User as u8).seen();
+        self.cancel_order(slot, Removal::User as u8);
         Done::accepted(open.wrapping_mul(lot_size))
     }
 
@@ -83,7 +83,7 @@ impl<'a> Shard<'a> {
     #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn leaving(self, slot: u32) -> u32 {
         let order = self.order(slot);
-        let mass = &self.session(order.session.get()).mass;
+        let mass = &self.session(order.session()).mass;
         if mass.removal.get() != 0 && mass.names(order) {
             return mass.removal.get();
         }
@@ -93,7 +93,7 @@ impl<'a> Shard<'a> {
         }
         let header = self.header();
         if header.expiring.get() != 0
-            && order.flags.get() & FLAG_GTT != 0
+            && order.flags() & FLAG_GTT != 0
             && self.terms(slot).expiry_s.get() <= header.expired_s.get()
         {
             return Removal::Expired as u32;
@@ -285,7 +285,7 @@ impl<'a> Shard<'a> {
             self.ensure(slot != 0, Fault::Reference);
             visits = visits.wrapping_add(1);
             let order = self.order(slot);
-            if order.flags.get() & FLAG_SWEEPS == 0 && mass.names(order) {
+            if order.flags() & FLAG_SWEEPS == 0 && mass.names(order) {
                 let removal = mass.removal.get() as u8;
                 self.take_away(slot, removal);
                 cancelled = cancelled.wrapping_add(1);

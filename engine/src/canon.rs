@@ -26,7 +26,8 @@ pub enum Tag {
     /// `work` of the instrument before it; then of a sweep: `side, executed lots, peg bid, peg ask` and its `Order` behind it (shown 0); of an auction: `price, then, volume`;
     /// of a purge: `removal, side byte (space but in a Clear), book, id of the order visited next or 0, new base, new length` (the last two 0 but in a MoveLadder).
     Work = b'p',
-    /// `account, killed, self-trade mode, trade group, orders_max, shares_max, notional_max`; before its balances.
+    /// `account, killed, self-trade mode, trade group, orders_max, shares_max, notional_max, rate state, interval, burst (messages)`; before its
+    /// balances.
     Account = b'a',
     /// `account, asset, available, held, outflow, limit`; for an open account every asset where one of the first three
     /// is not zero or the limit is not the default.

@@ -276,10 +276,12 @@ body! {
         orders_max: u32,
         /// Most shares in one order.
         shares_max: u32,
-        /// Zero.
-        reserved: u32,
+        /// Burst of the message rate of all its sessions together, in messages; not zero when there is an interval.
+        burst: u32,
         /// Largest price × quantity of one order in quote engine units.
         notional_max: u64,
+        /// Nanoseconds that one message costs (GCRA); burst · interval at most 2^62 − 1.
+        interval_ns: u64,
     }
 
     /// Sets what self-trade prevention does for orders of an account that do not say so themselves, and its trade group.

@@ -9,7 +9,7 @@ use crate::ladder::{price_of, rank};
 use crate::limits::{FILLS_MAX, PACKET_WORK_MAX};
 use crate::outbox::Done;
 use crate::record::State;
-use crate::region::clear32;
+use crate::region::{clear32, forget};
 use crate::shard::{
     BUY, FLAG_GTC, FLAG_GTT, FLAG_HIDDEN, FLAG_ICEBERG, FLAG_IMMEDIATE, FLAG_PEG, FLAG_POST_ONLY,
     FLAG_SLIDE, FLAG_STOP, Instrument, KILLED, NO_RANK, NOWHERE, SELL, STP_GROUP, Session, Shard,
@@ -40,7 +40,7 @@ pub(crate) const fn collects(state: u32) -> bool {
 
 impl Shard<'_> {
     /// Decides on the order of the scratch message and makes it.
-    #[cfg_attr(target_arch = "bpf", inline(never))]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     pub(crate) fn enter(self) -> Done {
         let header = self.header();
         let message = &self.scratch().message;
@@ -99,6 +99,7 @@ impl Shard<'_> {
         self.scratch()
             .stp
             .set(mode | if group == 0 { 0 } else { STP_GROUP });
+        let own = forget(&self.scratch().least, own); // which is decided later
         let mut reason = self.enter_terms(index, own);
         if reason == NONE && self.scratch().least.get() != 0 {
             reason = self.feasible(index, message_side(message));
@@ -111,7 +112,7 @@ impl Shard<'_> {
     }
 
     /// The checks of the terms: 0 with the terms left in the scratch area, or the reason.
-    #[cfg_attr(target_arch = "bpf", inline(never))]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     fn enter_terms(self, index: u32, own: u32) -> u8 {
         let header = self.header();
         let message = &self.scratch().message;
@@ -232,15 +233,10 @@ impl Shard<'_> {
         } else {
             scratch.trigger.get()
         });
-        order.session.set(header.session.get());
+        order.set_owner(header.session.get(), scratch.stp.get());
         order.account.set(account);
         order.reference.set(scratch.message.reference.get());
-        order.instrument.set(index);
-        order.side.set(side as u8);
-        order.book.set(NOWHERE as u8);
-        order.stp.set(scratch.stp.get() as u8);
-        clear32(&order.swept);
-        order.flags.set(own);
+        order.set_kind(index, side, NOWHERE, own);
         if own & (FLAG_STOP | FLAG_ICEBERG | FLAG_GTT | FLAG_PEG) != 0 {
             let terms = self.terms(slot);
             terms.limit.set(scratch.price.get());
@@ -434,7 +430,7 @@ impl Shard<'_> {
             return Done::rejected(Reason::UnknownOrder as u8);
         }
         let order = self.order(slot);
-        let index = order.instrument.get();
+        let index = order.instrument();
         if u32::from(message.locate.get()) != index.wrapping_add(1) {
             return Done::rejected(Reason::WrongInstrument as u8);
         }
@@ -447,7 +443,7 @@ impl Shard<'_> {
             return Done::rejected(Reason::Continuing as u8);
         }
         if instrument.state.get() != CONTINUOUS
-            && order.flags.get() & (FLAG_POST_ONLY | FLAG_SLIDE | FLAG_PEG) != 0
+            && order.flags() & (FLAG_POST_ONLY | FLAG_SLIDE | FLAG_PEG) != 0
         {
             return Done::rejected(Reason::NotInAuction as u8);
         }
@@ -456,7 +452,12 @@ impl Shard<'_> {
         }
         let code = self.replace_terms(slot);
         if code == MOVES {
-            return self.replace_moved(slot);
+            let code = self.admits_move(slot);
+            return if code == NONE {
+                self.replace_moved(slot)
+            } else {
+                Done::rejected(code)
+            };
         }
         if code == NONE {
             Done::accepted(0)
@@ -465,15 +466,16 @@ impl Shard<'_> {
         }
     }
 
-    /// The checks of the new terms: the reason against them, 0 when the order has kept its place, or [`MOVES`] with the new terms in the scratch area.
+    /// The checks of the new terms: the reason against them, 0 when the order has kept its place, or [`MOVES`] with price and lots in the scratch
+    /// area, which [`Shard::admits_move`] looks at next.
     #[cfg_attr(target_arch = "bpf", inline(never))]
     fn replace_terms(self, slot: u32) -> u8 {
         let message = &self.scratch().message;
         let order = self.order(slot);
-        let flags = order.flags.get();
+        let flags = order.flags();
         let stop = flags & FLAG_STOP != 0;
-        let index = order.instrument.get();
-        let side = u32::from(order.side.get());
+        let index = order.instrument();
+        let side = order.side();
         let instrument = self.instrument(index);
         let Some(mut price) = instrument.ticks(message.price.get()) else {
             return Reason::NotATick as u8;
@@ -497,7 +499,7 @@ impl Shard<'_> {
         if reason != NONE {
             return reason;
         }
-        let session = self.session(order.session.get());
+        let session = self.session(order.session());
         if !self.has_place(session, message.new_reference.get(), slot) {
             return Reason::TooManyLive as u8;
         }
@@ -510,14 +512,17 @@ impl Shard<'_> {
             self.replace_kept(slot, lots);
             return NONE;
         }
-        self.admits_move(slot, price, lots)
+        let scratch = self.scratch();
+        scratch.price.set(price);
+        scratch.lots.set(lots);
+        MOVES
     }
 
     /// Fewer or equal lots at the same price: the order keeps its place.
     #[inline(always)]
     fn replace_kept(self, slot: u32, lots: u32) {
         let order = self.order(slot);
-        let session = self.session(order.session.get());
+        let session = self.session(order.session());
         let before = order.open.get();
         self.remove_reference(session, slot);
         order
@@ -528,14 +533,16 @@ impl Shard<'_> {
         self.record_replaced(slot, order.id.get(), before, true);
     }
 
-    /// Whether an order may move to another price or more lots, as [`Shard::replace_terms`].
+    /// Whether an order may move to the price and lots in the scratch area: 0, with its hold beside them, or the reason.
     #[cfg_attr(target_arch = "bpf", inline(never))]
-    fn admits_move(self, slot: u32, price: u32, lots: u32) -> u8 {
+    fn admits_move(self, slot: u32) -> u8 {
+        let scratch = self.scratch();
+        let (price, lots) = (scratch.price.get(), scratch.lots.get());
         let order = self.order(slot);
-        let flags = order.flags.get();
-        let index = order.instrument.get();
+        let flags = order.flags();
+        let index = order.instrument();
         let instrument = self.instrument(index);
-        let side = u32::from(order.side.get());
+        let side = order.side();
         let freed = u64::from(order.open.get()).wrapping_mul(order.hold_per_lot.get());
         let hold_per_lot = instrument.hold_per_lot(side, price);
         let hold = u64::from(lots).wrapping_mul(hold_per_lot);
@@ -564,11 +571,8 @@ impl Shard<'_> {
         {
             return Reason::WouldCross as u8;
         }
-        let scratch = self.scratch();
         scratch.hold_per_lot.set(hold_per_lot);
-        scratch.price.set(price);
-        scratch.lots.set(lots);
-        MOVES
+        NONE
     }
 
     /// The old order leaves, the new one is made in its slot.
@@ -585,13 +589,12 @@ impl Shard<'_> {
         order.hold_per_lot.set(scratch.hold_per_lot.get());
         order.open.set(scratch.lots.get());
         self.hold_lots(order);
-        if order.flags.get() & FLAG_STOP == 0 {
+        if order.flags() & FLAG_STOP == 0 {
             order.price.set(scratch.price.get());
         } else {
             self.terms(slot).limit.set(scratch.price.get());
         }
         order.reference.set(scratch.message.new_reference.get());
-        clear32(&order.swept);
         self.record_replaced(slot, id_before, before, false);
         Done(u64::from(slot))
     }

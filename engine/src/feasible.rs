@@ -122,10 +122,11 @@ impl Shard<'_> {
                 Reason::NotFillable as u32
             };
         }
+        let counted = self.counted(slot);
         scratch
             .walk_pending
-            .set(order.open.get().wrapping_sub(order.counted()));
-        self.found(order.counted())
+            .set(order.open.get().wrapping_sub(counted));
+        self.found(counted)
     }
 
     /// Counts lots.
@@ -171,7 +172,7 @@ impl Shard<'_> {
             }
             let order = self.order(slot);
             let back = scratch.walk_pending.get();
-            if back != 0 && order.flags.get() & FLAG_ICEBERG != 0 {
+            if back != 0 && order.flags() & FLAG_ICEBERG != 0 {
                 let peak = self.terms(slot).peak.get();
                 let held = &scratch.walk_held;
                 held.set(held.get().wrapping_add(u64::from(back)));

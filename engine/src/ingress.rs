@@ -5,6 +5,7 @@ use crate::Reason;
 use crate::enter::ENTERS;
 use crate::limits::PACKET_SLOTS_MAX;
 use crate::outbox::{Done, Recorder};
+use crate::rate;
 use crate::record::Outcome;
 use crate::region::{Bounded, Finished, can_loop, touch, zero};
 use crate::shard::{BOOKS, BUY, Fault, SELL, Shard, TOUCHED_MAX};
@@ -32,6 +33,27 @@ pub enum Taken {
     RateLimited = 5,
     /// Not taken: [`Reason::Halted`].
     Halted = 6,
+}
+
+/// What a message came to before the book, and in the highest 16 bits where the next block begins: one number, as a call in the kernel gives.
+#[derive(Clone, Copy)]
+struct Begun(u64);
+
+impl Begun {
+    #[inline(always)]
+    fn new(done: Done, next: u32) -> Begun {
+        Begun(done.0 | u64::from(next) << 48)
+    }
+
+    #[inline(always)]
+    fn done(self) -> Done {
+        Done(self.0 << 16 >> 16)
+    }
+
+    #[inline(always)]
+    fn next(self) -> u32 {
+        (self.0 >> 48) as u32
+    }
 }
 
 impl<'a> Shard<'a> {
@@ -99,7 +121,7 @@ impl<'a> Shard<'a> {
         let expected = session.expected.get();
         let taken = self.admit(boot_ns, recorder.free(), recorder.reserve());
         match taken {
-            Taken::Taken => self.carry_out(shape, recorder),
+            Taken::Taken => self.carry_out(recorder),
             Taken::Duplicate => self.answer_again().seen(),
             Taken::Hole => self.refuse(Reason::Hole as u8, expected).seen(),
             Taken::Straddle => self.refuse(Reason::Straddle as u8, expected).seen(),
@@ -145,28 +167,40 @@ impl<'a> Shard<'a> {
             return Taken::RingFull;
         }
         let now = self.now(boot_ns);
-        let state = session.rate_state.get();
-        let from = if state > now { state } else { now };
-        let interval = session.interval_ns.get();
-        let mut cost = 0;
+        let (state, burst) = (session.rate_state.get(), session.burst.get());
+        let Some(of_session) = rate::after(state, now, burst, session.interval_ns.get(), count)
+        else {
+            return Taken::RateLimited;
+        };
+        let account = self.account(session.account.get());
+        let interval = account.interval_ns.get();
         if interval != 0 {
-            // A grant keeps burst · interval below 2^62; differences are compared, because sums could wrap.
-            let burst = u64::from(session.burst.get());
-            if count > burst {
+            let (state, burst) = (account.rate_state.get(), account.burst.get());
+            let Some(of_account) = rate::after(state, now, burst, interval, count) else {
                 return Taken::RateLimited;
-            }
-            cost = count.wrapping_mul(interval);
-            if from.wrapping_sub(now) > burst.wrapping_mul(interval).wrapping_sub(cost) {
-                return Taken::RateLimited;
-            }
+            };
+            account.rate_state.set(of_account); // nothing can refuse the packet any more
         }
-        let to = from.wrapping_add(cost);
-        session
-            .rate_state
-            .set(if to < from { u64::MAX } else { to });
+        session.rate_state.set(of_session);
         header.time_ns.set(now);
         session.expected.set(end);
         Taken::Taken
+    }
+
+    /// Sequence of the newest record that the answer to the packet just looked at tells of: of its last message if that is stored, else 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn newest_told(self, shape: &Shape) -> u64 {
+        let session = self.session(shape.session);
+        let last = shape
+            .sequence
+            .wrapping_add(u64::from(shape.count()))
+            .wrapping_sub(1);
+        let behind = session.expected.get().wrapping_sub(last);
+        if behind > 1 << (session.answers_log2.get() & 31) {
+            return 0; // too old to be stored: `Answered`, which tells nothing
+        }
+        self.stored_answer(session, last).sequence.get()
     }
 
     /// Whether every message of the packet is a reduce, a cancel or a mass cancel.
@@ -260,21 +294,29 @@ impl<'a> Shard<'a> {
             let slot = self.reference_place(session, note.get()).get();
             note.set(slot);
             if slot != 0 {
-                touch(self.order(slot));
+                self.touch_whole(slot);
             }
             at = at.wrapping_add(1);
         }
         Finished::here()
     }
 
+    /// Both cache lines of an order, which may lie across two.
+    #[inline(always)]
+    pub(crate) fn touch_whole(self, slot: u32) {
+        let order = self.order(slot);
+        touch(&order.id);
+        touch(&order.kind);
+    }
+
     #[inline(always)]
     fn touch_order(self, slot: u32) {
         let order = self.order(slot);
-        touch(self.order(order.next.get()));
-        touch(self.order(order.prev.get()));
-        let book = u32::from(order.book.get());
+        touch(&self.order(order.next.get()).prev);
+        touch(&self.order(order.prev.get()).next);
+        let book = order.book();
         if (book as usize) < BOOKS {
-            let ladder = self.instrument(order.instrument.get()).side(book);
+            let ladder = self.instrument(order.instrument()).side(book);
             let place = self.ladder_place(ladder, crate::ladder::rank(book, order.price.get()));
             touch(self.level(place.get()));
         }
@@ -302,7 +344,7 @@ impl<'a> Shard<'a> {
             .ladder_place(instrument.side(book), crate::ladder::rank(book, price))
             .get();
         if at != 0 {
-            touch(self.order(self.level(at).tail.get()));
+            touch(&self.order(self.level(at).tail.get()).next);
         }
         // The maker that an order would meet first if it crossed.
         let other = crate::book::opposite(book);
@@ -310,27 +352,33 @@ impl<'a> Shard<'a> {
         if best <= crate::ladder::rank(other, price) {
             let at = self.ladder_place(instrument.side(other), best).get();
             if at != 0 {
-                touch(self.order(self.level(at).head.get()));
+                self.touch_whole(self.level(at).head.get());
             }
         }
     }
 
     /// Carries out every message of a taken packet, the tag block last.
     #[inline(always)]
-    fn carry_out<R: Recorder>(self, shape: &Shape, recorder: &R) {
+    fn carry_out<R: Recorder>(self, recorder: &R) {
         let header = self.header();
-        let count = shape.count();
-        if count > TOUCH_FROM {
+        if self.shape().count() > TOUCH_FROM {
             self.touch_orders().seen();
         }
         let mut at = HEADER as u32;
         let mut index = zero();
-        while index < u32::from(count) && index < u32::from(ring0_wire::COUNT_MAX) {
+        // The shape is read from the header each time: the stack under the deepest sweep has no room for it.
+        while index < u32::from(self.shape().count()) && index < u32::from(ring0_wire::COUNT_MAX) {
             if !can_loop() {
                 self.fault(Fault::LoopBudget);
                 return;
             }
-            at = self.message(at, index as u16, count, shape.sequence);
+            let begun = self.begin_message(at, index as u16);
+            at = begun.next();
+            let mut done = begun.done();
+            if done.outcome_reason() == ENTERS {
+                done = self.enter_book(done.quantity(), false);
+            }
+            self.finish_message(index as u16, done);
             self.publish(recorder);
             if header.broken.get() != 0 {
                 // The fault's own command and what follows it are answered `Halted` and nothing more is matched.
@@ -341,41 +389,57 @@ impl<'a> Shard<'a> {
         }
     }
 
-    /// One message: recorded, carried out, answered, stored. Gives where the next block begins.
+    /// The message whose block begins at `at`: recorded and decided, its reference kept for its answer. What lets an order into the book is the
+    /// caller's, so that the stack of what decides is free again when makers are met.
     #[cfg_attr(target_arch = "bpf", inline(never))]
-    fn message(self, at: u32, index: u16, count: u16, first: u64) -> u32 {
-        let header = self.header();
+    fn begin_message(self, at: u32, index: u16) -> Begun {
         let scratch = self.scratch();
         let block = ring0_wire::block(&scratch.request, at as usize);
-        let client_sequence = first.wrapping_add(u64::from(index));
-        self.record_message(index, count, client_sequence, block.start, block.letter);
+        let shape = self.shape();
+        let client_sequence = shape.sequence.wrapping_add(u64::from(index));
+        self.record_message(
+            index,
+            shape.count(),
+            client_sequence,
+            block.start,
+            block.letter,
+        );
+        let session = self.session(self.header().session.get());
         let reference = reference_of(self, block.letter, block.start);
-        let mut done = if block.letter == TAG_LETTER {
+        self.stored_answer(session, client_sequence)
+            .reference_quantity
+            .set(u64::from(reference));
+        let done = if block.letter == TAG_LETTER {
             Done::accepted(0)
         } else {
             self.execute(block.start as u32, block.letter)
         };
-        if done.outcome_reason() == ENTERS {
-            done = self.enter_book(done.quantity(), false);
-        }
+        Begun::new(done, block.next as u32)
+    }
+
+    /// Completes the record of message `index` of the packet, stores its answer and, unless it is the tag block, gives it.
+    #[inline(always)]
+    fn finish_message(self, index: u16, done: Done) {
         self.record_result(done);
+        let header = self.header();
+        let shape = self.shape();
         let session = self.session(header.session.get());
         let sequence = header.command.get();
+        let client_sequence = shape.sequence.wrapping_add(u64::from(index));
         let stored = self.stored_answer(session, client_sequence);
+        let reference = stored.reference_quantity.get() as u32;
         stored.sequence.set(sequence);
         stored
             .reference_quantity
             .set(u64::from(reference) | u64::from(done.quantity()) << 32);
         stored.result_reason.set(u64::from(done.outcome_reason()));
-        if block.letter != TAG_LETTER {
-            let answer = &scratch.answer;
+        if index < shape.messages {
             outbound::put_ack(
-                answer,
+                &self.scratch().answer,
                 index,
                 &ack(done.outcome_reason(), reference, done.quantity(), sequence),
             );
         }
-        block.next as u32
     }
 
     /// Reads the message at `start` and carries it out.

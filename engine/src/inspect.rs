@@ -165,10 +165,10 @@ impl<'a> Shard<'a> {
     fn seconds(self) -> impl Iterator<Item = u32> + 'a {
         let side = &self.header().expiry;
         (0..EXPIRY_PLACES / 64).flat_map(move |word| {
-            let bits = self.bits_word(side, 0, word);
-            (0..64)
-                .filter(move |bit| bits >> bit & 1 != 0)
-                .map(move |bit| word * 64 + bit)
+            let some = |bits: u64| (bits != 0).then_some(bits);
+            let bits = some(self.bits_word(side, 0, word));
+            std::iter::successors(bits, move |bits| some(bits & (bits - 1)))
+                .map(move |bits| word * 64 + bits.trailing_zeros())
         })
     }
 
@@ -263,19 +263,19 @@ impl<'a> Shard<'a> {
 
     fn list_order(self, slot: u32, shown: u32, listing: &mut dyn Listing) {
         let (order, terms) = (self.order(slot), self.terms(slot));
-        let flags = order.flags.get();
+        let flags = order.flags();
         let with = |flag: u32, number: u32| u64::from(if flags & flag == 0 { 0 } else { number });
         listing.item(
             Tag::Order,
             &[
                 order.id.get(),
-                order.session.get().into(),
+                order.session().into(),
                 order.account.get().into(),
                 order.reference.get().into(),
                 order.price.get().into(),
                 order.open.get().into(),
                 (flags & FLAGS_LISTED).into(),
-                order.stp.get().into(),
+                order.stp().into(),
                 shown.into(),
                 with(FLAG_ICEBERG, terms.peak.get()),
                 with(FLAG_GTT, terms.expiry_s.get()),
@@ -285,8 +285,8 @@ impl<'a> Shard<'a> {
     }
 
     fn list_level_orders(self, level: u32, listing: &mut dyn Listing) {
-        for (slot, order) in self.level_orders(level) {
-            self.list_order(slot, order.displayed(), listing);
+        for (slot, _) in self.level_orders(level) {
+            self.list_order(slot, self.displayed(slot), listing);
         }
     }
 
@@ -372,8 +372,8 @@ impl<'a> Shard<'a> {
                 Tag::Work,
                 &[
                     wide(work),
-                    order.side.get().into(),
-                    wide(order.swept.get()),
+                    order.side().into(),
+                    wide(instrument.sweep_filled.get()),
                     wide(instrument.peg_bid.get()),
                     wide(instrument.peg_ask.get()),
                 ],
@@ -425,6 +425,9 @@ impl<'a> Shard<'a> {
                 account.orders_max.get().into(),
                 account.shares_max.get().into(),
                 account.notional_max.get(),
+                account.rate_state.get(),
+                account.interval_ns.get(),
+                account.burst.get().into(),
             ],
         );
         for asset in 0..self.header().assets_max.get() {
@@ -595,17 +598,9 @@ impl<'a> Shard<'a> {
         if work == Work::Sweep as u32 {
             let slot = instrument.sweep.get();
             let order = self.order(slot);
-            assert_ne!(
-                order.flags.get() & FLAG_SWEEPS,
-                0,
-                "a sweep is marked as one"
-            );
-            assert_eq!(order.instrument.get(), index);
-            assert_eq!(
-                u32::from(order.book.get()),
-                NOWHERE,
-                "a sweep stands nowhere"
-            );
+            assert_ne!(order.flags() & FLAG_SWEEPS, 0, "a sweep is marked as one");
+            assert_eq!(order.instrument(), index);
+            assert_eq!(order.book(), NOWHERE, "a sweep stands nowhere");
             self.check_order(slot, found);
         } else {
             assert_eq!(
@@ -666,7 +661,7 @@ impl<'a> Shard<'a> {
             assert_eq!(instrument.work.get(), Work::Purge as u32);
             let order = self.order(next);
             assert_eq!(
-                (order.instrument.get(), u32::from(order.book.get())),
+                (order.instrument(), order.book()),
                 (index, instrument.purge_book.get()),
                 "a purge stands at an order of its book"
             );
@@ -678,13 +673,13 @@ impl<'a> Shard<'a> {
         found.levels += 1;
         let (mut lots, mut orders, mut before) = (0, 0, 0);
         for (slot, order) in self.level_orders(at) {
-            let flags = order.flags.get();
+            let flags = order.flags();
             assert_eq!(order.prev.get(), before, "links agree");
             assert_eq!(
                 (
-                    order.instrument.get(),
-                    u32::from(order.book.get()),
-                    u32::from(order.side.get()),
+                    order.instrument(),
+                    order.book(),
+                    order.side(),
                     order.price.get()
                 ),
                 (index, book, book & 1, level.price.get()),
@@ -704,7 +699,7 @@ impl<'a> Shard<'a> {
                 assert_eq!(self.terms(slot).peg.get(), level.peg.get());
             }
             if book < HIDDEN {
-                let displayed = order.displayed();
+                let displayed = self.displayed(slot);
                 assert!(
                     displayed > 0 && displayed <= order.open.get(),
                     "an order displays lots that it has"
@@ -731,7 +726,7 @@ impl<'a> Shard<'a> {
         let id = order.id.get();
         assert!(found.orders.insert(slot), "order {id} is met once");
         assert!(order.open.get() > 0, "order {id} has open lots");
-        let session = order.session.get();
+        let session = order.session();
         assert_eq!(
             order.account.get(),
             self.session(session).account.get(),
@@ -742,22 +737,19 @@ impl<'a> Shard<'a> {
             slot,
             "order {id} is found under its reference"
         );
-        let (instrument, side) = (
-            self.instrument(order.instrument.get()),
-            u32::from(order.side.get()),
-        );
+        let (instrument, side) = (self.instrument(order.instrument()), order.side());
         let hold = u64::from(order.open.get()) * order.hold_per_lot.get();
         let balance = (order.account.get(), instrument.held_asset(side));
         *found.held.entry(balance).or_default() += hold;
         let of_session = found.sessions.entry(session).or_default();
         of_session.orders += 1;
-        of_session.overflowed += u32::from(order.flags.get() & FLAG_OVERFLOWED != 0);
+        of_session.overflowed += u32::from(order.flags() & FLAG_OVERFLOWED != 0);
         *found.accounts.entry(order.account.get()).or_default() += 1;
-        let stands = u32::from(order.book.get()) != NOWHERE;
+        let stands = order.book() != NOWHERE;
         let listed = self.terms(slot).expiry_next.get() != 0;
         assert_eq!(
             listed,
-            stands && order.flags.get() & FLAG_GTT != 0,
+            stands && order.flags() & FLAG_GTT != 0,
             "order {id} is in the list of its second while it stands"
         );
         found.expiring += u32::from(listed);
@@ -793,7 +785,7 @@ impl<'a> Shard<'a> {
                         "a reference names a live order"
                     );
                     assert_eq!(
-                        (order.session.get(), order.flags.get() & FLAG_OVERFLOWED),
+                        (order.session(), order.flags() & FLAG_OVERFLOWED),
                         (index, 0)
                     );
                 }
@@ -802,8 +794,8 @@ impl<'a> Shard<'a> {
             for slot in self.overflowed(index) {
                 let order = self.order(slot);
                 assert!(found.orders.contains(&slot), "an overflowed order is live");
-                assert_eq!(order.session.get(), index);
-                assert_ne!(order.flags.get() & FLAG_OVERFLOWED, 0);
+                assert_eq!(order.session(), index);
+                assert_ne!(order.flags() & FLAG_OVERFLOWED, 0);
                 assert_eq!(self.terms(slot).overflow_prev.get(), before, "links agree");
                 overflowed += 1;
                 before = slot;
@@ -829,6 +821,14 @@ impl<'a> Shard<'a> {
                 account.orders_live.get(),
                 found.accounts.get(&index).copied().unwrap_or(0),
                 "account {index} counts its orders"
+            );
+            let ahead = account
+                .rate_state
+                .get()
+                .saturating_sub(header.time_ns.get());
+            assert!(
+                ahead <= u64::from(account.burst.get()) * account.interval_ns.get(),
+                "account {index} is charged a burst at most"
             );
             let sessions = self.chain(account.sessions_head.get(), move |own| {
                 self.session(own - 1).account_next.get()

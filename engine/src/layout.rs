@@ -12,10 +12,16 @@ use crate::shard::{
 };
 
 /// Changes whenever the meaning of a byte in the region changes.
-pub const LAYOUT_VERSION: u64 = 2;
+pub const LAYOUT_VERSION: u64 = 3;
 
 /// Largest region: the arena's 4 GiB less page 0, less a page behind (RULES 20).
 pub const REGION_BYTES_MAX: u64 = (1 << 32) - 2 * 4096;
+
+/// Most instruments of a shard: a locate is 16 bits and not 0.
+pub(crate) const INSTRUMENTS_MAX: u32 = 65_535;
+
+/// Most sessions of a shard.
+pub(crate) const SESSIONS_MAX: u32 = 1 << 20;
 
 /// Places of the expiry list's heads, one a second: the power of two above a day's seconds.
 pub(crate) const EXPIRY_PLACES: u32 = 1 << 17;
@@ -128,8 +134,8 @@ impl Layout {
         for (dimension, asked, max) in [
             ("accounts", c.accounts, 1 << 20),
             ("assets", c.assets, 256),
-            ("instruments", c.instruments, 65_535),
-            ("sessions", c.sessions, 1 << 20),
+            ("instruments", c.instruments, INSTRUMENTS_MAX),
+            ("sessions", c.sessions, SESSIONS_MAX),
             ("orders", c.orders, 1 << 26),
             ("levels", c.levels, 1 << 26),
             ("ladder", c.ladder, 1 << 28),

@@ -28,11 +28,13 @@ mod money;
 #[cfg(feature = "std")]
 pub mod native;
 mod operate;
+mod order;
 mod outbox;
 mod peg;
 mod pending;
 mod pool;
 mod purge;
+mod rate;
 mod reason;
 pub mod record;
 #[cfg(feature = "std")]

@@ -5,7 +5,7 @@ use crate::ladder::rank;
 use crate::limits::FILLS_MAX;
 use crate::outbox::Done;
 use crate::record::{Removal, State, Work};
-use crate::region::{Finished, can_loop, touch, zero};
+use crate::region::{Finished, can_loop, zero};
 use crate::shard::{
     FLAG_GTT, FLAG_IMMEDIATE, FLAG_PEG, FLAG_STOP, FLAG_SWEEPS, Fault, HIDDEN, Instrument, PEGS,
     STP_DECREMENT, STP_GROUP, STP_MODE, STP_NEWEST, STP_NONE, STP_OLDEST, Shard,
@@ -48,10 +48,10 @@ impl Shard<'_> {
     #[cfg_attr(target_arch = "bpf", inline(never))]
     pub(crate) fn enter_book(self, slot: u32, listed: bool) -> Done {
         let order = self.order(slot);
-        let index = order.instrument.get();
+        let index = order.instrument();
         let instrument = self.instrument(index);
         let lot_size = instrument.lot_size.get();
-        if order.flags.get() & FLAG_STOP != 0 {
+        if order.flags() & FLAG_STOP != 0 {
             self.join(slot).seen();
             self.enlist(slot).seen();
             self.record_armed(slot);
@@ -64,7 +64,12 @@ impl Shard<'_> {
         };
         let filled = swept as u32;
         if self.settle_remainder(slot, swept >> 32, listed) {
-            order.swept.set(order.swept.get().wrapping_add(filled));
+            let before = if instrument.sweep.get() == slot {
+                instrument.sweep_filled.get()
+            } else {
+                0
+            };
+            instrument.sweep_filled.set(before.wrapping_add(filled));
             instrument.sweep.set(slot);
             instrument.work.set(Work::Sweep as u32);
             if !listed {
@@ -84,9 +89,9 @@ impl Shard<'_> {
     #[inline(always)]
     fn sweep(self, slot: u32) -> u64 {
         let taker = self.order(slot);
-        let index = taker.instrument.get();
-        let other = opposite(u32::from(taker.side.get()));
-        let price = if taker.flags.get() & FLAG_PEG == 0 {
+        let index = taker.instrument();
+        let other = opposite(taker.side());
+        let price = if taker.flags() & FLAG_PEG == 0 {
             taker.price.get()
         } else {
             self.peg_price_of(slot)
@@ -178,7 +183,7 @@ impl Shard<'_> {
                 resting
             };
         }
-        if u32::from(order.book.get()) < HIDDEN || order.id.get() < self.order(peg_slot).id.get() {
+        if order.book() < HIDDEN || order.id.get() < self.order(peg_slot).id.get() {
             resting
         } else {
             peg_slot
@@ -189,7 +194,7 @@ impl Shard<'_> {
     #[cfg_attr(target_arch = "bpf", inline(never))]
     fn meet(self, slot: u32, maker_slot: u32) -> u32 {
         let (taker, maker) = (self.order(slot), self.order(maker_slot));
-        touch(self.order(maker.next.get())); // most likely the next one met
+        self.touch_whole(maker.next.get()); // most likely the next one met
         if self.header().leaving.get() != 0 {
             let removal = self.leaving(maker_slot);
             if removal != 0 {
@@ -197,24 +202,24 @@ impl Shard<'_> {
                 return ENDED as u32;
             }
         }
-        let price = if u32::from(maker.book.get()) >= PEGS {
+        let price = if maker.book() >= PEGS {
             self.peg_price_of(maker_slot)
         } else {
             maker.price.get()
         };
-        let (taker_open, maker_open) = (taker.open.get(), maker.counted());
+        let (taker_open, maker_open) = (taker.open.get(), self.counted(maker_slot));
         let lots = if taker_open < maker_open {
             taker_open
         } else {
             maker_open
         };
-        let stp = u32::from(taker.stp.get());
+        let stp = taker.stp();
         if stp & STP_MODE != STP_NONE
             && self.of_one_hand(taker.account.get(), stp, maker.account.get())
         {
             return self.prevent(slot, maker_slot, lots, price);
         }
-        let index = taker.instrument.get();
+        let index = taker.instrument();
         let instrument = self.instrument(index);
         if instrument.pauses(price) {
             self.change_state(index, State::VolatilityPause as u32);
@@ -232,7 +237,7 @@ impl Shard<'_> {
     #[inline(always)] // a call would be one frame too many below it
     fn prevent(self, slot: u32, maker_slot: u32, lots: u32, price: u32) -> u32 {
         let (taker, maker) = (self.order(slot), self.order(maker_slot));
-        let mode = u32::from(taker.stp.get()) & STP_MODE;
+        let mode = taker.stp() & STP_MODE;
         if mode == STP_DECREMENT {
             self.record_decremented(maker, taker, price, lots);
             self.release_lots(taker, lots);
@@ -256,7 +261,7 @@ impl Shard<'_> {
     #[inline(always)]
     fn settle_remainder(self, slot: u32, end: u64, listed: bool) -> bool {
         let order = self.order(slot);
-        let flags = order.flags.get();
+        let flags = order.flags();
         if order.open.get() == 0 {
             if listed {
                 self.delist(slot).seen();
@@ -276,7 +281,7 @@ impl Shard<'_> {
             }
         } else {
             if end == CAPPED && self.goes_on(slot) {
-                order.flags.set(flags | FLAG_SWEEPS);
+                order.set_flags(flags | FLAG_SWEEPS);
                 if !listed {
                     self.enlist(slot).seen();
                 }
@@ -294,7 +299,7 @@ impl Shard<'_> {
                 return false;
             }
         }
-        order.flags.set(flags & !FLAG_SWEEPS);
+        order.set_flags(flags & !FLAG_SWEEPS);
         self.join(slot).seen();
         if !listed {
             self.enlist(slot).seen();
@@ -307,32 +312,32 @@ impl Shard<'_> {
     #[inline(always)]
     fn goes_on(self, slot: u32) -> bool {
         let order = self.order(slot);
-        let price = if order.flags.get() & FLAG_PEG == 0 {
+        let price = if order.flags() & FLAG_PEG == 0 {
             order.price.get()
         } else {
             self.peg_price_of(slot)
         };
-        let side = u32::from(order.side.get());
-        price != 0 && self.crosses(order.instrument.get(), side, price)
+        let side = order.side();
+        price != 0 && self.crosses(order.instrument(), side, price)
     }
 
     /// Why an order that was live before cannot rest now, or 0: its second has come, or other instruments took the last levels meanwhile.
     #[inline(always)]
     fn cannot_rest(self, slot: u32) -> u8 {
         let order = self.order(slot);
-        let flags = order.flags.get();
+        let flags = order.flags();
         if flags & FLAG_GTT != 0 && self.terms(slot).expiry_s.get() <= self.header().expired_s.get()
         {
             return Removal::Expired as u8;
         }
-        let side = u32::from(order.side.get());
+        let side = order.side();
         let peg = if flags & FLAG_PEG == 0 {
             0
         } else {
             self.terms(slot).peg.get()
         };
         let book = crate::book::book_of(flags, side);
-        let reason = self.lacks_level(order.instrument.get(), book, order.price.get(), peg, 0);
+        let reason = self.lacks_level(order.instrument(), book, order.price.get(), peg, 0);
         if reason == 0 { 0 } else { Removal::Ioc as u8 }
     }
 
@@ -362,7 +367,7 @@ impl Shard<'_> {
             Work::Sweep as u32,
             index.wrapping_add(1),
             order.id.get(),
-            order.session.get(),
+            order.session(),
         );
         instrument.work.set(Work::Triggers as u32); // what is looked at next, unless the sweep goes on
         let removal = self.ends_sweep(slot);
@@ -383,16 +388,16 @@ impl Shard<'_> {
     #[inline(always)]
     fn ends_sweep(self, slot: u32) -> u8 {
         let order = self.order(slot);
-        if self.session(order.session.get()).status.get() == crate::shard::KILLED
+        if self.session(order.session()).status.get() == crate::shard::KILLED
             || self.account(order.account.get()).killed.get() != 0
         {
             return Removal::Kill as u8;
         }
-        let instrument = self.instrument(order.instrument.get());
+        let instrument = self.instrument(order.instrument());
         if instrument.state.get() == State::Halted as u32 {
             return Removal::Halted as u8;
         }
-        if order.flags.get() & FLAG_GTT != 0
+        if order.flags() & FLAG_GTT != 0
             && self.terms(slot).expiry_s.get() <= self.header().expired_s.get()
         {
             return Removal::Expired as u8;

@@ -145,7 +145,7 @@ impl Shard<'_> {
     }
 
     /// Moves the money of one fill and records it.
-    #[cfg_attr(target_arch = "bpf", inline(never))]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     pub(crate) fn settle_fill(
         self,
         maker_slot: u32,
@@ -154,7 +154,7 @@ impl Shard<'_> {
         price: u32,
     ) -> Finished {
         let (maker, taker) = (self.order(maker_slot), self.order(taker_slot));
-        let instrument = self.instrument(taker.instrument.get());
+        let instrument = self.instrument(taker.instrument());
         let notional = instrument.notional(price, lots);
         let taker_fee = fee_up(notional, instrument.taker_ppm.get());
         let maker_ppm = instrument.maker_ppm.get();
@@ -163,7 +163,7 @@ impl Shard<'_> {
         } else {
             fee_down(notional, maker_ppm.wrapping_neg()).wrapping_neg()
         };
-        if u32::from(taker.side.get()) == BUY {
+        if taker.side() == BUY {
             self.exchange(taker, maker, notional, lots, taker_fee, maker_fee);
         } else {
             self.exchange(maker, taker, notional, lots, maker_fee, taker_fee);
@@ -183,7 +183,7 @@ impl Shard<'_> {
         price: u32,
     ) -> Finished {
         let (buy, sell) = (self.order(buy_slot), self.order(sell_slot));
-        let instrument = self.instrument(buy.instrument.get());
+        let instrument = self.instrument(buy.instrument());
         let notional = instrument.notional(price, lots);
         let fee = fee_up(notional, instrument.taker_ppm.get());
         self.exchange(buy, sell, notional, lots, fee, fee);
@@ -202,7 +202,7 @@ impl Shard<'_> {
         buyer_fee: u64,
         seller_fee: u64,
     ) {
-        let instrument = self.instrument(buyer.instrument.get());
+        let instrument = self.instrument(buyer.instrument());
         let base_amount = u64::from(lots).wrapping_mul(instrument.lot_value.get());
         let (base, quote) = (instrument.base_asset.get(), instrument.quote_asset.get());
         let paid = notional.wrapping_add(buyer_fee);
@@ -228,8 +228,8 @@ impl Shard<'_> {
     /// Holds what the open lots of an order may cost.
     #[inline(always)]
     pub(crate) fn hold_lots(self, order: &Order) {
-        let instrument = self.instrument(order.instrument.get());
-        let side = u32::from(order.side.get());
+        let instrument = self.instrument(order.instrument());
+        let side = order.side();
         self.balance(order.account.get(), instrument.held_asset(side))
             .hold(u64::from(order.open.get()).wrapping_mul(order.hold_per_lot.get()));
     }
@@ -237,8 +237,8 @@ impl Shard<'_> {
     /// Gives back what `lots` of an order hold.
     #[inline(always)]
     pub(crate) fn release_lots(self, order: &Order, lots: u32) {
-        let instrument = self.instrument(order.instrument.get());
-        let side = u32::from(order.side.get());
+        let instrument = self.instrument(order.instrument());
+        let side = order.side();
         let balance = self.balance(order.account.get(), instrument.held_asset(side));
         self.release(
             balance,

@@ -4,7 +4,7 @@ use crate::control::Control;
 use crate::layout::{CapacityError, Layout};
 use crate::limits::SLOT_LEN;
 use crate::outbox::{Recorder, copy_outbox};
-use crate::record::{ControlRecord, Outcome};
+use crate::record::{ControlRecord, Outcome, ReplyTo};
 use crate::region::{Bounded, Memory};
 use crate::shard::Shard;
 use crate::{Capacity, Reason, Taken};
@@ -305,6 +305,14 @@ impl<R: Recorder> Native<R> {
             return Err(Dropped::UnknownSession);
         }
         Ok(self.take(&shape, boot_ns))
+    }
+
+    /// From the next packet on answers count as held, to be sent to `reply_to` (all zero: not held), which is what their records say.
+    pub fn hold_answers(&mut self, reply_to: ReplyTo) {
+        let words = &self.shard().header().reply_to;
+        for (cell, word) in words.iter().zip(reply_to.words()) {
+            cell.set(word);
+        }
     }
 
     /// Only one continuation step, as [`Native::replay_packet`]; false where none is pending.

@@ -5,10 +5,7 @@
 
 use crate::record::{Kind, Outcome};
 use crate::region::{can_loop, clear, put, zero};
-use crate::shard::{
-    BUY, FLAG_HIDDEN, FLAG_ICEBERG, FLAG_PEG, FLAG_STOP, FLAGS_LISTED, Fault, Order, Shard,
-    SlotWords,
-};
+use crate::shard::{BUY, FLAG_PEG, FLAG_STOP, FLAGS_LISTED, Fault, Order, Shard, SlotWords};
 use core::cell::Cell;
 use ring0_wire::{Window, inbound};
 
@@ -48,21 +45,6 @@ impl Done {
 #[inline(always)]
 pub(crate) const fn side_letter(side: u32) -> u8 {
     if side == BUY { b'B' } else { b'S' }
-}
-
-impl Order {
-    /// Lots displayed to the public.
-    #[inline(always)]
-    pub(crate) fn displayed(&self) -> u32 {
-        let flags = self.flags.get();
-        if flags & (FLAG_HIDDEN | FLAG_PEG | FLAG_STOP) != 0 {
-            0
-        } else if flags & FLAG_ICEBERG != 0 {
-            self.shown.get()
-        } else {
-            self.open.get()
-        }
-    }
 }
 
 #[inline(always)]
@@ -129,10 +111,10 @@ impl<'a> Shard<'a> {
     /// Begins an event about one order: head, id, session and account, reference and price.
     #[inline(always)]
     fn event_of(self, kind: Kind, order: &Order, price: u32) -> &'a SlotWords {
-        let side = side_letter(u32::from(order.side.get()));
-        let slot = self.event(kind, side, order.instrument.get());
+        let side = side_letter(order.side());
+        let slot = self.event(kind, side, order.instrument());
         slot.word[2].set(order.id.get());
-        slot.word[3].set(pair(order.session.get(), order.account.get()));
+        slot.word[3].set(pair(order.session(), order.account.get()));
         slot.word[4].set(pair(order.reference.get(), price));
         slot
     }
@@ -183,8 +165,8 @@ impl<'a> Shard<'a> {
             b'O' => words.copy::<{ inbound::ENTER_EXTENDED }>(),
             _ => words.copy::<1>(), // the tag is a credential: only its letter is kept
         }
-        clear(&second.word[6]);
-        clear(&second.word[7]);
+        second.word[6].set(header.reply_to[0].get());
+        second.word[7].set(header.reply_to[1].get());
     }
 
     /// Completes the record of a message with its result.
@@ -220,7 +202,7 @@ impl<'a> Shard<'a> {
     pub(crate) fn record_step_order(self, order: &Order) {
         let slot = self.slot(0);
         slot.word[3].set(order.id.get());
-        slot.word[4].set(u64::from(order.session.get()));
+        slot.word[4].set(u64::from(order.session()));
     }
 
     /// Completes the record of a step.
@@ -273,7 +255,7 @@ impl<'a> Shard<'a> {
     #[inline(always)]
     fn recorded_price(self, slot: u32) -> u32 {
         let order = self.order(slot);
-        if order.flags.get() & FLAG_STOP != 0 {
+        if order.flags() & FLAG_STOP != 0 {
             self.terms(slot).limit.get()
         } else {
             order.price.get()
@@ -284,14 +266,14 @@ impl<'a> Shard<'a> {
     #[inline(always)]
     pub(crate) fn record_rested(self, slot: u32) {
         let order = self.order(slot);
-        let flags = order.flags.get();
+        let flags = order.flags();
         let peg = if flags & FLAG_PEG != 0 {
             self.terms(slot).peg.get()
         } else {
             0
         };
         let event = self.event_of(Kind::Rested, order, order.price.get());
-        event.word[5].set(pair(order.open.get(), order.displayed()));
+        event.word[5].set(pair(order.open.get(), self.displayed(slot)));
         event.word[6].set(pair(flags & FLAGS_LISTED, peg));
         clear(&event.word[7]);
     }
@@ -302,7 +284,7 @@ impl<'a> Shard<'a> {
         let order = self.order(slot);
         let event = self.event_of(Kind::Armed, order, self.terms(slot).limit.get());
         event.word[5].set(pair(order.open.get(), order.price.get()));
-        event.word[6].set(u64::from(order.flags.get() & FLAGS_LISTED));
+        event.word[6].set(u64::from(order.flags() & FLAGS_LISTED));
         clear(&event.word[7]);
     }
 
@@ -321,7 +303,7 @@ impl<'a> Shard<'a> {
     pub(crate) fn record_refilled(self, slot: u32) {
         let order = self.order(slot);
         let event = self.event_of(Kind::Refilled, order, order.price.get());
-        event.word[5].set(pair(order.open.get(), order.shown.get()));
+        event.word[5].set(pair(order.open.get(), self.terms(slot).shown.get()));
         clear(&event.word[6]);
         clear(&event.word[7]);
     }
@@ -337,8 +319,8 @@ impl<'a> Shard<'a> {
         maker_fee: u64,
         taker_fee: u64,
     ) {
-        let side = side_letter(u32::from(taker.side.get()));
-        let slot = self.event(Kind::Filled, side, taker.instrument.get());
+        let side = side_letter(taker.side());
+        let slot = self.event(Kind::Filled, side, taker.instrument());
         slot.word[2].set(maker.id.get());
         slot.word[3].set(taker.id.get());
         slot.word[4].set(pair(price, lots));
@@ -350,8 +332,8 @@ impl<'a> Shard<'a> {
     /// Lots taken off both orders instead of a fill.
     #[inline(always)]
     pub(crate) fn record_decremented(self, maker: &Order, taker: &Order, price: u32, lots: u32) {
-        let side = side_letter(u32::from(taker.side.get()));
-        let slot = self.event(Kind::Decremented, side, taker.instrument.get());
+        let side = side_letter(taker.side());
+        let slot = self.event(Kind::Decremented, side, taker.instrument());
         slot.word[2].set(maker.id.get());
         slot.word[3].set(taker.id.get());
         slot.word[4].set(pair(price, lots));
@@ -363,7 +345,7 @@ impl<'a> Shard<'a> {
     /// A fill of an auction; fees in quote units.
     #[inline(always)]
     pub(crate) fn record_crossed(self, buy: &Order, sell: &Order, price: u32, lots: u32, fee: u64) {
-        let slot = self.event(Kind::Crossed, 0, buy.instrument.get());
+        let slot = self.event(Kind::Crossed, 0, buy.instrument());
         slot.word[2].set(buy.id.get());
         slot.word[3].set(sell.id.get());
         slot.word[4].set(pair(price, lots));
@@ -415,7 +397,7 @@ impl<'a> Shard<'a> {
         let order = self.order(slot);
         let event = self.event_of(Kind::Reduced, order, self.recorded_price(slot));
         event.word[5].set(pair(lots, order.open.get()));
-        event.word[6].set(u64::from(order.displayed()));
+        event.word[6].set(u64::from(self.displayed(slot)));
         clear(&event.word[7]);
     }
 
@@ -425,15 +407,15 @@ impl<'a> Shard<'a> {
         let order = self.order(slot);
         let event = self.event(
             Kind::Replaced,
-            side_letter(u32::from(order.side.get())),
-            order.instrument.get(),
+            side_letter(order.side()),
+            order.instrument(),
         );
         event.word[2].set(id_before);
         event.word[3].set(order.id.get());
-        event.word[4].set(pair(order.account.get(), order.session.get()));
+        event.word[4].set(pair(order.account.get(), order.session()));
         event.word[5].set(pair(order.reference.get(), self.recorded_price(slot)));
         event.word[6].set(pair(order.open.get(), lots_before));
-        let shown = if kept { order.displayed() } else { 0 };
+        let shown = if kept { self.displayed(slot) } else { 0 };
         event.word[7].set(pair(u32::from(kept), shown));
     }
 

@@ -97,12 +97,8 @@ impl Shard<'_> {
     #[inline(always)]
     pub(crate) fn peg_price_of(self, slot: u32) -> u32 {
         let order = self.order(slot);
-        let instrument = self.instrument(order.instrument.get());
-        instrument.peg_price(
-            u32::from(order.side.get()),
-            order.price.get(),
-            self.terms(slot).peg.get(),
-        )
+        let instrument = self.instrument(order.instrument());
+        instrument.peg_price(order.side(), order.price.get(), self.terms(slot).peg.get())
     }
 
     /// Rank in the high half, and slot of the first order of the peg queue of a side that comes first: the best price, then the

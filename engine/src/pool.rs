@@ -64,3 +64,23 @@ impl Shard<'_> {
             .set(header.levels_live.get().wrapping_sub(1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Capacity;
+    use crate::native::Native;
+
+    #[test]
+    fn a_slot_that_was_given_back_is_the_next_one_taken() {
+        let native = Native::<crate::native::Tape>::new(&Capacity::SMALL).unwrap();
+        let shard = native.shard();
+        let (first, second) = (shard.take_order(), shard.take_order());
+        assert_ne!(first, second);
+        shard.give_order(first);
+        assert_eq!(shard.take_order(), first);
+        let (first, second) = (shard.take_level(), shard.take_level());
+        assert_ne!(first, second);
+        shard.give_level(first);
+        assert_eq!(shard.take_level(), first);
+    }
+}

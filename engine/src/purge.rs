@@ -162,26 +162,26 @@ impl Shard<'_> {
     #[inline(always)]
     fn purge_takes(self, slot: u32) -> bool {
         let order = self.order(slot);
-        let instrument = self.instrument(order.instrument.get());
+        let instrument = self.instrument(order.instrument());
         let removal = instrument.purge_removal();
         if removal == Removal::Operator as u32 {
             return is_of_side(order, instrument.purge_side());
         }
         if removal == Removal::DayEnd as u32 {
-            return order.flags.get() & FLAG_GTC == 0;
+            return order.flags() & FLAG_GTC == 0;
         }
         if removal == Removal::Delisted as u32 {
             return true;
         }
         instrument.moves_off(order.price.get())
-            || (order.flags.get() & FLAG_STOP != 0
+            || (order.flags() & FLAG_STOP != 0
                 && instrument.moves_off(self.terms(slot).limit.get()))
     }
 
     /// Cancels a standing order whatever is pending for its instrument.
     #[inline(always)]
     pub(crate) fn take_away(self, slot: u32, removal: u8) {
-        let instrument = self.instrument(self.order(slot).instrument.get());
+        let instrument = self.instrument(self.order(slot).instrument());
         if instrument.purge_next.get() == slot {
             self.purge_passes(slot).seen();
         }
@@ -192,9 +192,9 @@ impl Shard<'_> {
     #[cfg_attr(target_arch = "bpf", inline(never))]
     fn purge_passes(self, slot: u32) -> Finished {
         let order = self.order(slot);
-        let index = order.instrument.get();
+        let index = order.instrument();
         let instrument = self.instrument(index);
-        let book = u32::from(order.book.get());
+        let book = order.book();
         let mut next = order.next.get();
         if next == 0 {
             let level = if book >= PEGS {
@@ -247,5 +247,5 @@ impl Shard<'_> {
 
 #[inline(always)]
 fn is_of_side(order: &Order, side: u32) -> bool {
-    side == BOTH || side == u32::from(side_letter(u32::from(order.side.get())))
+    side == BOTH || side == u32::from(side_letter(order.side()))
 }

@@ -69,7 +69,7 @@ reasons! {
     Busy = 3,
     /// Not taken: the record ring is full; only packets that reduce risk are taken from its last eighth.
     RingFull = 4,
-    /// Not taken: over the session's message rate; wait and send again.
+    /// Not taken: over the message rate of the session or of its account; wait and send again.
     RateLimited = 5,
     /// Not taken: the shard is halted, by its operator or by a fault.
     Halted = 6,

@@ -210,6 +210,38 @@ pub struct Head {
     pub sequence: u64,
 }
 
+/// Where a held answer goes (RULES 12): who sent the packet, and to which of our addresses.
+#[derive(
+    Clone, Copy, Debug, Default, Eq, FromBytes, Hash, Immutable, IntoBytes, KnownLayout, PartialEq,
+)]
+#[repr(C)]
+pub struct ReplyTo {
+    /// IPv4 address of the sender.
+    pub address: [u8; 4],
+    /// UDP port of the sender; 0: the packet was answered at once.
+    pub port: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// IPv4 address that the packet was sent to, which its answer comes from.
+    pub local: [u8; 4],
+    /// Zero.
+    pub reserved2: [u8; 4],
+}
+const _: () = assert!(size_of::<ReplyTo>() == 16);
+
+impl ReplyTo {
+    /// As two words, as they lie in a record.
+    #[inline(always)]
+    #[must_use]
+    pub const fn words(self) -> [u64; 2] {
+        let (address, local) = (
+            u32::from_le_bytes(self.address),
+            u32::from_le_bytes(self.local),
+        );
+        [address as u64 | (self.port as u64) << 32, local as u64]
+    }
+}
+
 records! {
     /// A message of a taken packet, whole, with what became of it.
     Message [2] {
@@ -237,8 +269,8 @@ records! {
         reserved: [u8; 5],
         /// The message as it came, zero after its end. The tag of a `z` is written as zeros: it is a credential.
         message: [u8; 56],
-        /// Under `durable`: where the answer goes (IPv4 address, UDP port, Ethernet address). Else zero.
-        reply_to: [u8; 16],
+        /// Where the answer goes when it is held until the record is durable; else all zero.
+        reply_to: ReplyTo,
     }
 
     /// One step of a continuation.

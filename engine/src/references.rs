@@ -22,7 +22,7 @@ impl<'a> Shard<'a> {
         } else {
             self.mark_reference(session, order.reference.get(), true);
         }
-        order.flags.set(order.flags.get() & !FLAG_OVERFLOWED);
+        order.set_flags(order.flags() & !FLAG_OVERFLOWED);
         place.set(slot);
     }
 
@@ -44,7 +44,7 @@ impl<'a> Shard<'a> {
     #[inline(always)]
     pub(crate) fn remove_reference(self, session: &Session, slot: u32) {
         let order = self.order(slot);
-        if order.flags.get() & FLAG_OVERFLOWED == 0 {
+        if order.flags() & FLAG_OVERFLOWED == 0 {
             self.reference_place(session, order.reference.get()).set(0);
             self.mark_reference(session, order.reference.get(), false);
         } else {
@@ -78,11 +78,11 @@ impl<'a> Shard<'a> {
         match self.scan(self.bucket_of(order), |entry| entry == 0) {
             Some(entry) => {
                 entry.set(slot);
-                order.flags.set(order.flags.get() | FLAG_OVERFLOWED);
+                order.set_flags(order.flags() | FLAG_OVERFLOWED);
             }
             None => self.fault(Fault::Reference),
         }
-        let session = self.session(order.session.get());
+        let session = self.session(order.session());
         let last = session.overflow_tail.get();
         let terms = self.terms(slot);
         terms.overflow_prev.set(last);
@@ -103,7 +103,7 @@ impl<'a> Shard<'a> {
             None => self.fault(Fault::Reference),
         }
         let order = self.order(slot);
-        let session = self.session(order.session.get());
+        let session = self.session(order.session());
         let terms = self.terms(slot);
         let (prev, next) = (terms.overflow_prev.get(), terms.overflow_next.get());
         if prev == 0 {
@@ -134,7 +134,7 @@ impl<'a> Shard<'a> {
                 return false;
             }
             let order = self.order(entry);
-            order.session.get() == session_index && order.reference.get() == reference
+            order.session() == session_index && order.reference.get() == reference
         });
         match found {
             Some(entry) => entry.get(),
@@ -151,7 +151,7 @@ impl<'a> Shard<'a> {
 
     #[inline(always)]
     fn bucket_of(self, order: &Order) -> &'a Bucket {
-        self.bucket(order.session.get(), order.reference.get())
+        self.bucket(order.session(), order.reference.get())
     }
 
     /// The first entry of a bucket that is wanted.

@@ -252,6 +252,24 @@ pub(crate) fn clear32(half: &Cell<u32>) {
     unsafe { half.as_ptr().write_volatile(0) };
 }
 
+/// The number, in a way that the verifier does not know it any more: it goes through a cell. Where many ways with a constant each come together,
+/// what follows is then verified once and not for each of them.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub(crate) fn forget(cell: &Cell<u32>, number: u32) -> u32 {
+    // SAFETY: a cell's own memory.
+    unsafe { cell.as_ptr().write_volatile(number) };
+    // SAFETY: as above.
+    unsafe { cell.as_ptr().read_volatile() }
+}
+
+/// The number.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+pub(crate) fn forget(_: &Cell<u32>, number: u32) -> u32 {
+    number
+}
+
 /// Whether a loop may go round once more: the verifier's condition, beside each loop's own bound. False is a fault.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]

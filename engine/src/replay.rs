@@ -11,7 +11,7 @@ use crate::control::{Clock, Control, ControlKind};
 use crate::limits::SLOT_LEN;
 use crate::native::Native;
 use crate::outbox::Recorder;
-use crate::record::{ControlRecord, Head, Kind, Message, Step};
+use crate::record::{ControlRecord, Head, Kind, Message, ReplyTo, Step};
 use crate::reference::Reference;
 use ring0_wire::host::{Inbound, PacketBuilder};
 use ring0_wire::shape::TAG_LETTER;
@@ -24,8 +24,8 @@ pub trait Target {
     fn session_id(&self, session: u32) -> Option<SessionId>;
     /// Sequence number of its next record.
     fn next_sequence(&self) -> u64;
-    /// Carries out a packet alone at this venue time; false when it was not taken.
-    fn packet(&mut self, payload: &[u8], time_ns: u64) -> bool;
+    /// Carries out a packet alone at this venue time, its answer held for `reply_to` (all zero: not held); false when it was not taken.
+    fn packet(&mut self, payload: &[u8], time_ns: u64, reply_to: ReplyTo) -> bool;
     /// Carries out one continuation step; false when none is pending.
     fn step(&mut self) -> bool;
     /// Carries out one control command alone at this venue time.
@@ -53,7 +53,8 @@ impl<R: Recorder> Target for Native<R> {
         self.shard().header().next_sequence.get()
     }
 
-    fn packet(&mut self, payload: &[u8], time_ns: u64) -> bool {
+    fn packet(&mut self, payload: &[u8], time_ns: u64, reply_to: ReplyTo) -> bool {
+        self.hold_answers(reply_to);
         let day_base_ns = self.shard().header().day_base_ns.get();
         self.replay_packet(payload, boot_ns(None, day_base_ns, time_ns)) == Ok(Taken::Taken)
     }
@@ -77,7 +78,8 @@ impl Target for Reference {
         Reference::next_sequence(self)
     }
 
-    fn packet(&mut self, payload: &[u8], time_ns: u64) -> bool {
+    fn packet(&mut self, payload: &[u8], time_ns: u64, reply_to: ReplyTo) -> bool {
+        self.hold_answers(reply_to);
         let before = Reference::next_sequence(self);
         self.replay_packet(payload, boot_ns(None, self.day_base_ns(), time_ns));
         Reference::next_sequence(self) != before
@@ -191,6 +193,7 @@ struct Packet {
     session: u32,
     client_sequence: u64,
     time_ns: u64,
+    reply_to: ReplyTo,
     messages: u16,
     count: u16,
 }
@@ -347,6 +350,7 @@ impl Replayer {
                 session: message.session,
                 client_sequence: message.client_sequence,
                 time_ns: message.time_ns,
+                reply_to: message.reply_to,
                 messages: 0,
                 count: message.count,
             },
@@ -356,6 +360,7 @@ impl Replayer {
             && message.count == packet.count
             && message.count <= MESSAGES_MAX + 1
             && message.time_ns == packet.time_ns
+            && message.reply_to == packet.reply_to
             && message.client_sequence
                 == packet
                     .client_sequence
@@ -366,7 +371,8 @@ impl Replayer {
         }
         packet.messages += 1;
         if is_tag {
-            return if target.packet(&packet.builder.sign(None), packet.time_ns) {
+            let payload = packet.builder.sign(None);
+            return if target.packet(&payload, packet.time_ns, packet.reply_to) {
                 Ok(())
             } else {
                 Err(refused)

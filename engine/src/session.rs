@@ -5,9 +5,10 @@
 
 use crate::Reason;
 use crate::control::{ControlKind, Grant, Target};
-use crate::limits::{AMOUNT_MAX, ANSWERS_LOG2, REFERENCES_LOG2};
+use crate::limits::{ANSWERS_LOG2, REFERENCES_LOG2};
 use crate::operate::{DONE, half, rejected, word};
 use crate::outbox::Done;
+use crate::rate;
 use crate::region::{Finished, clear, clear32};
 use crate::shard::{OPEN, Shard};
 use core::mem::offset_of;
@@ -78,7 +79,7 @@ impl Shard<'_> {
             && references_log2 >= *REFERENCES_LOG2.start()
             && references_log2 <= *REFERENCES_LOG2.end()
             && half!(self, Grant, cancel_on_disconnect) <= 1
-            && (interval == 0 || (burst != 0 && interval <= AMOUNT_MAX / 2 / u64::from(burst)))
+            && rate::is_good(burst, interval)
     }
 
     /// Gives a session the windows of its grant, unless its index has them: false where the pools have no room, or the index too little.

@@ -1,7 +1,7 @@
 //! A shard's region: its header, its tables, and how to reach each entry.
 //!
 //! Slots are stored plus one, so that 0 means none: a fresh region is all zeros but for its header.
-//! Sizes per entry: order 64 bytes and 32 of rarer terms, level 32, balance 32, account 72, session 152, stored answer 24, instrument 448,
+//! Sizes per entry: order 48 bytes and 40 of rarer terms, level 32, balance 32, account 96, session 152, stored answer 24, instrument 448,
 //! ladder place 24 (six books) and its bitmaps 3/4, reference window place 4 and 1/8, overflow bucket 64. `ring0 capacity` adds them up.
 
 use crate::limits::{BUCKET_LEN, COMMAND_SLOTS_MAX, PEG_QUEUES_MAX};
@@ -54,6 +54,8 @@ pub(crate) const FLAG_GTC: u32 = 1 << 8;
 pub(crate) const FLAG_GTT: u32 = 1 << 9;
 /// Priced from the book when it is matched.
 pub(crate) const FLAG_PEG: u32 = 1 << 10;
+/// Every flag.
+pub(crate) const FLAGS: u32 = (1 << 11) - 1;
 /// Flags that records and the state hash show.
 pub(crate) const FLAGS_LISTED: u32 = FLAG_POST_ONLY
     | FLAG_IMMEDIATE
@@ -264,8 +266,10 @@ cells! {
         pub reserved2: Cell<u32>,
         /// Seconds that have orders; its `ladder` is the table's offset.
         pub expiry: Side,
+        /// Where the packet's answer goes if it is held, as [`ReplyTo::words`](crate::record::ReplyTo::words); 0 where it is given at once.
+        pub reply_to: [Cell<u64>; 2],
         /// Zero.
-        pub reserved3: [Cell<u64>; 14],
+        pub reserved3: [Cell<u64>; 12],
     }
 
     /// What one run needs besides the state: the packet, its answer, the records of one command.
@@ -320,8 +324,8 @@ cells! {
         pub word: [Cell<u64>; 8],
     }
 
-    /// One live order: what matching touches.
-    pub struct Order: 64 {
+    /// One live order: what matching touches. `order.rs` reads the two packed words.
+    pub struct Order: 48 {
         /// Id: the sequence of the command that entered it.
         pub id: Cell<u64>,
         /// Amount held for one lot, in the asset that its side holds.
@@ -334,36 +338,24 @@ cells! {
         pub next: Cell<u32>,
         /// Previous in its queue, towards the older.
         pub prev: Cell<u32>,
-        /// Session index.
-        pub session: Cell<u32>,
+        /// Session index, and in the highest byte self-trade prevention.
+        pub owner: Cell<u32>,
         /// Account index.
         pub account: Cell<u32>,
         /// Client reference.
         pub reference: Cell<u32>,
-        /// Instrument index.
-        pub instrument: Cell<u32>,
-        /// Lots displayed of an iceberg; of others without meaning.
-        pub shown: Cell<u32>,
-        /// Lots that it had filled when it became a sweep, and since.
-        pub swept: Cell<u32>,
-        /// `FLAG_…`.
-        pub flags: Cell<u32>,
-        /// 0 buy, 1 sell.
-        pub side: Cell<u8>,
-        /// The book it stands in, `PEGS` + side in a peg queue, `NOWHERE` while it sweeps.
-        pub book: Cell<u8>,
-        /// Self-trade prevention: `STP_…`.
-        pub stp: Cell<u8>,
-        /// Zero.
-        pub reserved: Cell<u8>,
+        /// Flags, side, book, instrument index.
+        pub kind: Cell<u32>,
     }
 
     /// The rest of an order's terms, in the same slot of a table of its own; each field counts only with its flag.
-    pub struct Terms: 32 {
+    pub struct Terms: 40 {
         /// Limit of a waiting stop.
         pub limit: Cell<u32>,
         /// Lots that an iceberg displays at a time.
         pub peak: Cell<u32>,
+        /// Lots that an iceberg displays now.
+        pub shown: Cell<u32>,
         /// Peg kind (`P`, `M`), and in the next byte the offset, signed.
         pub peg: Cell<u32>,
         /// Second of the day of its expiry.
@@ -376,6 +368,8 @@ cells! {
         pub overflow_next: Cell<u32>,
         /// Previous overflowed order of the session.
         pub overflow_prev: Cell<u32>,
+        /// Zero.
+        pub reserved: Cell<u32>,
     }
 
     /// One price level of one book, or one peg queue, its orders oldest first.
@@ -490,6 +484,10 @@ cells! {
         pub move_len: Cell<u32>,
         /// Places of each of its ladders, kept by the index when it is delisted; 0 before its first listing.
         pub places: Cell<u32>,
+        /// Of a pending sweep: lots that its order has filled.
+        pub sweep_filled: Cell<u32>,
+        /// Zero.
+        pub reserved: Cell<u32>,
         /// Its six ladders, by book.
         pub sides: [Side; BOOKS],
         /// What `reciprocal` says of the tick size.
@@ -499,7 +497,7 @@ cells! {
         /// Not 0 when it has a band, a dynamic or fat-finger limit, or a largest notional.
         pub limited: Cell<u64>,
         /// Zero.
-        pub reserved: [Cell<u64>; 4],
+        pub reserved2: [Cell<u64>; 3],
     }
 
     /// A pending mass cancel.
@@ -518,8 +516,8 @@ cells! {
         pub overflowed: Cell<u32>,
     }
 
-    /// One account.
-    pub struct Account: 72 {
+    /// One account. What every packet and order reads of one without limits comes first: 32 bytes, on one cache line.
+    pub struct Account: 96 {
         /// 1 when open.
         pub open: Cell<u32>,
         /// 1 while killed.
@@ -530,6 +528,14 @@ cells! {
         pub group: Cell<u32>,
         /// Live orders.
         pub orders_live: Cell<u32>,
+        /// Not 0 when one of its limits of orders is not.
+        pub limited: Cell<u32>,
+        /// Cost of a message of its sessions in nanoseconds, or 0.
+        pub interval_ns: Cell<u64>,
+        /// GCRA's theoretical arrival time, venue nanoseconds.
+        pub rate_state: Cell<u64>,
+        /// Messages of its sessions that may come at once.
+        pub burst: Cell<u32>,
         /// See [`SetRisk`](crate::control::SetRisk).
         pub orders_max: Cell<u32>,
         /// See [`SetRisk`](crate::control::SetRisk).
@@ -540,8 +546,8 @@ cells! {
         pub sessions_head: Cell<u32>,
         /// Last granted session plus one, or 0.
         pub sessions_tail: Cell<u32>,
-        /// Not 0 when one of its limits is not.
-        pub limited: Cell<u32>,
+        /// Zero.
+        pub reserved: Cell<u32>,
         /// Its mass cancel.
         pub mass: Mass,
     }

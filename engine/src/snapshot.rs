@@ -13,8 +13,9 @@ use crate::canon::StateHash;
 use crate::control::Control;
 use crate::layout::{Layout, PARTS, REGION_BYTES_MAX};
 use crate::limits::SLOT_LEN;
-use crate::native::{Discard, Native, NativeError, Region};
-use crate::record::Head as RecordHead;
+use crate::native::{Discard, Native, NativeError, Region, Tape};
+use crate::outbox::Recorder;
+use crate::record::{Head as RecordHead, ReplyTo};
 use crate::replay::{ReplayError, Replayer, Tail, Target};
 use crate::shard::{Header, MAGIC as SHARD_MAGIC, Shard};
 use core::cell::Cell;
@@ -624,8 +625,10 @@ fn blank(page: &mut [u8; PAGE], index: usize, layout: &Layout) {
 }
 
 /// A native shard that follows another one by its records, from its beginning or from a snapshot of it.
-pub struct Replica {
-    counting: Counting,
+///
+/// What it writes itself goes to its recorder: nowhere, unless somebody compares it with what was recorded.
+pub struct Replica<R = Discard> {
+    counting: Counting<R>,
     replayer: Replayer,
     /// Sequence of the first record that it needs.
     first: u64,
@@ -637,10 +640,7 @@ impl Replica {
     /// # Errors
     /// The capacity is refused, or memory is short.
     pub fn new(capacity: &Capacity, broken: Option<u64>) -> Result<Replica, NativeError> {
-        Ok(Replica::of(
-            Native::with_recorder(capacity, Discard)?,
-            broken,
-        ))
+        Replica::with_recorder(capacity, broken, Discard)
     }
 
     /// Of a shard that is followed from a snapshot of it, which must be of the capacity given.
@@ -655,14 +655,54 @@ impl Replica {
         capacity: &Capacity,
         broken: Option<u64>,
     ) -> Result<Replica, ReplicaError> {
-        let native = Native::with_recorder(capacity, Discard).map_err(ReplicaError::Native)?;
+        Replica::from_snapshot_with(snapshot, capacity, broken, Discard)
+    }
+}
+
+impl Replica<Tape> {
+    /// Records that it has written since the last call.
+    pub fn take_records(&mut self) -> Vec<u8> {
+        self.counting.0.take_records()
+    }
+}
+
+impl<R: Recorder> Replica<R> {
+    /// As [`Replica::new`], with a recorder.
+    ///
+    /// # Errors
+    /// As [`Replica::new`].
+    pub fn with_recorder(
+        capacity: &Capacity,
+        broken: Option<u64>,
+        recorder: R,
+    ) -> Result<Replica<R>, NativeError> {
+        Ok(Replica::of(
+            Native::with_recorder(capacity, recorder)?,
+            broken,
+        ))
+    }
+
+    /// As [`Replica::from_snapshot`], with a recorder.
+    ///
+    /// # Errors
+    /// As [`Replica::from_snapshot`].
+    ///
+    /// # Panics
+    /// As [`Snapshot::restore`].
+    pub fn from_snapshot_with(
+        snapshot: &Snapshot,
+        capacity: &Capacity,
+        broken: Option<u64>,
+        recorder: R,
+    ) -> Result<Replica<R>, ReplicaError> {
+        let native = Native::with_recorder(capacity, recorder).map_err(ReplicaError::Native)?;
         snapshot
             .restore(native.shard(), native.layout())
             .map_err(ReplicaError::Snapshot)?;
         Ok(Replica::of(native, broken))
     }
 
-    fn of(native: Native<Discard>, broken: Option<u64>) -> Replica {
+    fn of(native: Native<R>, broken: Option<u64>) -> Replica<R> {
         let counting = Counting(native);
         Replica {
             first: counting.next_sequence(),
@@ -713,6 +753,13 @@ impl Replica {
     pub fn finish(self) -> Tail {
         self.replayer.finish(&self.counting)
     }
+
+    /// Ends following: the shard, to go on with, and how the record ended.
+    #[must_use]
+    pub fn into_native(self) -> (Native<R>, Tail) {
+        let tail = self.replayer.finish(&self.counting);
+        (self.counting.0, tail)
+    }
 }
 
 /// Why a replica could not begin at a snapshot.
@@ -737,9 +784,9 @@ impl std::error::Error for ReplicaError {}
 
 /// A native shard that counts control commands as the kernel program does, which knows by the count where the command ring goes
 /// on and by which a daemon knows that the market is set up.
-struct Counting(Native<Discard>);
+struct Counting<R>(Native<R>);
 
-impl Target for Counting {
+impl<R: Recorder> Target for Counting<R> {
     fn session_id(&self, session: u32) -> Option<SessionId> {
         Target::session_id(&self.0, session)
     }
@@ -748,8 +795,8 @@ impl Target for Counting {
         Target::next_sequence(&self.0)
     }
 
-    fn packet(&mut self, payload: &[u8], time_ns: u64) -> bool {
-        Target::packet(&mut self.0, payload, time_ns)
+    fn packet(&mut self, payload: &[u8], time_ns: u64, reply_to: ReplyTo) -> bool {
+        Target::packet(&mut self.0, payload, time_ns, reply_to)
     }
 
     fn step(&mut self) -> bool {
@@ -766,7 +813,6 @@ impl Target for Counting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Recorder;
     use crate::flow::{Flow, Input, Options};
 
     /// A shard after some of a flow, and its records.

@@ -3,7 +3,7 @@
 use crate::ladder::rank;
 use crate::outbox::Done;
 use crate::record::{State, Work};
-use crate::region::{Finished, clear32};
+use crate::region::Finished;
 use crate::shard::{FLAG_GTT, FLAG_STOP, Fault, NO_RANK, STOPS, Shard};
 
 impl Shard<'_> {
@@ -81,14 +81,13 @@ impl Shard<'_> {
         let order = self.order(slot);
         self.record_triggered(slot);
         self.leave(slot).seen();
-        let flags = order.flags.get();
+        let flags = order.flags();
         if flags & FLAG_GTT != 0 {
             self.expiry_leave(slot).seen();
         }
-        order.flags.set(flags & !FLAG_STOP);
+        order.set_flags(flags & !FLAG_STOP);
         order.price.set(self.terms(slot).limit.get());
-        clear32(&order.swept);
-        self.instrument(order.instrument.get()).note_peg_prices();
+        self.instrument(order.instrument()).note_peg_prices();
         Finished::here()
     }
 }

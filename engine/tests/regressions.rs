@@ -60,6 +60,41 @@ fn a_filled_maker_is_gone_from_the_index() {
     ");
 }
 
+/// The slot of an order that is gone is taken by the next one at once. The old reference does not name the new order, and neither do the old
+/// order's neighbours.
+#[test]
+fn a_slot_used_again_is_not_mistaken() {
+    run("
+        c sell 1@100
+          c1 rests 1@100
+        a sell 1@100
+          a1 rests 1@100
+        c sell 1@100
+          c2 rests 1@100
+        a cancel a1
+          a1 leaves with 1: User
+        b sell 7@120
+          b1 rests 7@120
+        a cancel a1
+          rejected: UnknownOrder
+        a reduce a1 1
+          rejected: UnknownOrder
+        a replace a1 2@101
+          rejected: UnknownOrder
+        a cancel last
+          rejected: UnknownOrder
+        b buy 2@100
+          b2 takes 1@100 from c1
+          b2 takes 1@100 from c2
+        a sell 1@120
+          a3 rests 1@120
+        b cancel b1
+          b1 leaves with 7: User
+        b buy 1@120
+          b3 takes 1@120 from a3
+    ");
+}
+
 /// A maker that was filled in part is still first; so is one that was reduced or replaced by less.
 #[test]
 fn a_partial_fill_keeps_its_place() {

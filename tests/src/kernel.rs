@@ -60,6 +60,7 @@ impl Kernel {
         let pin_root = load.pin_root.clone();
         let options = KernelOptions {
             load,
+            acks: ring0_rings::Acks::default(),
             layout: Layout::new(capacity).unwrap_or_else(|error| panic!("{error}")),
             port: PORT,
             address: Some(veth.exchange_address),

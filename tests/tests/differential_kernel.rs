@@ -3,20 +3,13 @@
 //! The kernel has a clock of its own, so it goes first; the others get the venue time that it recorded. What it did not take it
 //! did not record: a refusal for the rate at a time holds for every earlier one, so the others get the time just before the run.
 //! A `Clock` of the flow is moved by the difference of the two boot-time clocks, so that the flow's day goes on.
-//!
-//! The short sequences of the engine's own exhaustive test need a fresh shard each, which the kernel does not give a thousand times a
-//! second. Their commands are walked through at random instead, in sequences as short, the books emptied between them.
+//! Short sequences over a tiny venue, every one of them, are in `exhaustive_kernel.rs`.
 
-#[path = "../../engine/tests/groups/mod.rs"]
-mod groups;
 #[path = "../../engine/tests/pair/mod.rs"]
 mod pair;
 #[path = "../../engine/tests/tape/mod.rs"]
 mod tape;
-#[path = "../../engine/tests/venue/mod.rs"]
-mod venue;
 
-use groups::GROUPS;
 use ring0_engine::Capacity;
 use ring0_engine::control::{Clock, Control, ControlKind};
 use ring0_engine::flow::{Flow, Input, Options, Profile};
@@ -24,10 +17,9 @@ use ring0_engine::native::{Dropped, Native};
 use ring0_engine::record::Kind;
 use ring0_engine::reference::Reference;
 use ring0_rings::{Ring, RingError};
-use ring0_tests::{Kernel, Random, seed};
+use ring0_tests::{Kernel, seed};
 use std::collections::BTreeMap;
 use tape::{Record, readable, records};
-use venue::{Counters, op};
 
 /// Inputs between two comparisons of the whole state.
 const CHECK_EVERY: u64 = 2_000;
@@ -211,9 +203,7 @@ impl Three {
                     "RING0_SEED={} input {}: records\n{}",
                     self.seed,
                     self.input,
-                    pair::differing_lines(&texts[0], &texts[1])
-                        .replace("only native   ", "only kernel   ")
-                        .replace("only reference", &format!("only {name:9}"))
+                    pair::differing_lines(["kernel", name], [&texts[0], &texts[1]])
                 );
             }
         }
@@ -315,66 +305,4 @@ fn every_profile_agrees() {
             three.input, three.commands
         );
     }
-}
-
-/// What empties the tiny venue and leaves it trading, whatever came before.
-const CLEAN: [&str; 22] = [
-    "operator resume",
-    "operator killaccount a",
-    "operator killaccount b",
-    "steps",
-    "steps",
-    "operator revive a",
-    "operator revive b",
-    "operator revive c",
-    "operator reviveaccount a",
-    "operator reviveaccount b",
-    "operator selftrade a 0",
-    "operator selftrade b 0",
-    "operator list",
-    "operator state Halted",
-    "operator clear",
-    "steps",
-    "operator ladder 90 64",
-    "steps",
-    "operator bands",
-    "operator state Closed",
-    "operator openday",
-    "operator state Continuous",
-];
-
-#[test]
-fn walks_over_a_tiny_venue_agree() {
-    let seed = seed();
-    let walks = commands_wanted() / 2_500;
-    let mut random = Random(seed);
-    let mut three = Three::new(seed, venue::CAPACITY);
-    let mut counters = Counters::START;
-    let Input::Control(setup) = venue::setup() else {
-        unreachable!("the setup is control commands");
-    };
-    three.feed(&Input::Control(setup), venue::BOOT_NS);
-    for group in GROUPS {
-        let commands: Vec<_> = group.commands.iter().map(|line| op(line)).collect();
-        for _ in 0..walks {
-            for line in CLEAN.iter().chain(group.before) {
-                let input = counters.input(&op(line));
-                three.feed(&input, venue::BOOT_NS);
-            }
-            counters.begin_anew();
-            for _ in 0..group.depth * 2 {
-                let command = &commands[random.below(commands.len())];
-                let input = counters.input(command);
-                three.feed(&input, venue::BOOT_NS);
-            }
-            three.same_states();
-        }
-        println!("{}: {walks} walks of {}", group.name, group.depth * 2);
-    }
-    println!("{} commands", three.commands);
-    assert!(
-        three.kinds.len() == 15,
-        "every kind of record: {:?}",
-        three.kinds
-    );
 }

@@ -36,8 +36,10 @@ const NOBODY: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
 const OURS: [u8; 4] = [10, 77, 0, 1];
 
 /// Counters that no frame here can move: what is taken, what only a shard in another state says, and our own faults.
-const NOT_HOSTILE: [u32; 9] = [
+const NOT_HOSTILE: [u32; 11] = [
     Counter::Taken as u32,
+    Counter::Held as u32,
+    Counter::HeldDuplicate as u32,
     Counter::RingFull as u32,
     Counter::RateLimited as u32,
     Counter::Halted as u32,

@@ -380,11 +380,20 @@ fn instruments_and_accounts_in_the_operators_hands() {
     ];
     done(&stand, &limits);
     assert_eq!(rejected(&mut ops, buy(51, 60_000)), Reason::RiskShares);
+    // A message rate: what one of its sessions has sent, the other one waits for.
+    let too_small = ["risk", "ops", "--rate", "1", "68"];
+    refused(&stand, &too_small, "give a burst of at least 69");
+    done(&stand, &["risk", "ops", "--rate", "1", "69"]);
+    let mut other = stand.trader("ops-2");
+    let whole: Vec<Order> = (0..67).map(|at| buy(1, 40_000 + at)).collect();
+    accepted(&mut ops, &whole); // two packets, 69 messages with their tag blocks
+    accepted(&mut other, &[buy(1, 40_000)]);
+    assert!(other.stats().refusals > 0, "{:?}", other.stats());
+    assert_eq!(ops.stats().refusals, 0, "{:?}", ops.stats());
     done(&stand, &["risk", "ops"]);
     accepted(&mut ops, &[buy(51, 60_000)]);
     done(&stand, &["kill-account", "ops"]);
     until("its orders go", || live(&stand) == 0);
-    let mut other = stand.trader("ops-2");
     assert_eq!(rejected(&mut other, buy(1, 60_000)), Reason::AccountKilled);
     let accounts = done(&stand, &["accounts"]);
     assert_eq!(accounts["accounts"][4]["killed"], true);

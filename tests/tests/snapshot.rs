@@ -490,6 +490,7 @@ fn a_living_shard_is_neither_copied_nor_written_over() {
         layout,
         port: PORT,
         address: Some(veth.exchange_address),
+        acks: ring0_rings::Acks::default(),
     };
     let error = restore_shard(&options, &snapshot).err().expect("refused");
     assert!(error.to_string().contains("pinned"), "{error}");

@@ -13,27 +13,32 @@ pub(crate) fn within<T: Send>(
     work: impl FnOnce() -> Result<T, LoaderError> + Send,
 ) -> Result<T, LoaderError> {
     let Some(name) = netns else { return work() };
-    let unknown = |source| LoaderError::UnknownNetns {
-        name: name.to_owned(),
-        known: known_namespaces(),
-        source,
-    };
-    let file = File::open(format!("{NETNS_FOLDER}/{name}")).map_err(unknown)?;
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            sys::enter_netns(&file).map_err(|source| match source.raw_os_error() {
-                Some(libc::EPERM) => LoaderError::Privilege {
-                    missing: "CAP_SYS_ADMIN".to_owned(),
-                    doing: "enter a network namespace",
-                },
-                _ => unknown(source),
-            })?;
+            enter(name)?;
             work()
         });
         match thread.join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
         }
+    })
+}
+
+/// Moves the calling thread to the namespace, for good.
+pub(crate) fn enter(name: &str) -> Result<(), LoaderError> {
+    let unknown = |source| LoaderError::UnknownNetns {
+        name: name.to_owned(),
+        known: known_namespaces(),
+        source,
+    };
+    let file = File::open(format!("{NETNS_FOLDER}/{name}")).map_err(unknown)?;
+    sys::enter_netns(&file).map_err(|source| match source.raw_os_error() {
+        Some(libc::EPERM) => LoaderError::Privilege {
+            missing: "CAP_SYS_ADMIN".to_owned(),
+            doing: "enter a network namespace",
+        },
+        _ => unknown(source),
     })
 }
 

@@ -147,6 +147,35 @@ impl Pinned {
         ))
     }
 
+    /// Starts a thread in the network namespace of the interface, for sockets that speak where the shard does.
+    ///
+    /// # Errors
+    /// The namespace is gone, or may not be entered; the work does not run then.
+    pub fn spawn_in_netns(
+        &self,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<std::thread::JoinHandle<()>, LoaderError> {
+        let netns = self.netns().map(str::to_owned);
+        let (entered, result) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                let enter = netns.as_deref().map_or(Ok(()), netns::enter);
+                let is_in = enter.is_ok();
+                let _ = entered.send(enter); // the caller waits for it
+                if is_in {
+                    work();
+                }
+            })
+            .map_err(LoaderError::call("starting a thread", "free some memory"))?;
+        match result.recv() {
+            Ok(Ok(())) => Ok(thread),
+            Ok(Err(error)) => Err(error),
+            Err(_) => unreachable!("the thread says whether it is in before it does anything else"),
+        }
+    }
+
     /// Maps the cursors.
     pub fn map_cursors(&self) -> Result<Cursors, LoaderError> {
         let (map, facts) = self.map("CURSORS");

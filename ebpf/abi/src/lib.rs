@@ -16,8 +16,32 @@ pub mod device {
     pub const RECORD_MASK: u32 = 80;
     /// Slots of the command ring less one.
     pub const COMMAND_MASK: u32 = 84;
-    /// 1 once the daemon has written the words above.
+    /// 1 once the daemon has written the words around it.
     pub const READY: u32 = 88;
+    /// When a packet is answered: one of [`Acks`](super::Acks), no other number.
+    pub const ACKS: u32 = 92;
+}
+
+/// When a packet that was taken is answered.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(u32)]
+pub enum Acks {
+    /// At once.
+    #[default]
+    Matched = 0,
+    /// When its records are durable (RULES 12): the frame is dropped, the daemon sends the answer, and duplicates are answered from then on.
+    Durable = 1,
+}
+
+impl Acks {
+    /// Its name in files and in the status.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Acks::Matched => "matched",
+            Acks::Durable => "durable",
+        }
+    }
 }
 
 /// The map of cursors: entries of 64 bytes.
@@ -29,6 +53,8 @@ pub mod cursor {
     pub const FIRST_CONSUMER: u32 = 1;
     /// Consumers at the most.
     pub const CONSUMERS: u32 = 4;
+    /// Entry whose first word is the sequence number of the last durable record. Writer: whoever journals.
+    pub const DURABLE: u32 = FIRST_CONSUMER + CONSUMERS;
     /// Byte offset of a consumer's second word in its entry.
     pub const REQUIRED: usize = 8;
     /// Byte offset of a consumer's name in its entry, 16 bytes.
@@ -92,6 +118,10 @@ counters! {
     Taken = "taken",
     /// Answered again from the store.
     Duplicate = "duplicate",
+    /// Taken, its answer held until its records are durable.
+    Held = "held",
+    /// Taken before, its answer still held.
+    HeldDuplicate = "held_duplicate",
     /// Answered, not taken: a client sequence is missing.
     Hole = "not_taken_hole",
     /// Answered, not taken: begins below and ends above the expected client sequence.

@@ -22,7 +22,7 @@
 /* Not taken: the record ring is full; only packets that reduce risk are taken from its last eighth. */
 #define RING0_REASON_RING_FULL 4
 
-/* Not taken: over the session's message rate; wait and send again. */
+/* Not taken: over the message rate of the session or of its account; wait and send again. */
 #define RING0_REASON_RATE_LIMITED 5
 
 /* Not taken: the shard is halted, by its operator or by a fault. */

@@ -439,27 +439,37 @@ impl Flow {
                 };
                 controls.push(Control::new(ControlKind::OpenAccount, &body));
             }
-            _ => {
-                let none = self.random.percent(40);
-                let mut most = |low, high| {
-                    if none {
-                        0
-                    } else {
-                        self.random.between(low, high)
-                    }
-                };
-                let body = SetRisk {
-                    account,
-                    orders_max: most(5, 40),
-                    shares_max: most(5, 200),
-                    reserved: 0,
-                    notional_max: u64::from(most(2_000, 60_000)),
-                };
-                controls.push(Control::new(ControlKind::SetRisk, &body));
-                if !none && account < ACCOUNTS {
-                    self.later(vec![no_risk(account)]);
-                }
+            _ => self.push_risk(controls, account),
+        }
+    }
+
+    /// Limits of an account's orders, a message rate of its sessions, both or neither.
+    fn push_risk(&mut self, controls: &mut Vec<Control>, account: u32) {
+        let (limited, rated) = (self.random.percent(50), self.random.percent(50));
+        let mut body = risk(account);
+        if limited {
+            body.orders_max = self.random.between(5, 40);
+            body.shares_max = self.random.between(5, 200);
+            body.notional_max = u64::from(self.random.between(2_000, 60_000));
+        }
+        if rated {
+            body.burst = self.random.between(3, 40);
+            body.interval_ns = self.random.pick(&[20_000, 100_000, 400_000, 2_000_000]);
+            match self.random.below(20) {
+                0 => body.burst = 0,
+                1 => body.interval_ns = u64::MAX / 40,
+                2 => body.interval_ns = ((1 << 62) - 1) / u64::from(body.burst),
+                3 => body.interval_ns = 0,
+                _ => {}
             }
+            // Long enough for several of its sessions to send.
+            for _ in 0..self.random.between(4, 16) {
+                self.plans.push_back(Plan::Random);
+            }
+        }
+        controls.push(Control::new(ControlKind::SetRisk, &body));
+        if (limited || rated) && account < ACCOUNTS {
+            self.later(vec![no_risk(account)]);
         }
     }
 
@@ -833,16 +843,21 @@ pub(super) fn no_limit(account: u32, asset: u32) -> Control {
     limit_of(account, asset, UNLIMITED)
 }
 
-/// An account without risk limits.
-pub(super) fn no_risk(account: u32) -> Control {
-    let body = SetRisk {
+/// A body without any limit.
+pub(super) fn risk(account: u32) -> SetRisk {
+    SetRisk {
         account,
         orders_max: 0,
         shares_max: 0,
-        reserved: 0,
+        burst: 0,
         notional_max: 0,
-    };
-    Control::new(ControlKind::SetRisk, &body)
+        interval_ns: 0,
+    }
+}
+
+/// An account without risk limits.
+pub(super) fn no_risk(account: u32) -> Control {
+    Control::new(ControlKind::SetRisk, &risk(account))
 }
 
 pub(super) fn target(kind: ControlKind, index: u32) -> Control {

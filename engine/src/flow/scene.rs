@@ -1,10 +1,10 @@
 //! Written scenes: what random orders would hardly ever build.
 
-use super::market::{ASSETS, FRAGILE, LATE, PLENTY, SIXTH, VAST, WIDE, middle_of};
+use super::market::{ASSETS, FRAGILE, LATE, PLENTY, RATED, RISKY, SIXTH, VAST, WIDE, middle_of};
 use super::message::{DAY, FOK, GTC, GTT, IOC, preventing};
-use super::operator::{clear, deposit, no_limit, no_risk, state_of, target};
+use super::operator::{clear, deposit, no_limit, no_risk, risk, state_of, target};
 use super::{Flow, Plan, Profile};
-use crate::control::{Control, ControlKind, Empty, MoveLadder};
+use crate::control::{Control, ControlKind, Empty, MoveLadder, SetRisk};
 use crate::record::State;
 use ring0_wire::message::{
     BOTH, BUY, PEG_MIDPOINT, PEG_PRIMARY, SCOPE_ACCOUNT, SCOPE_SESSION, SELL,
@@ -51,7 +51,7 @@ impl Flow {
     }
 
     fn any_scene(&mut self) {
-        match self.random.below(18) {
+        match self.random.below(19) {
             0 | 1 => self.scene_sweep(),
             2 => self.scene_mass_cancel(),
             3 => self.scene_levels(),
@@ -67,6 +67,7 @@ impl Flow {
             14 => self.scene_icebergs(),
             15 => self.scene_pegs(),
             16 => self.scene_good_till(),
+            17 => self.scene_rate(),
             _ => self.scene_purge(),
         }
     }
@@ -317,6 +318,41 @@ impl Flow {
         self.interlude();
         let scope = self.random.pick(&[SCOPE_SESSION, SCOPE_ACCOUNT]);
         self.revive_later(session, scope);
+    }
+
+    /// The sessions of an account together send more than it may, each for itself not; one of them has a rate of its own.
+    fn scene_rate(&mut self) {
+        let (account, sessions) = self.random.pick(&[
+            (0, [0, 6, FRAGILE]),
+            (1, [1, 5, RISKY]),
+            (2, [RATED, RATED, RATED]),
+        ]);
+        let rate = SetRisk {
+            burst: self.random.between(8, 24),
+            interval_ns: self.random.pick(&[100_000, 400_000, 1_000_000]),
+            ..risk(account)
+        };
+        self.control(Control::new(ControlKind::SetRisk, &rate));
+        for _ in 0..self.random.between(6, 16) {
+            let session = self.random.pick(&sessions);
+            let order = Flow::limit(1, BUY, middle_of(1) - 4, 1, DAY);
+            let orders = self.random.between(1, 8);
+            self.build(session, order, 0, orders);
+        }
+        self.interlude();
+        if self.random.percent(50) {
+            // Another rate goes on from what was charged.
+            let other = SetRisk {
+                burst: self.random.between(2, 24),
+                interval_ns: self.random.pick(&[10_000, 100_000, 4_000_000]),
+                ..rate
+            };
+            self.control(Control::new(ControlKind::SetRisk, &other));
+            for session in sessions {
+                self.place(session, Flow::limit(1, SELL, middle_of(1) + 4, 1, DAY));
+            }
+        }
+        self.control(no_risk(account));
     }
 
     /// The account of many sessions: one of them with a window that takes many looks.

@@ -46,6 +46,7 @@ impl Reference {
         assert!(levels <= self.capacity.levels);
         self.check_expiry(&in_books);
         self.check_sessions();
+        self.check_rates();
         self.check_pending();
     }
 
@@ -180,6 +181,18 @@ impl Reference {
             self.overflow.values().all(full),
             "buckets keep their length"
         );
+    }
+
+    /// Nobody is charged more than a burst at once.
+    fn check_rates(&self) {
+        let sessions = self.sessions.iter().flatten();
+        let sessions = sessions.map(|s| (s.rate_state, s.grant.burst, s.grant.interval_ns));
+        let accounts = self.accounts.iter().flatten();
+        let accounts = accounts.map(|a| (a.rate_state, a.burst, a.interval_ns));
+        for (state, burst, interval_ns) in sessions.chain(accounts) {
+            let whole = u128::from(burst) * u128::from(interval_ns);
+            assert!(u128::from(state) <= u128::from(self.time_ns) + whole);
+        }
     }
 
     fn check_places(&self, index: u32, session: &Session) {

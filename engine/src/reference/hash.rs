@@ -52,6 +52,9 @@ impl Reference {
                     u64::from(account.orders_max),
                     u64::from(account.shares_max),
                     account.notional_max,
+                    account.rate_state,
+                    account.interval_ns,
+                    u64::from(account.burst),
                 ],
             );
             for (asset, b) in (0_u64..).zip(&account.balances) {

@@ -65,8 +65,7 @@ impl Reference {
         }
         if !ANSWERS_LOG2.contains(&grant.answers_log2)
             || !REFERENCES_LOG2.contains(&grant.references_log2)
-            || (grant.interval_ns != 0 && grant.burst == 0)
-            || u128::from(grant.burst) * u128::from(grant.interval_ns) > PRODUCT_MAX
+            || !is_rate(grant.burst, grant.interval_ns)
             || grant.cancel_on_disconnect > 1
             || SessionId(grant.id).index() != Some(grant.session)
         {
@@ -92,6 +91,12 @@ impl Reference {
         self.account_mut(grant.account).sessions.push(grant.session);
         Ok(())
     }
+}
+
+/// Whether a message rate can be set.
+pub(super) fn is_rate(burst: u32, interval_ns: u64) -> bool {
+    let whole = u128::from(burst) * u128::from(interval_ns);
+    (interval_ns == 0 || burst != 0) && whole <= PRODUCT_MAX
 }
 
 /// The state that a listing begins in, if it is one of those.

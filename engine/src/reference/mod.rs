@@ -38,7 +38,7 @@ mod tests;
 use crate::Capacity;
 use crate::canon::{Hasher, StateHash};
 use crate::limits::STEPS_MAX;
-use crate::record::Outcome;
+use crate::record::{Outcome, ReplyTo};
 use book::Instrument;
 use money::{Account, Asset};
 use order::Order;
@@ -62,6 +62,8 @@ pub struct Reference {
     midnight_ns: u64,
     /// Second of the day that expiry has come to.
     second: u32,
+    /// Where the next packet's answer goes if it is held.
+    reply_to: ReplyTo,
     assets: Vec<Asset>,
     /// By index; `None` where nothing is listed.
     instruments: Vec<Option<Instrument>>,
@@ -124,6 +126,7 @@ impl Reference {
             day: 0,
             midnight_ns: 0,
             second: 0,
+            reply_to: ReplyTo::default(),
             assets: vec![Asset::default(); capacity.assets as usize],
             instruments: (0..capacity.instruments).map(|_| None).collect(),
             accounts: (0..capacity.accounts).map(|_| None).collect(),
@@ -139,6 +142,11 @@ impl Reference {
             events: Vec::new(),
             records: Vec::new(),
         }
+    }
+
+    /// From the next packet on answers count as held, to be sent to `reply_to` (all zero: not held), which is what their records say.
+    pub fn hold_answers(&mut self, reply_to: ReplyTo) {
+        self.reply_to = reply_to;
     }
 
     /// One run: continuation steps, then the packet. `payload` is a whole, well-formed UDP payload with a good tag.

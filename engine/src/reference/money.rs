@@ -37,6 +37,10 @@ pub(super) struct Account {
     pub(super) orders_max: u32,
     pub(super) shares_max: u32,
     pub(super) notional_max: u64,
+    /// Message rate of all its sessions together; interval 0: none.
+    pub(super) burst: u32,
+    pub(super) interval_ns: u64,
+    pub(super) rate_state: u64,
     /// Granted sessions in the order of their grants.
     pub(super) sessions: Vec<u32>,
     /// Pending mass cancel.
@@ -59,6 +63,9 @@ impl Account {
             orders_max: 0,
             shares_max: 0,
             notional_max: 0,
+            burst: 0,
+            interval_ns: 0,
+            rate_state: 0,
             sessions: Vec::new(),
             mass: None,
         }

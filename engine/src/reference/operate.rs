@@ -1,6 +1,7 @@
 //! Control commands: what an operator, the daemon or settlement says. Each is first decided, then done.
 //! Rule: `docs/matching.md#control-commands`.
 
+use super::listing::is_rate;
 use super::mass::{Owner, Scope};
 use super::money::{Account, amount, is_on_ladder, notional};
 use super::{Done, Reference};
@@ -175,10 +176,20 @@ impl Reference {
 
     fn set_risk(&mut self, body: SetRisk) -> Result<(), Reason> {
         let index = self.target_account(body.account)?;
+        if !is_rate(body.burst, body.interval_ns) {
+            return Err(Reason::BadSetting);
+        }
+        let now = u128::from(self.time_ns);
         let account = self.account_mut(index);
         account.orders_max = body.orders_max;
         account.shares_max = body.shares_max;
         account.notional_max = body.notional_max;
+        account.burst = body.burst;
+        account.interval_ns = body.interval_ns;
+        let highest = now + u128::from(body.burst) * u128::from(body.interval_ns);
+        if u128::from(account.rate_state) > highest {
+            account.rate_state = highest as u64; // below what it was
+        }
         Ok(())
     }
 

@@ -116,15 +116,29 @@ impl Reference {
             return refuse(Reason::Halted, 0);
         }
         let now = self.now(boot_ns);
-        let interval = u128::from(grant.interval_ns);
-        let rate = u128::from(session.rate_state.max(now)) + u128::from(count) * interval;
-        if interval != 0 && rate > u128::from(now) + u128::from(grant.burst) * interval {
+        let charged = |state: u64, burst: u32, interval_ns: u64| -> Option<u64> {
+            let interval = u128::from(interval_ns);
+            let state = u128::from(state.max(now)) + u128::from(count) * interval;
+            if interval != 0 && state > u128::from(now) + u128::from(burst) * interval {
+                return None;
+            }
+            Some(u64::try_from(state).unwrap_or(u64::MAX))
+        };
+        let account = self.account(grant.account);
+        let (Some(of_session), Some(of_account)) = (
+            charged(session.rate_state, grant.burst, grant.interval_ns),
+            charged(account.rate_state, account.burst, account.interval_ns),
+        ) else {
             return refuse(Reason::RateLimited, 0);
-        }
+        };
 
         self.time_ns = now;
+        let account = self.account_mut(grant.account);
+        if account.interval_ns != 0 {
+            account.rate_state = of_account;
+        }
         let session = self.session_mut(index);
-        session.rate_state = u64::try_from(rate).unwrap_or(u64::MAX);
+        session.rate_state = of_session;
         session.expected = first + count;
         let mut work = 0;
         let mut acks = Vec::new();
@@ -205,7 +219,7 @@ impl Reference {
             length: content.len() as u8,
             reserved: [0; 5],
             message: whole,
-            reply_to: [0; 16],
+            reply_to: self.reply_to,
         });
         Ack {
             outcome,

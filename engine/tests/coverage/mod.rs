@@ -1,7 +1,7 @@
 //! What a flow must have reached: every reason of every command that can get it, every record, every removal, every work,
 //! every way from one market state to another. [`Coverage::missing`] names the rest.
 
-use crate::pair::Fed;
+use crate::pair::{Fed, Limited};
 use crate::tape::{Record, reason, records};
 use ring0_engine::Reason;
 use ring0_engine::control::ControlKind;
@@ -162,8 +162,10 @@ fn control_reasons(kind: ControlKind) -> &'static [Reason] {
             &[IndexOutOfRange, UnknownAccount, BadAmount]
         }
         ControlKind::Withdraw => &[IndexOutOfRange, UnknownAccount, BadAmount, Funds],
-        ControlKind::SetRisk | ControlKind::KillAccount => &[IndexOutOfRange, UnknownAccount],
-        ControlKind::SetSelfTrade => &[IndexOutOfRange, UnknownAccount, BadSetting],
+        ControlKind::KillAccount => &[IndexOutOfRange, UnknownAccount],
+        ControlKind::SetRisk | ControlKind::SetSelfTrade => {
+            &[IndexOutOfRange, UnknownAccount, BadSetting]
+        }
         ControlKind::ReviveAccount => &[IndexOutOfRange, UnknownAccount, Continuing],
         ControlKind::List => &[IndexOutOfRange, AlreadyListed, BadListing, LadderFull],
         ControlKind::SetBands => &[
@@ -268,6 +270,9 @@ const REMOVALS: [(Removal, &[u8]); 13] = [
 
 /// Everything else, as [`Coverage::take`] names it.
 const EVENTS: &[&str] = &[
+    "rate of the session alone",
+    "rate of the account alone",
+    "rate of both",
     "message A A",
     "message A C",
     "message F A",
@@ -333,6 +338,14 @@ impl Coverage {
             for ack in answer[20..answer.len() - 19].chunks_exact(21) {
                 *self.reasons.entry(ack[4]).or_default() += 1;
             }
+        }
+        if let Some(limited) = fed.limited {
+            let whose = match limited {
+                Limited::Session => "the session alone",
+                Limited::Account => "the account alone",
+                Limited::Both => "both",
+            };
+            self.see(format!("rate of {whose}"));
         }
         let (mut commands, mut in_step) = (0, "");
         // The last step of an auction says what it came to, unless the instrument was halted meanwhile.

@@ -3,11 +3,13 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use crate::tape::{Record, readable, records};
-use ring0_engine::Capacity;
-use ring0_engine::canon::Text;
+use ring0_engine::canon::{Listing, Tag, Text};
 use ring0_engine::flow::Input;
 use ring0_engine::native::{Dropped, Native};
+use ring0_engine::record::Outcome;
 use ring0_engine::reference::Reference;
+use ring0_engine::{Capacity, Reason};
+use ring0_wire::SessionId;
 use ring0_wire::host::{Answer, PacketBuilder, Request};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -24,7 +26,47 @@ pub(crate) struct Pair {
 pub(crate) struct Fed {
     /// The answer, if it was a packet of a granted session.
     pub(crate) answer: Option<Vec<u8>>,
+    /// What became of each control command.
+    pub(crate) results: Vec<(Outcome, Reason)>,
     pub(crate) records: Vec<u8>,
+    /// Whose message rate the packet is above, if that is why it was not taken.
+    pub(crate) limited: Option<Limited>,
+}
+
+/// Whose message rate a packet is above.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Limited {
+    /// Its session's; its account's would allow it.
+    Session,
+    /// The account's alone.
+    Account,
+    Both,
+}
+
+/// What the listing says of message rates: state, interval, burst.
+#[derive(Default)]
+struct Rates {
+    /// Venue time, day base.
+    clocks: (u64, u64),
+    accounts: HashMap<u64, [u64; 3]>,
+    /// With the account of the session before them.
+    sessions: HashMap<u64, (u64, [u64; 3])>,
+}
+
+impl Listing for Rates {
+    fn item(&mut self, tag: Tag, numbers: &[u64]) {
+        match (tag, numbers) {
+            (Tag::Shard, &[time, day_base, ..]) => self.clocks = (time, day_base),
+            (Tag::Account, &[index, _, _, _, _, _, _, state, interval, burst]) => {
+                self.accounts.insert(index, [state, interval, burst]);
+            }
+            (Tag::Session, &[index, _, _, account, _, _, _, state, interval, burst, ..]) => {
+                self.sessions
+                    .insert(index, (account, [state, interval, burst]));
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Fed {
@@ -44,18 +86,15 @@ impl Pair {
 
     /// One input through both.
     pub(crate) fn feed(&mut self, input: &Input, boot_ns: u64) -> Result<Fed, String> {
-        let mut answer = None;
+        let (mut answer, mut results) = (None, Vec::new());
         match input {
             Input::Packet(payload) => match self.native.packet(payload, boot_ns, None) {
                 Ok((_, native)) => {
                     let reference = self.reference.packet(payload, boot_ns);
                     if native != reference {
-                        let read = |bytes: &[u8]| format!("{:#?}", Answer::read(bytes, None));
+                        let answers = differing_answers(BOTH, [&native, &reference]);
                         let records = self.differing_records().unwrap_or_default();
-                        return Err(format!(
-                            "answers\n{}{records}",
-                            differing_lines(&read(&native), &read(&reference))
-                        ));
+                        return Err(answers + &records);
                     }
                     answer = Some(native);
                 }
@@ -71,6 +110,7 @@ impl Pair {
                         "results of control commands\nnative    {native:?}\nreference {reference:?}\n{records}"
                     ));
                 }
+                results = native;
                 self.same_equilibriums()?;
             }
             Input::Steps => {
@@ -80,12 +120,43 @@ impl Pair {
         }
         let (native, reference) = (self.native.take_records(), self.reference.take_records());
         if native != reference {
-            return Err(first_difference(&native, &reference));
+            return Err(first_difference(BOTH, [&native, &reference]));
         }
+        let limited = answer
+            .as_deref()
+            .and_then(|answer| self.limited(answer, boot_ns));
         Ok(Fed {
             answer,
+            results,
             records: native,
+            limited,
         })
+    }
+
+    /// Whose rate a packet with this answer is above. Nothing has changed since, as it was not taken.
+    fn limited(&self, answer: &[u8], boot_ns: u64) -> Option<Limited> {
+        let first_ack = answer.get(22..)?;
+        let count = u128::from(u16::from_be_bytes([answer[18], answer[19]]));
+        if (first_ack[1], first_ack[2]) != (b'N', Reason::RateLimited as u8) {
+            return None;
+        }
+        let mut rates = Rates::default();
+        self.native.shard().list(&mut rates);
+        let (time, day_base) = rates.clocks;
+        let now = time.max(day_base.wrapping_add(boot_ns));
+        let id = SessionId(answer[..10].try_into().ok()?);
+        let (account, of_session) = rates.sessions[&u64::from(id.index()?)];
+        let is_above = |[state, interval, burst]: [u64; 3]| {
+            let allowed = u128::from(now) + u128::from(burst) * u128::from(interval);
+            let asked = u128::from(state.max(now)) + count * u128::from(interval);
+            interval != 0 && asked > allowed
+        };
+        match (is_above(of_session), is_above(rates.accounts[&account])) {
+            (true, false) => Some(Limited::Session),
+            (false, true) => Some(Limited::Account),
+            (true, true) => Some(Limited::Both),
+            (false, false) => panic!("a packet within both rates is taken"),
+        }
     }
 
     /// What an auction of each book would do now, which a control command may ask next.
@@ -109,7 +180,7 @@ impl Pair {
 
     fn differing_records(&mut self) -> Option<String> {
         let (native, reference) = (self.native.take_records(), self.reference.take_records());
-        (native != reference).then(|| first_difference(&native, &reference))
+        (native != reference).then(|| first_difference(BOTH, [&native, &reference]))
     }
 
     /// The state hash of both, without their checks.
@@ -132,23 +203,36 @@ impl Pair {
         let (mut native, mut reference) = (Text::default(), Text::default());
         self.native.shard().list(&mut native);
         self.reference.list(&mut reference);
-        differing_lines(&native.0, &reference.0)
+        differing_lines(BOTH, [&native.0, &reference.0])
     }
 }
 
-/// The records up to the first that differs, and that one of both.
-fn first_difference(native: &[u8], reference: &[u8]) -> String {
-    let (native, reference) = (readable(native), readable(reference));
-    let alike = native
+/// Names of the sides of a pair.
+const BOTH: [&str; 2] = ["native", "reference"];
+
+/// What two named answers say that the other does not.
+pub(crate) fn differing_answers(names: [&str; 2], answers: [&[u8]; 2]) -> String {
+    let texts = answers.map(|bytes| format!("{:#?}", Answer::read(bytes, None)));
+    let lines = differing_lines(names, [&texts[0], &texts[1]]);
+    if lines.is_empty() {
+        return format!("answers\n{:x?}\n{:x?}\n", answers[0], answers[1]);
+    }
+    format!("answers\n{lines}")
+}
+
+/// The records of two named sides up to the first that differs, and that one of both.
+pub(crate) fn first_difference(names: [&str; 2], sides: [&[u8]; 2]) -> String {
+    let texts = sides.map(readable);
+    let alike = texts[0]
         .lines()
-        .zip(reference.lines())
-        .take_while(|(native, reference)| native == reference)
+        .zip(texts[1].lines())
+        .take_while(|(one, other)| one == other)
         .count();
     let mut text = String::from("records\n");
-    for line in native.lines().take(alike).skip(alike.saturating_sub(12)) {
+    for line in texts[0].lines().take(alike).skip(alike.saturating_sub(12)) {
         let _ = writeln!(text, "both      {line}");
     }
-    for (name, lines) in [("native", &native), ("reference", &reference)] {
+    for (name, lines) in names.iter().zip(&texts) {
         for line in lines.lines().skip(alike).take(3) {
             let _ = writeln!(text, "{name:9} {line}");
         }
@@ -156,12 +240,12 @@ fn first_difference(native: &[u8], reference: &[u8]) -> String {
     text
 }
 
-/// The lines of one text that the other has not, the first thirty of each.
-pub(crate) fn differing_lines(native: &str, reference: &str) -> String {
+/// The lines of one named text that the other has not, the first thirty of each.
+pub(crate) fn differing_lines(names: [&str; 2], texts: [&str; 2]) -> String {
     let mut text = String::new();
     for (name, lines, others) in [
-        ("native", native, reference),
-        ("reference", reference, native),
+        (names[0], texts[0], texts[1]),
+        (names[1], texts[1], texts[0]),
     ] {
         let others: HashSet<_> = others.lines().collect();
         for line in lines.lines().filter(|line| !others.contains(line)).take(30) {

@@ -1,7 +1,8 @@
 //! A tiny venue and a tiny language for it: what is sent, a line each, and what must come of it.
 //!
 //! Three sessions: `a` and `c` of one account, `b` of another, both in trade group 7. One instrument, ticks and lots of one, prices
-//! 90 to 153, trading continuously. Time stands still at second 100 of the day.
+//! 90 to 153, trading continuously. Time stands still at second 100 of a day so far ahead that no machine's clock comes to it, but for `wait`: so
+//! it does in the kernel, which has a clock of its own.
 //!
 //! ```text
 //! a sell 5@100                the first order of `a` is a1, whatever becomes of it
@@ -11,6 +12,7 @@
 //! a reduce last 1 & cancel first   two messages in one packet
 //! a mass session buy kill     or account; no side: both
 //! operator state Halted       further commands: see `control`
+//! wait 2                      so many seconds pass, before the next line
 //! steps
 //! ```
 #![allow(dead_code, reason = "each test uses its part")]
@@ -42,10 +44,13 @@ pub(crate) const CAPACITY: Capacity = Capacity {
     references: 3 * 64,
     buckets: 2,
 };
-/// The boot-time clock, at which all happens; with the day base of the setup it is second 100.
-pub(crate) const BOOT_NS: u64 = 1_000_000_000;
+/// The boot-time clock, at which all happens. The setup first brings venue time to second 100 of the day and then takes the day base away:
+/// venue time never goes back, so it stays there.
+pub(crate) const BOOT_NS: u64 = SECOND_NS;
 const NOW_S: u64 = 100;
 const SECOND_NS: u64 = 1_000_000_000;
+/// The day's midnight: a hundred years of boot-time clock.
+const MIDNIGHT_NS: u64 = 36_525 * 86_400 * SECOND_NS;
 const SESSIONS: usize = 3;
 const LISTING: List = List {
     instrument: 0,
@@ -65,6 +70,15 @@ const LISTING: List = List {
     notional_max: 0,
     maker_ppm: -500,
     taker_ppm: 1000,
+};
+
+const NO_RISK: SetRisk = SetRisk {
+    account: 0,
+    orders_max: 0,
+    shares_max: 0,
+    burst: 0,
+    notional_max: 0,
+    interval_ns: 0,
 };
 
 /// One message or control command, read once and carried out often.
@@ -96,7 +110,7 @@ pub(crate) enum Which {
     Number(u32),
     /// The latest.
     Last,
-    /// The first since [`Counters::begin_anew`].
+    /// The first.
     First,
 }
 
@@ -105,8 +119,6 @@ pub(crate) enum Which {
 pub(crate) struct Counters {
     expected: [u64; SESSIONS],
     reference: [u32; SESSIONS],
-    /// The references before the first.
-    begun: [u32; SESSIONS],
     day: u32,
 }
 
@@ -114,14 +126,8 @@ impl Counters {
     pub(crate) const START: Counters = Counters {
         expected: [1; SESSIONS],
         reference: [0; SESSIONS],
-        begun: [0; SESSIONS],
-        day: 0,
+        day: 1,
     };
-
-    /// The next reference of each session is its first.
-    pub(crate) fn begin_anew(&mut self) {
-        self.begun = self.reference;
-    }
 
     /// The input of an operation, which takes its numbers.
     pub(crate) fn input(&mut self, op: &Op) -> Input {
@@ -139,14 +145,7 @@ impl Counters {
             Op::Control(controls) => Input::Control(controls.clone()),
             Op::OpenDay => {
                 self.day += 1;
-                let body = OpenDay {
-                    day: self.day,
-                    reserved: 0,
-                    midnight_ns: 0,
-                    feed_session: *b"FEED000001",
-                    reserved2: [0; 6],
-                };
-                Input::Control(vec![Control::new(ControlKind::OpenDay, &body)])
+                Input::Control(vec![open_day(self.day)])
             }
             Op::Disconnect(session) => {
                 let body = Disconnect {
@@ -161,12 +160,11 @@ impl Counters {
     }
 
     fn message(&mut self, session: usize, send: &Send) -> Inbound {
-        let begun = self.begun[session];
         let last = &mut self.reference[session];
         let number = |which: Which, last: u32| match which {
             Which::Number(number) => number,
             Which::Last => last.max(1),
-            Which::First => begun + 1,
+            Which::First => 1,
         };
         let named = |letter, which, last| Message {
             letter,
@@ -392,9 +390,16 @@ fn control(words: &[&str]) -> Op {
             &SetRisk {
                 account: seat(words[1]) as u32 % 2,
                 orders_max: number(words[2]),
-                shares_max: 0,
-                reserved: 0,
-                notional_max: 0,
+                ..NO_RISK
+            },
+        ),
+        "rate" => Control::new(
+            ControlKind::SetRisk,
+            &SetRisk {
+                account: seat(words[1]) as u32 % 2,
+                burst: number(words[2]),
+                interval_ns: u64::from(number(words[3])) * SECOND_NS,
+                ..NO_RISK
             },
         ),
         "selftrade" => Control::new(
@@ -465,10 +470,26 @@ fn state(name: &str) -> State {
         .unwrap_or_else(|| panic!("no state {name}"))
 }
 
-/// Accounts, money, sessions and the instrument.
+fn open_day(day: u32) -> Control {
+    let body = OpenDay {
+        day,
+        reserved: 0,
+        midnight_ns: MIDNIGHT_NS,
+        feed_session: *b"FEED000001",
+        reserved2: [0; 6],
+    };
+    Control::new(ControlKind::OpenDay, &body)
+}
+
+/// The day, accounts, money, sessions and the instrument.
 pub(crate) fn setup() -> Input {
-    let day_base_ns = NOW_S * SECOND_NS - BOOT_NS;
-    let mut controls = vec![Control::new(ControlKind::Clock, &Clock { day_base_ns })];
+    let clock = |day_base_ns| Control::new(ControlKind::Clock, &Clock { day_base_ns });
+    let now_ns = MIDNIGHT_NS + NOW_S * SECOND_NS;
+    let mut controls = vec![
+        clock(now_ns - BOOT_NS),
+        clock(0),
+        open_day(Counters::START.day),
+    ];
     for account in 0..2 {
         let body = OpenAccount {
             account,
@@ -664,9 +685,17 @@ impl Narrator {
     }
 }
 
+/// Why a packet was not taken, as its answer says of the first message.
+fn not_taken(answer: Option<&[u8]>) -> Option<String> {
+    let ack = answer?.get(22..)?;
+    (ack[1] == Outcome::NotTaken as u8).then(|| format!("not taken: {}", reason(ack[2])))
+}
+
 /// Runs a script: lines of the language, each followed by what comes of it, indented deeper. Engine and reference do both.
 pub(crate) fn run(script: &str) {
     let mut pair = Pair::new(CAPACITY);
+    // The setup leaves a day base of zero: from its end on the boot-time clock is the venue's.
+    let mut boot_ns = MIDNIGHT_NS + NOW_S * SECOND_NS;
     let mut counters = Counters::START;
     let mut narrator = Narrator::default();
     pair.feed(&setup(), BOOT_NS).expect("the setup agrees");
@@ -681,11 +710,20 @@ pub(crate) fn run(script: &str) {
         let expected = later.iter().take_while(|line| indent(line) > least).count();
         let wanted: Vec<_> = later[..expected].iter().map(|line| line.trim()).collect();
         rest = &later[expected..];
+        if let Some(seconds) = command.trim().strip_prefix("wait ") {
+            boot_ns += u64::from(number(seconds)) * SECOND_NS;
+            continue;
+        }
+        let before = counters;
         let input = counters.input(&op(command.trim()));
         let fed = pair
-            .feed(&input, BOOT_NS)
+            .feed(&input, boot_ns)
             .unwrap_or_else(|text| panic!("{}: {text}", command.trim()));
-        let found = narrator.lines(&fed.records);
+        let mut found = narrator.lines(&fed.records);
+        if let Some(line) = not_taken(fed.answer.as_deref()) {
+            found.push(line);
+            counters = before; // the numbers may be sent again
+        }
         assert_eq!(found, wanted, "what comes of `{}`", command.trim());
         pair.same_states()
             .unwrap_or_else(|text| panic!("{}: {text}", command.trim()));

@@ -23,6 +23,7 @@ pub(crate) struct Stand {
     pub(crate) veth: Veth,
     pub(crate) pin_root: PathBuf,
     folder: tempfile::TempDir,
+    journal: PathBuf,
     daemon: Option<Child>,
     recorder: Option<Child>,
 }
@@ -49,6 +50,7 @@ impl Stand {
             market,
             veth,
             pin_root,
+            journal: folder.path().join("journal"),
             folder,
             daemon: None,
             recorder: None,
@@ -141,11 +143,29 @@ impl Stand {
 
     pub(crate) fn start_recorder(&mut self) {
         let recording = self.recording().display().to_string();
+        self.start_recorder_with(&["--out", &recording]);
+    }
+
+    /// Folder of the journal, where one is recorded.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.journal.clone()
+    }
+
+    /// Another folder for the journal from now on.
+    pub(crate) fn set_journal(&mut self, folder: &Path) {
+        folder.clone_into(&mut self.journal);
+    }
+
+    /// Records into a journal.
+    pub(crate) fn start_journal(&mut self) {
+        let folder = self.journal().display().to_string();
+        self.start_recorder_with(&["--journal", &folder]);
+    }
+
+    fn start_recorder_with(&mut self, to: &[&str]) {
         let pin_root = self.pin_root.display().to_string();
-        let mut command = self.command(
-            "recorder.log",
-            &["record", "--pin-root", &pin_root, "--out", &recording],
-        );
+        let mut command = self.command("recorder.log", &["record", "--pin-root", &pin_root]);
+        command.args(to);
         self.recorder = Some(command.spawn().unwrap());
         self.wait("the recorder", |stand| {
             let status = stand.status();
@@ -258,6 +278,24 @@ impl Stand {
             }
         }
         (bytes, messages)
+    }
+
+    /// The journaled messages by session and client sequence. No message is in it twice.
+    pub(crate) fn journaled(&self) -> HashMap<(u32, u64), Message> {
+        let mut reader = ring0_journal::Reader::open(&self.journal()).unwrap();
+        let mut messages = HashMap::new();
+        while let Some(record) = reader.next_record().unwrap() {
+            let (head, _) = Head::read_from_prefix(record).unwrap();
+            if head.kind == Kind::Message as u16 {
+                let message = Message::read_from_bytes(record).unwrap();
+                let key = (message.session, message.client_sequence);
+                assert!(
+                    messages.insert(key, message).is_none(),
+                    "executed twice: {key:?}"
+                );
+            }
+        }
+        messages
     }
 
     /// Detaches and removes everything, and checks that nothing stays.

@@ -43,6 +43,7 @@ impl WireLab {
             layout,
             port: PORT,
             address: Some(veth.exchange_address),
+            acks: ring0_rings::Acks::default(),
         };
         let (loaded, shard) = load_shard(&options).inspect_err(|_| {
             let _ = unload(&pin_root); // the first error is the one to tell

@@ -1,6 +1,7 @@
 //! A market as the control commands that make it out of an empty shard.
 
 use crate::plan::{Bands, Instrument, Market, Risk};
+use crate::rate::Rate;
 use ring0_engine::control::{
     Control, ControlKind, Deposit, Grant, List, OpenAccount, SetBands, SetLimit, SetRisk,
     SetSelfTrade, SetState,
@@ -24,13 +25,14 @@ impl Market {
             controls.push(Control::new(ControlKind::OpenAccount, &open));
         }
         for (account, given) in accounts() {
-            if given.risk != Risk::default() {
+            if (given.risk, given.rate) != (Risk::default(), Rate::default()) {
                 let risk = SetRisk {
                     account,
                     orders_max: given.risk.orders_max,
                     shares_max: given.risk.shares_max,
-                    reserved: 0,
+                    burst: given.rate.burst,
                     notional_max: given.risk.notional_max,
+                    interval_ns: given.rate.interval_ns,
                 };
                 controls.push(Control::new(ControlKind::SetRisk, &risk));
             }
@@ -82,8 +84,8 @@ impl Market {
                 id: opened.id().0,
                 answers_log2: session.answers.ilog2() as u8, // powers of two, by the plan
                 references_log2: session.references.ilog2() as u8,
-                burst: session.burst,
-                interval_ns: session.interval_ns,
+                burst: session.rate.burst,
+                interval_ns: session.rate.interval_ns,
                 expires_ns: session.expires_ns,
                 orders_max: session.risk.orders_max,
                 shares_max: session.risk.shares_max,

@@ -26,7 +26,17 @@ pub(crate) struct ShardFile {
     #[serde(default = "on")]
     pub(crate) tag: bool,
     #[serde(default)]
+    pub(crate) acks: AcksFile,
+    #[serde(default)]
     pub(crate) capacity: CapacityFile,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AcksFile {
+    #[default]
+    Matched,
+    Durable,
 }
 
 fn on() -> bool {
@@ -113,6 +123,7 @@ pub(crate) struct AccountFile {
     pub(crate) shares_max: u32,
     #[serde(default)]
     pub(crate) notional_max: BTreeMap<String, Amount>,
+    pub(crate) rate: Option<RateFile>,
     pub(crate) self_trade: Option<SelfTradeFile>,
     #[serde(default)]
     pub(crate) trade_group: u16,

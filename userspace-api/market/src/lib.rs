@@ -10,6 +10,7 @@ mod controls;
 mod file;
 mod keys;
 mod plan;
+mod rate;
 
 pub use controls::Listing;
 pub use keys::{KeyMade, keygen};
@@ -17,4 +18,5 @@ pub use plan::{
     Account, Asset, Bands, Instrument, Market, MarketError, Plan, Risk, SessionPlan, Shard,
     time_of_day,
 };
+pub use rate::{Rate, RateError};
 pub use ring0_trader::Existing;

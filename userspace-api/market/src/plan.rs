@@ -6,9 +6,11 @@
 
 use crate::amount::Amount;
 use crate::file::{
-    AccountFile, AssetFile, InstrumentFile, MarketFile, RateFile, SelfTradeFile, SessionFile,
-    ShardFile, StateFile,
+    AccountFile, AcksFile, AssetFile, InstrumentFile, MarketFile, RateFile, SelfTradeFile,
+    SessionFile, ShardFile, StateFile,
 };
+use crate::rate::{Rate, RateError};
+use ring0_abi::Acks;
 use ring0_engine::Capacity;
 use ring0_engine::limits::{
     AMOUNT_MAX, ANSWERS_LOG2, FEE_PPM_MAX, PACKET_SLOTS_MAX, PEG_QUEUES_MAX, PPM, REFERENCES_LOG2,
@@ -26,9 +28,6 @@ const PLACES_MIN: u32 = 64;
 
 /// Longest that a session may be silent before it counts as disconnected, seconds.
 const SILENCE_MAX_S: u32 = 86_400;
-
-/// Messages of the largest packet with its tag block: a smaller burst would refuse it for ever.
-const BURST_MIN: u32 = 69;
 
 /// Why a market file is not a market.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +83,8 @@ pub struct Shard {
     pub ring_slots: u64,
     /// Whether packets carry a tag. Off only on a wire that nobody else can reach.
     pub tag: bool,
+    /// When a packet that was taken is answered.
+    pub acks: Acks,
     /// How much the shard can hold: as given, and where not given as the market needs with room.
     pub capacity: Capacity,
 }
@@ -179,6 +180,8 @@ pub struct Account {
     pub limits: Vec<(u32, u64)>,
     /// Limits of its orders.
     pub risk: Risk,
+    /// Message rate of all its sessions together.
+    pub rate: Rate,
     /// What self-trade prevention does for orders that do not say so themselves; the default: nothing.
     pub self_trade: SelfTrade,
     /// Its trade group, or 0.
@@ -198,10 +201,8 @@ pub struct SessionPlan {
     pub answers: u32,
     /// Places of the reference window, a power of two.
     pub references: u32,
-    /// Nanoseconds that one message costs; 0: no rate limit.
-    pub interval_ns: u64,
-    /// Burst in messages; 0 without a rate limit.
-    pub burst: u32,
+    /// Its message rate.
+    pub rate: Rate,
     /// Venue time at which the grant ends for new orders; `u64::MAX`: never.
     pub expires_ns: u64,
     /// Limits of its orders.
@@ -714,6 +715,7 @@ fn accounts(
                 shares_max: file.shares_max,
                 notional_max: one_notional(format_args!("account[{index}]"), &notional)?,
             },
+            rate: rate(format_args!("account[{index}]"), file.rate.as_ref())?,
             self_trade: match file.self_trade {
                 Some(SelfTradeFile::CancelNewest) => SelfTrade::CancelNewest,
                 Some(SelfTradeFile::CancelOldest) => SelfTrade::CancelOldest,
@@ -761,10 +763,7 @@ fn sessions(
             file.references,
             &REFERENCES_LOG2,
         )?;
-        let (interval_ns, burst) = match file.rate {
-            Some(rate) => self::rate(&at, &rate)?,
-            None => (0, 0),
-        };
+        let rate = rate(&at, file.rate.as_ref())?;
         let expires_ns = match file.expires.as_deref() {
             None | Some("never") => u64::MAX,
             Some(text) => match time_of_day(text) {
@@ -803,8 +802,7 @@ fn sessions(
             key_file,
             answers: file.answers,
             references: file.references,
-            interval_ns,
-            burst,
+            rate,
             expires_ns,
         });
     }
@@ -827,27 +825,17 @@ fn power_of_two(
     )
 }
 
-fn rate(at: &str, rate: &RateFile) -> Result<(u64, u32), Wrong> {
-    if rate.per_second == 0 || rate.per_second > 1_000_000_000 {
-        return wrong(
-            format_args!("{at}.rate.per_second"),
-            format_args!("{} is not 1 to 1,000,000,000 messages", rate.per_second),
-            "leave rate out for a session without a limit",
-        );
-    }
-    if rate.burst < BURST_MIN {
-        return wrong(
-            format_args!("{at}.rate.burst"),
-            format_args!(
-                "{} is below {BURST_MIN}, the largest packet, which would never be taken",
-                rate.burst
-            ),
-            format_args!("give at least {BURST_MIN}"),
-        );
-    }
-    // Rounded up: never more than the rate asked for.
-    let interval_ns = 1_000_000_000_u64.div_ceil(rate.per_second.into());
-    Ok((interval_ns, rate.burst))
+fn rate(at: impl Display, given: Option<&RateFile>) -> Result<Rate, Wrong> {
+    let Some(given) = given else {
+        return Ok(Rate::default());
+    };
+    Rate::new(given.per_second, given.burst).or_else(|error| {
+        let key = match error {
+            RateError::PerSecond(_) => "per_second",
+            RateError::Burst(_) => "burst",
+        };
+        wrong(format_args!("{at}.rate.{key}"), error, error.fix())
+    })
 }
 
 /// Nanoseconds of `hours:minutes:seconds`.
@@ -924,6 +912,10 @@ fn shard(
         port: file.port,
         ring_slots: file.ring_slots,
         tag: file.tag,
+        acks: match file.acks {
+            AcksFile::Matched => Acks::Matched,
+            AcksFile::Durable => Acks::Durable,
+        },
         capacity,
     })
 }

@@ -2,7 +2,7 @@
 //! mistake is told with file, key and what to do.
 
 use proptest::prelude::*;
-use ring0_engine::control::{Control, ControlKind, Deposit, Grant, List};
+use ring0_engine::control::{Control, ControlKind, Deposit, Grant, List, SetRisk};
 use ring0_engine::record::Outcome;
 use ring0_engine::reference::Reference;
 use ring0_market::{Existing, Market, MarketError, Plan, keygen};
@@ -50,6 +50,17 @@ fn the_example_is_what_it_says() {
     let carol: Grant = carol.body();
     assert_eq!((carol.interval_ns, carol.burst), (10_000, 1000));
     assert_eq!((carol.answers_log2, carol.references_log2), (8, 10));
+    let controls = market.controls();
+    let mut risks = controls
+        .iter()
+        .filter(|control| control.kind == ControlKind::SetRisk as u32);
+    let ops: SetRisk = risks.next().unwrap().body();
+    assert_eq!((ops.account, ops.interval_ns, ops.burst), (4, 2000, 5000));
+    assert_eq!(
+        (ops.orders_max, ops.shares_max, ops.notional_max),
+        (0, 0, 0)
+    );
+    assert!(risks.next().is_none(), "the others have no limit");
 }
 
 #[test]
@@ -58,6 +69,7 @@ fn controls_come_in_order() {
     let controls = Market::load(&path).unwrap().controls();
     let order = [
         ControlKind::OpenAccount,
+        ControlKind::SetRisk,
         ControlKind::SetLimit,
         ControlKind::Deposit,
         ControlKind::List,
@@ -125,7 +137,7 @@ fn the_reference_accepts_bands_in_every_state() {
         };
         assert_eq!(count(ControlKind::SetBands), 1);
         assert_eq!(count(ControlKind::SetState), follows, "{state}");
-        assert_eq!(count(ControlKind::SetRisk), 1);
+        assert_eq!(count(ControlKind::SetRisk), 2);
         assert_eq!(count(ControlKind::SetSelfTrade), 1);
         let dave: Grant = controls.iter().rev().nth(2).unwrap().body();
         assert_eq!((dave.shares_max, dave.cancel_on_disconnect), (9, 1));
@@ -426,6 +438,12 @@ fn every_mistake_is_told_with_its_key() {
             "session[3].rate.per_second",
         ),
         ("burst = 100 ", "burst = 68 ", "session[3].rate.burst"),
+        ("burst = 5_000", "burst = 68", "account[4].rate.burst"),
+        (
+            "per_second = 500_000",
+            "per_second = 1_000_000_001",
+            "account[4].rate.per_second: 1000000001 is not 1 to 1,000,000,000 messages a second; leave the rate out",
+        ),
         (
             "maker_ppm = -50",
             "maker_ppm = -50\nreference = 29_999",

@@ -70,6 +70,8 @@ pub struct RecordFile {
     path: PathBuf,
     file: File,
     position: u64,
+    /// Sequence number of the last record; 0: there is none.
+    last_sequence: u64,
     cut_bytes: u64,
 }
 
@@ -114,6 +116,7 @@ impl RecordFile {
                 path: path.to_owned(),
                 file,
                 position: first,
+                last_sequence: 0,
                 cut_bytes: 0,
             });
         }
@@ -126,17 +129,20 @@ impl RecordFile {
         let mut record = Vec::new();
         while records.next_into(&mut record)? {}
         let position = records.position();
+        let last_sequence = records.next.saturating_sub(1);
         let end = SLOT_LEN as u64 * (1 + position - records.header.first);
         let mut file = records.source.into_inner();
         if end < len {
             file.set_len(end).map_err(fail("cut"))?;
-            file.sync_all().map_err(fail("sync"))?;
         }
+        // What a dead writer wrote and did not sync can be read and is not on the disk yet.
+        file.sync_all().map_err(fail("sync"))?;
         file.seek(SeekFrom::Start(end)).map_err(fail("seek in"))?;
         Ok(RecordFile {
             path: path.to_owned(),
             file,
             position,
+            last_sequence,
             cut_bytes: len - end,
         })
     }
@@ -145,6 +151,12 @@ impl RecordFile {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Sequence number of the last record, which is on the disk; 0: there is none.
+    #[must_use]
+    pub fn last_sequence(&self) -> u64 {
+        self.last_sequence
     }
 
     /// Bytes of an unfinished record that opening cut off.
@@ -159,7 +171,7 @@ impl RecordFile {
         &self.path
     }
 
-    /// Writes whole slots behind the last and waits until they are on the disk.
+    /// Writes whole records behind the last and waits until they are on the disk.
     ///
     /// # Errors
     /// The file system's; what was written of it is cut off by the next open.
@@ -171,6 +183,12 @@ impl RecordFile {
             .sync_data()
             .map_err(file_error(&self.path, "sync"))?;
         self.position += (slots.len() / SLOT_LEN) as u64;
+        let mut rest = slots;
+        while let Ok((head, _)) = Head::read_from_prefix(rest) {
+            self.last_sequence = head.sequence;
+            let len = usize::from(head.slots.max(1)) * SLOT_LEN;
+            rest = rest.get(len..).unwrap_or_default();
+        }
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ mod snapshot;
 mod sole;
 
 pub use file::{Identity, RecordFile, Records};
-pub use recorder::{CONSUMER, Recorder};
+pub use recorder::{CONSUMER, Recorder, Sink};
 pub use snapshot::{SnapshotWriter, read_snapshot, write_snapshot};
 pub use sole::Sole;
 
@@ -82,6 +82,9 @@ pub enum MqError {
         /// What is wrong with it.
         source: SnapshotError,
     },
+    /// Another place that a recorder writes to.
+    #[error(transparent)]
+    Sink(Box<dyn std::error::Error + Send + Sync>),
     /// Two would write one snapshot.
     #[error("another process is writing {path}; wait until it is done, or give another file", path = .path.display())]
     SnapshotBusy {

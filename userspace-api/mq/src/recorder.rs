@@ -1,4 +1,4 @@
-//! The record ring's required consumer: from the ring to the file, and only then is the ring's room given back.
+//! The record ring's required consumer: from the ring to a sink, and only when it is on the disk is the ring's room given back.
 
 use crate::file::{Identity, RecordFile};
 use crate::{MqError, Sole};
@@ -17,10 +17,64 @@ pub const CONSUMER: &str = "recorder";
 /// disk likes; more keep the ring's room for longer.
 const BATCH_SLOTS: u64 = 65_536;
 
-/// Writes the shard's records to a file and goes on where the file ends.
-pub struct Recorder {
+/// Where a recorder writes.
+pub trait Sink {
+    /// Where it lies, for messages.
+    fn location(&self) -> &Path;
+
+    /// The ring's position behind the last slot that it took.
+    fn position(&self) -> u64;
+
+    /// The ring's position behind the last slot that is on the disk.
+    fn durable(&self) -> u64;
+
+    /// Sequence number of the last record that is on the disk; 0: none is.
+    fn durable_sequence(&self) -> u64;
+
+    /// Takes whole records, the ring's next ones; they may wait for their sync.
+    ///
+    /// # Errors
+    /// The file system's. What is not durable by then is lost to it.
+    fn append(&mut self, slots: &[u8]) -> Result<(), MqError>;
+
+    /// Syncs what has waited long enough, or all of it.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn sync(&mut self, all: bool) -> Result<(), MqError>;
+}
+
+impl Sink for RecordFile {
+    fn location(&self) -> &Path {
+        self.path()
+    }
+
+    fn position(&self) -> u64 {
+        RecordFile::position(self)
+    }
+
+    fn durable(&self) -> u64 {
+        RecordFile::position(self)
+    }
+
+    fn durable_sequence(&self) -> u64 {
+        self.last_sequence()
+    }
+
+    fn append(&mut self, slots: &[u8]) -> Result<(), MqError> {
+        RecordFile::append(self, slots)
+    }
+
+    /// Every append has.
+    fn sync(&mut self, _: bool) -> Result<(), MqError> {
+        Ok(())
+    }
+}
+
+/// Writes the shard's records to a sink and goes on where the sink ends.
+pub struct Recorder<S = RecordFile> {
     consumer: Consumer,
-    file: RecordFile,
+    sink: S,
     batch: Vec<u8>,
     _sole: Sole,
 }
@@ -31,10 +85,26 @@ impl Recorder {
     /// # Errors
     /// Another recorder runs, the file is not this shard's, or the ring no longer has what follows it.
     pub fn open(pinned: &Pinned, path: &Path) -> Result<Recorder, MqError> {
+        Recorder::with_sink(pinned, |identity, first| {
+            RecordFile::open(path, identity, first)
+        })
+    }
+}
+
+impl<S: Sink> Recorder<S> {
+    /// Becomes the shard's required consumer, with a sink that goes on where it ends or begins at the position given.
+    ///
+    /// # Errors
+    /// Another recorder runs, the sink cannot be opened, or the ring no longer has what follows it.
+    pub fn with_sink(
+        pinned: &Pinned,
+        open: impl FnOnce(Identity, u64) -> Result<S, MqError>,
+    ) -> Result<Recorder<S>, MqError> {
         let sole = Sole::take(CONSUMER, pinned.arena_id())?;
         let mut consumer = Consumer::required(pinned, CONSUMER)?;
-        let file = RecordFile::open(path, Identity::of(pinned), consumer.position())?;
-        let position = file.position();
+        let sink = open(Identity::of(pinned), consumer.position())?;
+        let position = sink.position();
+        let path = sink.location();
         let start = consumer
             .tail()
             .saturating_sub(u64::from(pinned.record_slots()));
@@ -57,18 +127,20 @@ impl Recorder {
         }
         consumer.seek(position);
         consumer.commit();
+        consumer.set_durable(sink.durable_sequence());
         Ok(Recorder {
             consumer,
-            file,
+            sink,
             batch: Vec::new(),
             _sole: sole,
         })
     }
 
-    /// Takes what was published, waits until it is on the disk and gives the ring's room back; gives how many slots.
+    /// Takes what was published, has it synced as the sink does, and gives the ring's room back up to what is on the disk; gives
+    /// how many slots it took.
     ///
     /// # Errors
-    /// The ring went round, or the file system's. Nothing was given back then.
+    /// The ring went round, or the file system's. Nothing that is not on the disk was given back then.
     pub fn take(&mut self) -> Result<u64, MqError> {
         self.batch.clear();
         let slots = self.consumer.read(&mut self.batch, BATCH_SLOTS)?;
@@ -77,45 +149,83 @@ impl Recorder {
         let whole = (whole / SLOT_LEN) as u64;
         self.consumer
             .seek(self.consumer.position() - (slots - whole));
+        let before = self.sink.durable();
         if whole != 0 {
-            self.file.append(&self.batch)?;
-            self.consumer.commit();
+            self.sink.append(&self.batch)?;
+        } else {
+            self.sink.sync(false)?;
+        }
+        if self.sink.durable() != before {
+            self.commit();
         }
         Ok(whole)
     }
 
-    /// Waits for records and takes them, until `stop` says so; then takes what is left once more. Gives the slots taken.
+    /// Gives the ring's room back up to what is on the disk, and says how far that is: held answers wait for it.
+    fn commit(&mut self) {
+        let position = self.consumer.position();
+        self.consumer.seek(self.sink.durable());
+        self.consumer.commit();
+        self.consumer.seek(position);
+        self.consumer.set_durable(self.sink.durable_sequence());
+    }
+
+    /// Waits for records and takes them, until `stop` says so; then takes what was published by then and has all of it synced. Gives
+    /// the slots taken.
     ///
     /// # Errors
     /// As [`Recorder::take`].
     pub fn run(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<u64, MqError> {
         let mut taken = 0;
         let mut idle = Instant::now();
-        loop {
-            let stopping = stop();
+        while !stop() {
             let slots = self.take()?;
             taken += slots;
             if slots != 0 {
                 idle = Instant::now();
-            } else if stopping {
-                return Ok(taken);
-            } else {
-                // A busy ring is asked every half millisecond, a quiet one every five.
-                let quiet = idle.elapsed() > Duration::from_millis(100);
-                std::thread::sleep(Duration::from_micros(if quiet { 5000 } else { 500 }));
+                continue;
+            }
+            // A busy ring is asked five times a millisecond, a quiet one once: a held answer waits for it. One with records that wait for
+            // their sync is busy.
+            let waits = self.sink.durable() != self.sink.position();
+            let quiet = !waits && idle.elapsed() > Duration::from_millis(100);
+            std::thread::sleep(Duration::from_micros(if quiet { 1000 } else { 200 }));
+        }
+        // Not until nothing more comes, which might be never.
+        let end = self.consumer.tail();
+        while self.consumer.position() < end {
+            let slots = self.take()?;
+            taken += slots;
+            if slots == 0 {
+                break;
             }
         }
+        self.sink.sync(true)?;
+        self.commit();
+        Ok(taken)
     }
 
-    /// The file.
+    /// Where it writes.
     #[must_use]
-    pub fn file(&self) -> &RecordFile {
-        &self.file
+    pub fn sink(&self) -> &S {
+        &self.sink
     }
 
-    /// Ends being required: nobody waits for this recorder any more, and what it has not taken may be written over.
-    pub fn release(self) {
+    /// Where it writes, for what is done between two records.
+    pub fn sink_mut(&mut self) -> &mut S {
+        &mut self.sink
+    }
+
+    /// Ends being required: nobody waits for this recorder any more, and what it has not taken may be written over. Gives where it
+    /// wrote.
+    pub fn release(self) -> S {
         self.consumer.release();
+        self.sink
+    }
+
+    /// Ends recording; the ring goes on waiting for the next recorder. Gives where it wrote.
+    pub fn into_sink(self) -> S {
+        self.sink
     }
 }
 

@@ -59,7 +59,7 @@ enum Say {
         /// Whole units; left out: no limit.
         amount: Option<String>,
     },
-    /// Limit what the orders of an account may be; what is left out has no limit.
+    /// Limit the orders of an account and its message rate; what is left out has no limit.
     Risk {
         /// Account name.
         account: String,
@@ -72,6 +72,9 @@ enum Say {
         /// Largest price times quantity of one order, in whole units of the asset it is paid in.
         #[arg(long, num_args = 2, value_names = ["ASSET", "AMOUNT"])]
         notional: Option<Vec<String>>,
+        /// Messages a second of all its sessions together, tag blocks counted, and how many of them at once, at least 69.
+        #[arg(long, num_args = 2, value_names = ["PER_SECOND", "BURST"])]
+        rate: Option<Vec<u32>>,
     },
     /// Say what happens where orders of one account would trade with each other and do not say it themselves.
     SelfTrade {
@@ -265,11 +268,13 @@ fn verb(say: &Say) -> Result<Verb, Fail> {
             orders,
             shares,
             notional,
+            rate,
         } => Verb::Risk {
             account,
             orders,
             shares,
             notional: notional.and_then(pair),
+            rate: rate.and_then(pair),
         },
         Say::SelfTrade {
             account,
@@ -344,8 +349,8 @@ fn verb(say: &Say) -> Result<Verb, Fail> {
 }
 
 /// Two values of one argument.
-fn pair(values: Vec<String>) -> Option<(String, String)> {
-    <[String; 2]>::try_from(values).ok().map(Into::into)
+fn pair<T>(values: Vec<T>) -> Option<(T, T)> {
+    <[T; 2]>::try_from(values).ok().map(Into::into)
 }
 
 /// What a recording says of a trade, and that it was not taken back as far as the recording goes.

@@ -1,8 +1,11 @@
-//! `ring0 gen`: a LOBSTRM1 stream from a seed.
+//! `ring0 gen`: a LOBSTRM1 stream from a seed, and the feed that a venue would publish of it.
 
 use crate::fail::Fail;
-use ring0_stream::lobstrm::{self, RECORDS_MAX, SYMBOLS_MAX};
-use std::path::PathBuf;
+use ring0_stream::lobstrm::{self, Derived, RECORDS_MAX, SYMBOLS_MAX, Stream};
+use std::fmt::Display;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -19,6 +22,9 @@ pub(crate) struct Args {
     /// Symbols, 1 to 256.
     #[arg(long, default_value_t = 64)]
     symbols: u32,
+    /// Also write the ITCH 5.0 feed that a venue would publish of the stream, as a BinaryFILE.
+    #[arg(long, value_name = "FILE")]
+    itch: Option<PathBuf>,
     /// Print what was written as one JSON object.
     #[arg(long)]
     json: bool,
@@ -42,6 +48,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     }
     let stream = lobstrm::generate(args.seed, args.messages, args.prefill, args.symbols);
     stream.write(&args.file).map_err(Fail::new)?;
+    let derived = match &args.itch {
+        Some(path) => Some(write_itch(&stream, path)?),
+        None => None,
+    };
     let header = stream.header();
     let report = serde_json::json!({
         "file": args.file,
@@ -54,6 +64,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         "trades": header.exp_trades.get(),
         "quantity": header.exp_qty.get(),
         "checksum": format!("{:#018x}", header.exp_checksum.get()),
+        "live": header.exp_live.get(),
+        "itch": args.itch,
+        "itch_messages": derived.map(|derived| derived.messages),
     });
     if args.json {
         println!("{report}");
@@ -68,6 +81,22 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
             header.exp_qty,
             header.exp_checksum.get()
         );
+        if let (Some(path), Some(derived)) = (&args.itch, derived) {
+            println!(
+                "{}: {} messages of ITCH 5.0",
+                path.display(),
+                derived.messages
+            );
+        }
     }
     Ok(())
+}
+
+/// Writes the stream's feed.
+fn write_itch(stream: &Stream, path: &Path) -> Result<Derived, Fail> {
+    let failed = |error: &dyn Display| Fail::new(format!("{}: {error}", path.display()));
+    let file = File::create(path).map_err(|error| failed(&error))?;
+    stream
+        .write_itch(BufWriter::new(file))
+        .map_err(|error| failed(&error))
 }

@@ -7,6 +7,8 @@ mod demo;
 mod fail;
 mod feed;
 mod flow;
+mod itch;
+mod journal;
 mod keys;
 mod record;
 mod replay;
@@ -51,8 +53,12 @@ enum Verb {
     Gen(flow::Args),
     /// Replay order flow from a file through a ring and compare.
     Replay(replay::Args),
+    /// Read a file of ITCH 5.0: messages by type, time to decode and to build books, trades, best prices.
+    Itch(itch::Args),
     /// Make a snapshot of a shard from its recording, look at one, verify one.
     Snapshot(snapshot::Args),
+    /// Look at the journal, the durable form of the records: verify, dump, replay, stats, import, snapshot.
+    Journal(journal::Args),
     /// Measure.
     Bench(bench::Args),
     /// Print the bytes of every part of a shard.
@@ -70,7 +76,9 @@ fn main() -> ExitCode {
         Verb::Trade(args) => trade::run(&args),
         Verb::Gen(args) => flow::run(&args),
         Verb::Replay(args) => replay::run(&args),
+        Verb::Itch(args) => itch::run(&args),
         Verb::Snapshot(args) => snapshot::run(&args),
+        Verb::Journal(args) => journal::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Capacity(args) => capacity::run(&args),
     };

@@ -1,5 +1,6 @@
 //! The one thread that owns the shard: it carries out requests, steps continuations on a quiet market, and watches.
 
+use crate::answers::Answers;
 use crate::duty::Duties;
 use crate::instrument::{Limits, rejected};
 use crate::protocol::state_name;
@@ -16,9 +17,9 @@ use ring0_engine::control::{
 use ring0_engine::layout::Layout;
 use ring0_engine::limits::AMOUNT_MAX;
 use ring0_engine::record::{Outcome, State};
-use ring0_market::Market;
+use ring0_market::{Market, Rate};
 use ring0_mq::{Sole, read_snapshot};
-use ring0_rings::{KernelOptions, KernelShard, kept_object, load_shard, restore_shard};
+use ring0_rings::{Acks, KernelOptions, KernelShard, kept_object, load_shard, restore_shard};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -30,6 +31,9 @@ use xdp_loader::{LoadOptions, LoadReport, Loaded, Mode, Object, Pinned};
 /// program steps by itself; a quiet market waits this long for its next four steps.
 const TICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
+/// How long an operator's answer waits for the journal of a shard whose acks are durable; then it says that it did not come.
+const DURABLE_WAIT: Duration = Duration::from_secs(1);
+
 /// A session's status while it is killed.
 const KILLED: u32 = 2;
 
@@ -40,6 +44,8 @@ pub(crate) struct Daemon {
     pinned: Pinned,
     report: LoadReport,
     watch: Watch,
+    /// What sends held answers, where the shard holds them.
+    answers: Option<Answers>,
     pub(crate) duties: Duties,
     /// Trades taken back since it was started.
     pub(crate) busted: HashSet<u64>,
@@ -83,11 +89,16 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
         pinned,
         report: loaded.report,
         watch,
+        answers: None,
         duties: Duties::new(),
         busted: HashSet::new(),
         told: false,
     };
     let sent = setup::bring_up(&mut daemon.shard, &daemon.market, args.restore.is_some())?;
+
+    if daemon.market.plan.shard.acks == Acks::Durable {
+        daemon.answers = Some(Answers::start(&daemon.pinned, &daemon.market)?);
+    }
 
     let socket = args
         .socket
@@ -141,6 +152,7 @@ fn load(args: &Args, market: &Market) -> Result<(Loaded, KernelShard), DaemonErr
         layout,
         port: market.plan.shard.port,
         address: None,
+        acks: market.plan.shard.acks,
     };
     let Some(file) = &args.restore else {
         return Ok(load_shard(&options)?);
@@ -234,7 +246,13 @@ impl Daemon {
                 orders,
                 shares,
                 notional,
+                rate,
             } => {
+                let rate = match *rate {
+                    Some((per_second, burst)) => Rate::new(per_second, burst)
+                        .map_err(|error| format!("rate: {error}; {}", error.fix()))?,
+                    None => Rate::default(),
+                };
                 let notional_max = match notional {
                     Some((asset, amount)) => amount::units(amount, self.asset(asset)?.1)?,
                     None => 0,
@@ -245,8 +263,9 @@ impl Daemon {
                         account: self.account(account)?,
                         orders_max: orders.unwrap_or(0),
                         shares_max: shares.unwrap_or(0),
-                        reserved: 0,
+                        burst: rate.burst,
                         notional_max,
+                        interval_ns: rate.interval_ns,
                     },
                 )
             }
@@ -361,16 +380,30 @@ impl Daemon {
         let results = self.shard.command(&[Control::new(kind, body)]);
         let took_ns = begun.elapsed().as_nanos() as u64;
         let results = results.map_err(|error| self.fault_text().unwrap_or(error.to_string()))?;
-        match results.first() {
-            Some((Outcome::Accepted, _)) => {
-                Ok(json!({ "ok": true, "outcome": "accepted", "took_ns": took_ns }))
-            }
-            Some((Outcome::Continues, _)) => {
-                Ok(json!({ "ok": true, "outcome": "continues", "took_ns": took_ns }))
-            }
-            Some((_, reason)) => Err(rejected(*reason)),
-            None => Err("the shard took the command, but its record was overrun before it was read; look at `ring0 ctl accounts`".to_owned()),
+        let outcome = match results.first() {
+            Some((Outcome::Accepted, _)) => "accepted",
+            Some((Outcome::Continues, _)) => "continues",
+            Some((_, reason)) => return Err(rejected(*reason)),
+            None => return Err("the shard took the command, but its record was overrun before it was read; look at `ring0 ctl accounts`".to_owned()),
+        };
+        let mut answer = json!({ "ok": true, "outcome": outcome, "took_ns": took_ns });
+        if self.market.plan.shard.acks == Acks::Durable {
+            answer["durable"] = self.await_durable().into();
         }
+        Ok(answer)
+    }
+
+    /// Whether everything recorded so far comes to be on the journal's disk within an operator's patience.
+    fn await_durable(&self) -> bool {
+        let recorded = self.shard.shard().header().next_sequence.get() - 1;
+        let end = Instant::now() + DURABLE_WAIT;
+        while self.shard.durable() < recorded {
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        true
     }
 
     fn account(&self, name: &str) -> Result<u32, String> {
@@ -468,6 +501,9 @@ impl Daemon {
             "shard": plan.name,
             "port": plan.port,
             "tag": plan.tag,
+            "acks": plan.acks.name(),
+            "durable": (plan.acks == Acks::Durable).then(|| self.shard.durable()),
+            "answers": self.answers.as_ref().map(Answers::status),
             "interface": self.pinned.interface(),
             "netns": self.pinned.netns(),
             "pin_root": self.pinned.pin_root(),

@@ -1,12 +1,13 @@
 //! The daemon: initialises the market, writes the command ring, rings the doorbell, tells the shard what the clock has come to, reports
-//! faults.
+//! faults; on a shard whose acks are durable it sends the held answers.
 //!
-//! Knows the market file, one pinned shard and the operator's words ([`Request`]); knows nothing of matching, and takes
-//! no record from the ring (`ring0 record` does). Matching does not need it: it may be killed and started again at any
+//! Knows the market file, one pinned shard and the operator's words ([`Request`]); knows nothing of matching, and keeps
+//! no record of the ring (`ring0 record` does). Matching does not need it: it may be killed and started again at any
 //! time, and the next start adopts the shard or finishes the setup that it died in.
 //! Rule: RULES 5, 8, 11, 23.
 
 mod amount;
+mod answers;
 mod bust;
 mod client;
 mod daemon;

@@ -41,7 +41,7 @@ pub enum Verb {
         /// Whole units.
         amount: Option<String>,
     },
-    /// Sets what an account may ask; what is not given has no limit.
+    /// Sets what an account may ask and how often; what is not given has no limit.
     Risk {
         /// Account name.
         account: String,
@@ -51,6 +51,8 @@ pub enum Verb {
         shares: Option<u32>,
         /// Largest notional of one order: an asset's name and whole units of it.
         notional: Option<(String, String)>,
+        /// Messages a second of all its sessions together, and how many of them at once.
+        rate: Option<(u32, u32)>,
     },
     /// Sets what self-trade prevention does for an account's orders that do not say so, and its trade group.
     SelfTrade {

@@ -7,7 +7,7 @@ use crate::DaemonError;
 use ring0_engine::control::{Clock, Control, ControlKind};
 use ring0_engine::limits::AMOUNT_MAX;
 use ring0_engine::record::Outcome;
-use ring0_market::{Market, Risk};
+use ring0_market::{Market, Rate, Risk};
 use ring0_rings::KernelShard;
 use std::time::{SystemTime, UNIX_EPOCH};
 use zerocopy::IntoBytes;
@@ -143,6 +143,14 @@ fn describe(command: &Control, market: &Market) -> String {
 fn agree(shard: &KernelShard, market: &Market) -> Result<(), DaemonError> {
     let live = shard.shard();
     let other = |what: String| Err(DaemonError::OtherMarket { what });
+    let (acks, planned) = (shard.acks(), market.plan.shard.acks);
+    if acks != planned {
+        return other(format!(
+            "its acks are {} and the file's {}",
+            acks.name(),
+            planned.name()
+        ));
+    }
     for (index, id) in (0_u32..).zip(market.session_ids()) {
         let name = &market.plan.sessions[index as usize].name;
         match live.session_id(index) {
@@ -225,19 +233,25 @@ fn agree(shard: &KernelShard, market: &Market) -> Result<(), DaemonError> {
         let Some(open) = shard.account(index) else {
             return other(format!("account {} is not open in it", plan.name));
         };
-        let wanted = (plan.risk, plan.self_trade as u32, plan.trade_group.into());
+        let prevention = (plan.self_trade as u32, plan.trade_group.into());
+        let wanted = (plan.risk, plan.rate, prevention);
         let risk = Risk {
             orders_max: open.orders_max.get(),
             shares_max: open.shares_max.get(),
             notional_max: open.notional_max.get(),
         };
+        let rate = Rate {
+            interval_ns: open.interval_ns.get(),
+            burst: open.burst.get(),
+        };
+        let found = (risk, rate, (open.stp.get(), open.group.get()));
         let limit = |asset: u32| {
             let given = plan.limits.iter().find(|(of, _)| *of == asset);
             given.map_or(AMOUNT_MAX, |(_, limit)| *limit)
         };
         let same_limits = (0..market.plan.assets.len() as u32)
             .all(|asset| live.balances(index, asset).3 == limit(asset));
-        if wanted != (risk, open.stp.get(), open.group.get()) || !same_limits {
+        if wanted != found || !same_limits {
             differs.push(format!(
                 "account {} has other limits or another self-trade prevention",
                 plan.name
@@ -254,11 +268,14 @@ fn agree(shard: &KernelShard, market: &Market) -> Result<(), DaemonError> {
             notional_max: granted.notional_max.get(),
         };
         let watched = granted.cancel_on_disconnect.get() != 0;
-        let rate = (granted.interval_ns.get(), granted.burst.get());
+        let rate = Rate {
+            interval_ns: granted.interval_ns.get(),
+            burst: granted.burst.get(),
+        };
         if (risk, rate, granted.expires_ns.get(), watched)
             != (
                 plan.risk,
-                (plan.interval_ns, plan.burst),
+                plan.rate,
                 plan.expires_ns,
                 plan.cancel_on_disconnect_s != 0,
             )

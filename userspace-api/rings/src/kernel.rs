@@ -3,7 +3,7 @@
 //! One process, the daemon, writes the command ring and rings; any process may consume records. Rule: RULES 5, 11, 23.
 
 use crate::ring::{Ring, RingError};
-use ring0_abi::{command, cursor, device, doorbell, key};
+use ring0_abi::{Acks, command, cursor, device, doorbell, key};
 use ring0_engine::canon::StateHash;
 use ring0_engine::control::Control;
 use ring0_engine::layout::Layout;
@@ -38,6 +38,8 @@ pub struct KernelOptions {
     pub port: u16,
     /// Address of the shard; `None`: any.
     pub address: Option<Ipv4Addr>,
+    /// When packets are answered.
+    pub acks: Acks,
 }
 
 /// Loads the program with a fresh shard, or adopts the one that is pinned.
@@ -96,6 +98,7 @@ fn load_with(
                 .address
                 .map_or(0, |address| u32::from_le_bytes(address.octets())),
         );
+        put(device::ACKS, options.acks as u32);
         put(device::RECORD_MASK, load.record_slots - 1);
         put(device::COMMAND_MASK, load.command_slots / 2 - 1);
         // SAFETY: the arena reserves what a `u32` offset can reach, and nothing is attached to it yet.
@@ -217,7 +220,7 @@ impl KernelShard {
 
     fn memory(&self) -> Memory<'_> {
         // SAFETY: the arena is mapped, with the rest of the 4 GiB reserved, while `self` lives; this process writes nothing
-        // through it.
+        // through it but in `copy_in`, which has `&mut self`.
         unsafe { Memory::new(self.arena.as_ptr().wrapping_add(SHARD_BASE as usize)) }
     }
 
@@ -285,6 +288,45 @@ impl KernelShard {
         Snapshot::take_halted(self.shard(), layout)
     }
 
+    /// Copies bytes of the region out, at an offset of its layout, for those who will go back to them.
+    ///
+    /// # Panics
+    /// They are not all in the region.
+    pub fn copy_out(&self, at: u64, to: &mut [u8]) {
+        let from = self.inside(at, to.len());
+        // SAFETY: both are of this length, `from` lies in the mapping by `inside`; a caller's slice is not in it.
+        unsafe { std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) };
+    }
+
+    /// Copies bytes back that [`KernelShard::copy_out`] gave, or a native region of the same layout; the command ring goes on behind the commands
+    /// that the shard has then taken. For tests: it is for the caller to see to it that nothing else runs the program meanwhile, neither
+    /// traffic nor another process, and that all that changed is copied.
+    ///
+    /// # Panics
+    /// They are not all in the region; the program is running.
+    pub fn copy_in(&mut self, at: u64, from: &[u8]) {
+        let running = self.shard().header().lock.get() != 0;
+        assert!(!running, "a region is written while nothing runs on it");
+        let to = self.inside(at, from.len());
+        // SAFETY: as in `copy_out`; `&mut self` means that nobody in this process borrows the region.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) };
+        let taken = self.shard().header().controls_taken.get();
+        self.doorbell.head().store(taken, Ordering::Release);
+    }
+
+    /// The place at this offset of the region, from which so many bytes lie in it.
+    fn inside(&self, at: u64, len: usize) -> *mut u8 {
+        let start = at.checked_add(u64::from(SHARD_BASE));
+        let end = start.and_then(|start| start.checked_add(len as u64));
+        assert!(
+            end.is_some_and(|end| end <= self.arena.len_bytes() as u64),
+            "only bytes of the region are copied"
+        );
+        self.arena
+            .as_ptr()
+            .wrapping_add(SHARD_BASE as usize + at as usize)
+    }
+
     /// Sets a session's key, or switches its tag off.
     ///
     /// # Errors
@@ -327,6 +369,24 @@ impl KernelShard {
     #[must_use]
     pub fn tail(&self) -> u64 {
         self.consumer.tail()
+    }
+
+    /// Sequence number of the last durable record ([`Consumer::durable`]).
+    #[must_use]
+    pub fn durable(&self) -> u64 {
+        self.consumer.durable()
+    }
+
+    /// When packets are answered, as the shard was loaded.
+    #[must_use]
+    pub fn acks(&self) -> Acks {
+        let word = self.arena.word((device::ACKS & !7) as usize);
+        let acks = (word.load(Ordering::Relaxed) >> (device::ACKS % 8 * 8)) as u32;
+        if acks == Acks::Durable as u32 {
+            Acks::Durable
+        } else {
+            Acks::Matched
+        }
     }
 
     /// Runs a whole frame through the program.
@@ -560,6 +620,21 @@ impl Consumer {
         self.cursors
             .cursor(cursor::TAIL as usize)
             .load(Ordering::Acquire)
+    }
+
+    /// Sequence number of the last record that is durable, as whoever journals says it.
+    #[must_use]
+    pub fn durable(&self) -> u64 {
+        self.durable_word().load(Ordering::Acquire)
+    }
+
+    /// Says that records up to this sequence number are durable: held answers up to it may be given. Never goes back.
+    pub fn set_durable(&self, sequence: u64) {
+        self.durable_word().fetch_max(sequence, Ordering::AcqRel);
+    }
+
+    fn durable_word(&self) -> &AtomicU64 {
+        self.cursors.cursor(cursor::DURABLE as usize)
     }
 
     /// Slots read so far.

@@ -12,3 +12,4 @@ pub use kernel::{
 };
 pub use object::{OBJECT_VARIABLE, kept_object};
 pub use ring::{NativeRing, ReferenceRing, Ring, RingError};
+pub use ring0_abi::Acks;

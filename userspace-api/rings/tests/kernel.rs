@@ -29,6 +29,7 @@ fn doorbell_carries_out_commands() {
         layout,
         port: 4400,
         address: None,
+        acks: ring0_abi::Acks::Matched,
     };
     let (loaded, mut shard) = load_shard(&options).unwrap_or_else(|error| panic!("{error}"));
     println!("{:?}", loaded.report);

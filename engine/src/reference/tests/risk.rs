@@ -35,8 +35,9 @@ fn an_account_has_limits() {
         account: 0,
         orders_max: 2,
         shares_max: 50,
-        reserved: 0,
+        burst: 0,
         notional_max: 1000,
+        interval_ns: 0,
     };
     desk.done(ControlKind::SetRisk, &risk);
     desk.rejects(0, enter(1, BUY, 6, 100, DAY), Reason::RiskShares);

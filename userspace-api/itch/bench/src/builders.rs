@@ -26,14 +26,18 @@ pub(crate) struct Builder {
 }
 
 /// All of them. The crates that decode build no books; the plain one is what their users write first.
-pub(crate) const BUILDERS: [Builder; 2] = [
+pub(crate) const BUILDERS: [Builder; 3] = [
     Builder {
-        name: "ring0",
+        name: "ring0, message by message",
         build: ring0,
     },
     Builder {
         name: "plain, HashMap and BTreeMap",
         build: plain,
+    },
+    Builder {
+        name: "ring0, a packet at a time",
+        build: ring0_packets,
     },
 ];
 
@@ -43,6 +47,28 @@ fn ring0(feed: &[u8]) -> Result<Built, String> {
         let bytes = bytes.map_err(|error| error.to_string())?;
         books.apply(&Message::read(bytes).map_err(|error| error.to_string())?);
     }
+    built(&books)
+}
+
+/// Messages of a full packet of 1,472 bytes, about.
+const PACKET: usize = 48;
+
+fn ring0_packets(feed: &[u8]) -> Result<Built, String> {
+    let mut books = Books::new();
+    let mut packet = Vec::with_capacity(PACKET);
+    for bytes in Messages::new(feed) {
+        let bytes = bytes.map_err(|error| error.to_string())?;
+        packet.push(Message::read(bytes).map_err(|error| error.to_string())?);
+        if packet.len() == PACKET {
+            books.apply_all(&packet);
+            packet.clear();
+        }
+    }
+    books.apply_all(&packet);
+    built(&books)
+}
+
+fn built(books: &Books) -> Result<Built, String> {
     match books.inconsistencies().total() {
         0 => Ok(Built {
             live: books.live() as u64,

@@ -86,14 +86,15 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), BenchError> {
+    // Before this thread is bound, which would hide the other processors.
+    let machine = ring0_lab::machine();
     let processor = pin_to(args.processor)?;
     let mut rows = Vec::new();
     for symbols in SYMBOLS {
         rows.extend(measure(args, symbols)?);
     }
     let report = json!({
-        "machine": ring0_lab::machine(),
-        "command": std::env::args().collect::<Vec<_>>().join(" "),
+        "machine": machine,
         "seed": args.seed,
         "rounds": args.rounds,
         "processor": processor,
@@ -179,7 +180,7 @@ fn measure(args: &Args, symbols: u32) -> Result<Vec<Value>, BenchError> {
 }
 
 fn print(report: &Value) {
-    println!("{}", report["machine"].as_str().unwrap_or_default());
+    println!("{}", report["machine"]);
     for row in report["rows"].as_array().into_iter().flatten() {
         println!(
             "{:>3} symbols  {:<17} {:<28} {:>7.2} ns a message ({:.2} to {:.2})",

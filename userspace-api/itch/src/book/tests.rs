@@ -355,7 +355,7 @@ fn messages() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn agrees_with_the_naive_book(messages in vec(messages(), 0..200)) {
-        let (mut books, mut naive) = (Books::new(), Naive::default());
+        let (mut books, mut together, mut naive) = (Books::new(), Books::new(), Naive::default());
         for bytes in &messages {
             let message = Message::read(bytes).unwrap();
             books.apply(&message);
@@ -365,6 +365,11 @@ proptest! {
                 prop_assert_eq!(books.levels(locate, side).collect::<Vec<_>>(), naive.levels(locate, side));
             }
         }
+        let all: Vec<_> = messages.iter().map(|bytes| Message::read(bytes).unwrap()).collect();
+        together.apply_all(&all);
+        prop_assert_eq!(together.inconsistencies(), books.inconsistencies());
+        prop_assert_eq!(together.trades(), books.trades());
+        prop_assert_eq!(together.live(), naive.0.len());
         prop_assert_eq!(books.live(), naive.0.len());
         for (&reference, order) in &naive.0 {
             prop_assert_eq!(books.order(reference), Some(*order));

@@ -1,0 +1,252 @@
+//! Held answers: on a shard whose acks are `durable` the program matches a packet, records it with its sender's address and drops the frame; here
+//! its answer is made from the records and sent, once they are durable.
+//!
+//! Always true: answers go out in the order of the records, and none before the journal's watermark has passed the last record of its packet.
+//! This is a required consumer of the record ring that commits whole packets: a daemon that dies and comes back goes on with the first packet that
+//! was not answered. It may then answer one a second time, which a client cannot tell from a duplicate's answer.
+//! Rule: RULES 12; `docs/operations.md#durable-acks`.
+
+use crate::DaemonError;
+use ring0_engine::limits::SLOT_LEN;
+use ring0_engine::record::{Head, Kind, Message, ReplyTo};
+use ring0_market::Market;
+use ring0_rings::{Consumer, RingError};
+use ring0_wire::host::Answer;
+use ring0_wire::shape::TAG_LETTER;
+use ring0_wire::{Ack, Key, SessionId, inbound};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use xdp_loader::Pinned;
+use zerocopy::FromBytes;
+
+/// Its name among the ring's consumers.
+const CONSUMER: &str = "answers";
+
+/// Slots kept in memory while they wait for the watermark: 4 MiB. More wait in the ring.
+const WAITING_SLOTS: usize = 65_536;
+
+/// How long the thread sleeps while records wait for the watermark, and while none do. A sync of a disk takes longer than the first.
+const NAP: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
+
+/// What the status says of it.
+#[derive(Debug, Default)]
+struct Sent {
+    /// Answers sent.
+    sent: AtomicU64,
+    /// Answers that the network stack refused; their clients send again and are answered by the program.
+    refused: AtomicU64,
+    /// Packets of sessions that were closed meanwhile, or without an address to answer to.
+    left_out: AtomicU64,
+}
+
+/// The thread that sends held answers, ended with this value.
+pub(crate) struct Answers {
+    sent: Arc<Sent>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Answers {
+    /// Begins to send what the records say is to be answered, from where the last daemon ended.
+    ///
+    /// # Errors
+    /// No place among the ring's consumers, or the interface's namespace is gone.
+    pub(crate) fn start(pinned: &Pinned, market: &Market) -> Result<Answers, DaemonError> {
+        let consumer = Consumer::required(pinned, CONSUMER)?;
+        let sessions = market
+            .sessions()
+            .iter()
+            .map(|session| (session.id(), session.key().cloned()))
+            .collect();
+        let sent = Arc::new(Sent::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut sender = Sender {
+            consumer,
+            sessions,
+            port: market.plan.shard.port,
+            sockets: HashMap::new(),
+            packet: None,
+            sent: Arc::clone(&sent),
+        };
+        let stopping = Arc::clone(&stop);
+        let thread = pinned.spawn_in_netns("answers", move || {
+            if let Err(error) = sender.run(&stopping) {
+                eprintln!(
+                    "ring0d: held answers are no longer sent: {error}; start the daemon again"
+                );
+            }
+        })?;
+        Ok(Answers {
+            sent,
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Answers {
+    /// For the daemon's status.
+    pub(crate) fn status(&self) -> Value {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        json!({
+            "sent": count(&self.sent.sent),
+            "refused": count(&self.sent.refused),
+            "left_out": count(&self.sent.left_out),
+        })
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // what it had to say it has said
+        }
+    }
+}
+
+/// A packet whose messages are being read.
+struct Packet {
+    session: u32,
+    reply_to: ReplyTo,
+    first: u64,
+    acks: Vec<Ack>,
+}
+
+struct Sender {
+    consumer: Consumer,
+    /// Id and key by session index.
+    sessions: Vec<(SessionId, Option<Key>)>,
+    port: u16,
+    /// By the address that answers come from.
+    sockets: HashMap<Ipv4Addr, UdpSocket>,
+    packet: Option<Packet>,
+    sent: Arc<Sent>,
+}
+
+impl Sender {
+    fn run(&mut self, stop: &AtomicBool) -> Result<(), RingError> {
+        let mut waiting = Vec::new();
+        while !stop.load(Ordering::Acquire) {
+            if waiting.len() < WAITING_SLOTS * SLOT_LEN {
+                self.consumer.read(&mut waiting, WAITING_SLOTS as u64)?;
+            }
+            let done = self.answer(&waiting, self.consumer.durable());
+            waiting.drain(..done);
+            // What is in memory still has its room in the ring: a daemon that comes back reads it again.
+            let read = self.consumer.position();
+            self.consumer.seek(read - (waiting.len() / SLOT_LEN) as u64);
+            self.consumer.commit();
+            self.consumer.seek(read);
+            if done == 0 {
+                std::thread::sleep(if waiting.is_empty() { NAP.1 } else { NAP.0 });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the answers of the packets in these records that are durable to their end. Gives the bytes that are done with.
+    fn answer(&mut self, records: &[u8], durable: u64) -> usize {
+        let (mut at, mut done) = (0, 0);
+        self.packet = None; // one that was not whole is read again
+        while let Ok((head, _)) = Head::read_from_prefix(&records[at..]) {
+            let end = at + usize::from(head.slots.max(1)) * SLOT_LEN;
+            if end > records.len() || head.sequence > durable {
+                break;
+            }
+            if head.kind == Kind::Message as u16
+                && let Ok(message) = Message::read_from_bytes(&records[at..end])
+            {
+                self.message(&message);
+            }
+            at = end;
+            if self.packet.is_none() {
+                done = at;
+            }
+        }
+        done
+    }
+
+    fn message(&mut self, message: &Message) {
+        let packet = self.packet.get_or_insert_with(|| Packet {
+            session: message.session,
+            reply_to: message.reply_to,
+            first: message.client_sequence,
+            acks: Vec::new(),
+        });
+        if message.message[0] != TAG_LETTER {
+            packet.acks.push(ack(message));
+            return;
+        }
+        let Some(packet) = self.packet.take() else {
+            return;
+        };
+        let counted = match self.send(&packet, message.client_sequence) {
+            None => &self.sent.left_out,
+            Some(Ok(())) => &self.sent.sent,
+            Some(Err(_)) => &self.sent.refused,
+        };
+        counted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Sends a packet's answer, `last` being the client sequence of its tag block; `None` where there is nobody to send it to.
+    fn send(&mut self, packet: &Packet, last: u64) -> Option<io::Result<()>> {
+        let ReplyTo {
+            address,
+            port,
+            local,
+            ..
+        } = packet.reply_to;
+        let (id, key) = self.sessions.get(packet.session as usize)?;
+        if port == 0 {
+            return None; // it was answered at once, before the shard's acks were durable
+        }
+        let answer = Answer {
+            session: *id,
+            // The answer to a heartbeat says which client sequence is expected next.
+            sequence: if packet.acks.is_empty() {
+                last + 1
+            } else {
+                packet.first
+            },
+            acks: packet.acks.clone(),
+        };
+        let bytes = answer.sign(key.as_ref());
+        let to = SocketAddrV4::new(address.into(), port);
+        Some(
+            self.socket(local.into())
+                .and_then(|socket| socket.send_to(&bytes, to).map(drop)),
+        )
+    }
+
+    /// The socket whose datagrams come from the shard's port at this address.
+    fn socket(&mut self, local: Ipv4Addr) -> io::Result<&UdpSocket> {
+        use std::collections::hash_map::Entry;
+        Ok(match self.sockets.entry(local) {
+            Entry::Occupied(socket) => socket.into_mut(),
+            Entry::Vacant(place) => place.insert(UdpSocket::bind((local, self.port))?),
+        })
+    }
+}
+
+/// What the program would have answered to a message.
+fn ack(message: &Message) -> Ack {
+    let at = match message.message[0] {
+        b'U' => inbound::at::NEW_REFERENCE,
+        _ => inbound::at::REFERENCE,
+    };
+    let low = &message.message[at + 4..at + 8];
+    Ack {
+        sequence: message.head.sequence,
+        reference: u32::from_be_bytes(low.try_into().expect("four bytes")),
+        quantity: message.quantity,
+        result: message.outcome,
+        reason: message.reason,
+    }
+}
