@@ -572,6 +572,54 @@ fn nothing_is_published_above_the_watermark() {
     stand.unload();
 }
 
+/// On a shard with durable acks the public learns of an order when its owner does: when it is on the journal's disk.
+#[test]
+fn a_durable_shards_feed_waits_for_the_journal() {
+    let market = include_str!("../../markets/example.toml");
+    let mut stand = Stand::of(&market.replacen("[shard]", "[shard]\nacks = \"durable\"", 1));
+    stand.start_daemon();
+    let mut feed = serve(&stand, &[]);
+    wait_for_log(&stand, &mut feed, 1);
+    let listening = Listening::start(&stand, false);
+    let adds = |listening: &Listening| {
+        let ear = listening.ear.lock().unwrap();
+        let sessions = ear.tape.sessions.iter();
+        let messages = sessions.flat_map(|(_, messages)| messages);
+        messages.filter(|message| message[0] == b'A').count()
+    };
+    let heard = |wanted: usize| {
+        let end = Instant::now() + PATIENCE;
+        while adds(&listening) < wanted {
+            assert!(Instant::now() < end, "{} of {wanted}", adds(&listening));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert_eq!(adds(&listening), wanted);
+    };
+    let mut trader = stand.trader("alice-1");
+    let order = Order::buy(Locate(1), Shares(1), Price(50_000 * 10_000));
+    trader.send(&mut [order]).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(
+        (stand.status()["orders_live"].clone(), adds(&listening)),
+        (1.into(), 0)
+    );
+
+    stand.start_journal();
+    heard(1);
+    // A publisher that comes back has its past from the journal.
+    feed.kill().unwrap();
+    feed.wait().unwrap();
+    let journal = stand.journal().display().to_string();
+    let mut feed = serve(&stand, &["--records", &journal]);
+    wait_for_log(&stand, &mut feed, 2);
+    trader.submit(&[order]).unwrap();
+    heard(2);
+    let report = json_of(feed);
+    assert_eq!(report["displayed_orders"], 2);
+    drop(listening);
+    stand.unload();
+}
+
 #[test]
 fn what_is_asked_wrongly_is_told() {
     let mut stand = Stand::up();

@@ -42,6 +42,6 @@ pub use line::{Line, LineError};
 pub use publish::PacketOptions;
 pub use rerequest::RequestOptions;
 pub use snapshot::{SnapshotError, TakenSnapshot, take_snapshot};
-pub use source::{RingSource, Source, Watermark, matched};
+pub use source::{RingSource, Source, Watermark, matched, of_policy};
 pub use subscribe::{SubscribeError, SubscribeOptions, Subscriber};
 pub use translate::{FIRST_SESSION, Sink, TranslateError, Translator};

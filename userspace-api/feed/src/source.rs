@@ -2,7 +2,7 @@
 
 use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::record::Head;
-use ring0_rings::{Consumer, RingError};
+use ring0_rings::{Acks, Consumer, RingError};
 use zerocopy::FromBytes;
 
 /// Gives a shard's records in their order.
@@ -25,6 +25,15 @@ pub type Watermark = Box<dyn FnMut(u64) -> u64 + Send>;
 #[must_use]
 pub fn matched() -> Watermark {
     Box::new(|tail| tail)
+}
+
+/// How far the policy of the consumer's shard lets the feed go: under `durable` as far as the journal is on the disk.
+#[must_use]
+pub fn of_policy(watch: Consumer) -> Watermark {
+    match watch.acks() {
+        Acks::Matched => matched(),
+        Acks::Durable => Box::new(move |_| watch.durable_slot()),
+    }
 }
 
 /// The live record ring.

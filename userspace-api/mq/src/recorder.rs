@@ -127,7 +127,7 @@ impl<S: Sink> Recorder<S> {
         }
         consumer.seek(position);
         consumer.commit();
-        consumer.set_durable(sink.durable_sequence());
+        consumer.set_durable(sink.durable_sequence(), sink.durable());
         Ok(Recorder {
             consumer,
             sink,
@@ -167,7 +167,8 @@ impl<S: Sink> Recorder<S> {
         self.consumer.seek(self.sink.durable());
         self.consumer.commit();
         self.consumer.seek(position);
-        self.consumer.set_durable(self.sink.durable_sequence());
+        self.consumer
+            .set_durable(self.sink.durable_sequence(), self.sink.durable());
     }
 
     /// Waits for records and takes them, until `stop` says so; then takes what was published by then and has all of it synced. Gives

@@ -105,6 +105,8 @@ fn load_with(
         let memory =
             unsafe { Memory::new(fresh.arena.as_mut_ptr().wrapping_add(SHARD_BASE as usize)) };
         let taken = fill(Shard::new(memory))?;
+        let acks = cursor::DURABLE as usize * SLOT_LEN + cursor::ACKS;
+        fresh.cursors[acks..acks + 8].copy_from_slice(&(options.acks as u64).to_le_bytes());
         // The command ring goes on behind the commands that the shard has taken.
         fresh.commands[command::HEAD..command::HEAD + 8].copy_from_slice(&taken.to_le_bytes());
         fresh.arena[device::READY as usize] = 1;
@@ -377,16 +379,10 @@ impl KernelShard {
         self.consumer.durable()
     }
 
-    /// When packets are answered, as the shard was loaded.
+    /// When packets are answered ([`Consumer::acks`]).
     #[must_use]
     pub fn acks(&self) -> Acks {
-        let word = self.arena.word((device::ACKS & !7) as usize);
-        let acks = (word.load(Ordering::Relaxed) >> (device::ACKS % 8 * 8)) as u32;
-        if acks == Acks::Durable as u32 {
-            Acks::Durable
-        } else {
-            Acks::Matched
-        }
+        self.consumer.acks()
     }
 
     /// Runs a whole frame through the program.
@@ -622,19 +618,39 @@ impl Consumer {
             .load(Ordering::Acquire)
     }
 
+    /// When packets are answered, as the shard was loaded.
+    #[must_use]
+    pub fn acks(&self) -> Acks {
+        if self.durable_word(cursor::ACKS).load(Ordering::Relaxed) == Acks::Durable as u64 {
+            Acks::Durable
+        } else {
+            Acks::Matched
+        }
+    }
+
     /// Sequence number of the last record that is durable, as whoever journals says it.
     #[must_use]
     pub fn durable(&self) -> u64 {
-        self.durable_word().load(Ordering::Acquire)
+        self.durable_word(0).load(Ordering::Acquire)
     }
 
-    /// Says that records up to this sequence number are durable: held answers up to it may be given. Never goes back.
-    pub fn set_durable(&self, sequence: u64) {
-        self.durable_word().fetch_max(sequence, Ordering::AcqRel);
+    /// The slot behind it.
+    #[must_use]
+    pub fn durable_slot(&self) -> u64 {
+        self.durable_word(cursor::DURABLE_SLOT)
+            .load(Ordering::Acquire)
     }
 
-    fn durable_word(&self) -> &AtomicU64 {
-        self.cursors.cursor(cursor::DURABLE as usize)
+    /// Says that records up to this sequence number, which end before `slot`, are durable: held answers up to it may be given. Never goes back.
+    pub fn set_durable(&self, sequence: u64, slot: u64) {
+        self.durable_word(0).fetch_max(sequence, Ordering::AcqRel);
+        self.durable_word(cursor::DURABLE_SLOT)
+            .fetch_max(slot, Ordering::AcqRel);
+    }
+
+    fn durable_word(&self, offset: usize) -> &AtomicU64 {
+        self.cursors
+            .word(cursor::DURABLE as usize * SLOT_LEN + offset)
     }
 
     /// Slots read so far.

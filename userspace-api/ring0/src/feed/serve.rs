@@ -10,10 +10,11 @@ use crate::shard::Shard;
 use ring0_engine::limits::SLOT_LEN;
 use ring0_feed::{
     AnswerOptions, AnswerServer, Answers, FIRST_SESSION, Feed, FeedOptions, FileJournal,
-    PacketOptions, Password, RingSource, Translator, drop_copy, matched,
+    PacketOptions, Password, RingSource, Translator, drop_copy, of_policy,
 };
 use ring0_itch::Text;
 use ring0_itch::mold::Session;
+use ring0_journal::Reader;
 use ring0_market::Market;
 use ring0_mq::{Identity, MqError, Records, Sole};
 use ring0_rings::Consumer;
@@ -58,8 +59,8 @@ pub(crate) struct Args {
     /// Keep every message in this folder too, a BinaryFILE a session, for requests of what memory no longer has.
     #[arg(long, value_name = "DIR")]
     journal: Option<PathBuf>,
-    /// The shard's recording from its first slot on: where the ring no longer has that.
-    #[arg(long, value_name = "FILE")]
+    /// The shard's recording or journal from its first slot on: where the ring no longer has that.
+    #[arg(long, value_name = "FILE|DIR")]
     records: Option<PathBuf>,
     /// Be a required consumer of the ring: orders are refused (`RingFull`) before this feed misses any.
     #[arg(long)]
@@ -111,6 +112,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let mut feed = args.lines.inside(|| Feed::start(translator, options))??;
 
     let position = match &args.records {
+        Some(folder) if folder.is_dir() => catch_up_journal(&mut feed, &pinned, folder)?,
         Some(file) => catch_up_file(&mut feed, &pinned, file)?,
         None => 0,
     };
@@ -121,7 +123,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         return Err(missing(args.records.as_deref(), position, start));
     }
     consumer.seek(position);
-    catch_up_ring(&mut feed, &mut consumer)?;
+    let mut policy = of_policy(Consumer::observer(&pinned)?);
+    let end = policy(consumer.tail());
+    catch_up_ring(&mut feed, &mut consumer, end)?;
     consumer.commit();
     let servers = [
         ("requests", feed.requests()),
@@ -139,7 +143,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         consumer.position(),
     );
 
-    let mut source = RingSource::new(consumer, matched());
+    let mut source = RingSource::new(consumer, policy);
     let run = feed.run(&mut source, &mut stop);
     let consumer = source.into_consumer();
     let position = consumer.position();
@@ -239,15 +243,36 @@ fn catch_up_file(feed: &mut Feed, pinned: &Pinned, file: &Path) -> Result<u64, F
     }
 }
 
-/// Translates what the ring has already: it was published before, or nobody listened.
-fn catch_up_ring(feed: &mut Feed, consumer: &mut Consumer) -> Result<(), Fail> {
-    let tail = consumer.tail();
+/// The same with a journal.
+fn catch_up_journal(feed: &mut Feed, pinned: &Pinned, folder: &Path) -> Result<u64, Fail> {
+    let mut reader = Reader::open(folder)?;
+    if reader.identity() != Identity::of(pinned) {
+        return Err(MqError::OtherShard {
+            path: folder.to_owned(),
+        }
+        .into());
+    }
+    if reader.position() != 0 {
+        return Err(Fail::new(format!(
+            "{} begins at slot {}; a feed needs the journal from slot 0 on",
+            folder.display(),
+            reader.position()
+        )));
+    }
+    while let Some(block) = reader.next_block()? {
+        feed.catch_up(block.slots())?;
+    }
+    Ok(reader.position())
+}
+
+/// Translates what the ring has already up to a slot: it was published before, or nobody listened.
+fn catch_up_ring(feed: &mut Feed, consumer: &mut Consumer, end: u64) -> Result<(), Fail> {
     let mut piece = Vec::with_capacity(PIECE);
-    while consumer.position() < tail {
+    while consumer.position() < end {
         piece.clear();
-        let slots = (tail - consumer.position()).min((PIECE / SLOT_LEN) as u64);
+        let slots = (end - consumer.position()).min((PIECE / SLOT_LEN) as u64);
         consumer.read(&mut piece, slots)?;
-        // A piece may end inside a record: the translator keeps it. The tail never does.
+        // A piece may end inside a record: the translator keeps it. The end never does.
         feed.catch_up(&piece)?;
     }
     Ok(())
@@ -257,7 +282,7 @@ fn missing(records: Option<&Path>, position: u64, start: u64) -> Fail {
     let slots = start - position;
     Fail::new(match records {
         None => format!(
-            "the ring no longer has the shard's first {slots} slots, and the feed follows from all records; give --records FILE as `ring0 record` wrote it from slot 0 on"
+            "the ring no longer has the shard's first {slots} slots, and the feed follows from all records; give --records with what `ring0 record` wrote from slot 0 on"
         ),
         Some(file) => format!(
             "{} ends at slot {position} and the ring begins at slot {start}: {slots} slots are missing; let `ring0 record` catch up first",
