@@ -1,10 +1,11 @@
 //! `ring0 record`: the record ring's required consumer, into one file or into a journal.
 
 use crate::fail::Fail;
+use crate::shard::Shard;
 use ring0_journal::{Journal, JournalError, Options, VerifiedSnapshot, snapshots};
 use ring0_mq::{CONSUMER, MqError, Recorder, Sink};
 use ring0_rings::Consumer;
-use ring0d::{Client, Verb, default_socket, end_with_parent, stop_flag};
+use ring0d::{end_with_parent, stop_flag};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -17,18 +18,8 @@ const BETWEEN: Duration = Duration::from_secs(1);
 /// Arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of the shard's pins.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["interface", "market"])]
-    pin_root: Option<PathBuf>,
-    /// Interface that the shard is loaded on.
-    #[arg(long, value_name = "IF", conflicts_with = "market")]
-    interface: Option<String>,
-    /// Network namespace of the interface.
-    #[arg(long, value_name = "NS", requires = "interface")]
-    netns: Option<String>,
-    /// The market's file: its running daemon is asked where the pins are.
-    #[arg(long, value_name = "FILE")]
-    market: Option<PathBuf>,
+    #[command(flatten)]
+    shard: Shard,
     /// The recording: goes on where it ends, or begins.
     #[arg(long, value_name = "FILE", required_unless_present_any = ["release", "journal"])]
     out: Option<PathBuf>,
@@ -58,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     if args.with_parent {
         end_with_parent();
     }
-    let pinned = xdp_loader::open_pinned(&pin_root(args)?)?;
+    let pinned = xdp_loader::open_pinned(&args.shard.pin_root()?)?;
     if let Some(folder) = &args.journal {
         let mut recorder = Recorder::with_sink(&pinned, |identity, first| {
             Journal::open(folder, &identity, first, Options::default())
@@ -185,28 +176,4 @@ fn journal_error(error: MqError) -> Fail {
         },
         other => other.into(),
     }
-}
-
-fn pin_root(args: &Args) -> Result<PathBuf, Fail> {
-    if let Some(pin_root) = &args.pin_root {
-        return Ok(pin_root.clone());
-    }
-    if let Some(interface) = &args.interface {
-        return Ok(xdp_loader::default_pin_root(
-            interface,
-            args.netns.as_deref(),
-        ));
-    }
-    let Some(market) = &args.market else {
-        return Err(Fail::new(
-            "which shard? give --interface (and --netns), --pin-root, or --market",
-        ));
-    };
-    let plan = ring0_market::Plan::load(market)?;
-    let status =
-        Client::connect(&default_socket(&plan.shard.name))?.call(&Verb::Status { hash: false })?;
-    status["pin_root"]
-        .as_str()
-        .map(PathBuf::from)
-        .ok_or_else(|| Fail::new("the daemon did not say where its pins are; give --pin-root"))
 }
