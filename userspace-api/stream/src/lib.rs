@@ -1,6 +1,6 @@
 //! Order flow from files: LOBSTRM1 streams (read, generated) and LOBSTER samples.
 //!
-//! Knows the two file formats, what a stream's trades must come to, and which orders replay a
+//! Knows the two file formats, what a stream's trades must come to, the ITCH that a venue would publish of it, and which orders replay a
 //! sample of a real day. Knows no ring, session, balance or packet: a driver carries the orders to
 //! the ring that it tests, and brings back what was traded.
 //!

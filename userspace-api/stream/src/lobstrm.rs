@@ -19,9 +19,11 @@ use crate::Side;
 
 mod book;
 mod crash;
+mod derived;
 mod generator;
 
 pub use crash::{CRASH_TICK_BASE, CRASH_TICKS, generate_crash};
+pub use derived::{DeriveError, Derived};
 pub use generator::{CENTER_TICKS, LADDER_TICKS, RECORDS_MAX, TICK_BASE, generate};
 
 /// First bytes of a stream.

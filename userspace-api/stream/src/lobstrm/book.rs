@@ -27,6 +27,25 @@ pub(super) struct Order {
     place: u32,
 }
 
+/// At a place whose number no order has yet.
+const NO_ORDER: Order = Order {
+    price_ticks: 0,
+    qty: 0,
+    symbol: 0,
+    side: Side::Buy,
+    older: NONE,
+    newer: NONE,
+    place: 0,
+};
+
+/// One trade of an order that enters, at the maker's price.
+pub(super) struct Fill {
+    /// Number of the resting order.
+    pub(super) maker: u32,
+    /// Quantity.
+    pub(super) qty: u32,
+}
+
 #[derive(Clone, Copy)]
 struct Level {
     oldest: u32,
@@ -105,20 +124,11 @@ pub(super) struct Books {
 impl Books {
     /// For these prices, in ticks.
     pub(super) fn new(symbols: u32, prices: Range<u32>) -> Self {
-        let none = Order {
-            price_ticks: 0,
-            qty: 0,
-            symbol: 0,
-            side: Side::Buy,
-            older: NONE,
-            newer: NONE,
-            place: 0,
-        };
         Self {
             ladders: (0..symbols)
                 .map(|_| [Ladder::new(&prices), Ladder::new(&prices)])
                 .collect(),
-            orders: vec![none],
+            orders: vec![NO_ORDER],
             live: Vec::new(),
             peak_live: 0,
             checksum: Checksum::new(),
@@ -159,25 +169,40 @@ impl Books {
 
     /// Enters an order under the next number: it trades while it crosses, then the rest rests.
     pub(super) fn enter(&mut self, symbol: u16, side: Side, price_ticks: u32, qty: u32) -> u32 {
+        self.orders.push(NO_ORDER);
+        let id = self.last_id();
+        self.enter_as(id, symbol, side, price_ticks, qty, |_| {});
+        id
+    }
+
+    /// Makes room for orders up to this number, to be entered with [`Books::enter_as`] in any sequence.
+    pub(super) fn reserve(&mut self, id: u32) {
+        self.orders.resize(id as usize + 1, NO_ORDER);
+    }
+
+    /// Enters an order under a number that has room and was not used; `on_fill` sees its fills.
+    pub(super) fn enter_as(
+        &mut self,
+        id: u32,
+        symbol: u16,
+        side: Side,
+        price_ticks: u32,
+        qty: u32,
+        on_fill: impl FnMut(Fill),
+    ) {
         assert!(qty > 0, "an order of nothing would print trades of nothing");
-        let place = 0;
-        let order = Order {
+        self.orders[id as usize] = Order {
             price_ticks,
             qty,
             symbol,
             side,
-            older: NONE,
-            newer: NONE,
-            place,
+            ..NO_ORDER
         };
-        self.orders.push(order);
-        let id = self.last_id();
-        self.sweep(id);
+        self.sweep(id, on_fill);
         if self.orders[id as usize].qty > 0 {
             self.rest(id);
         }
         self.peak_live = self.peak_live.max(self.live.len());
-        id
     }
 
     pub(super) fn cancel(&mut self, id: u32) {
@@ -185,7 +210,7 @@ impl Books {
         self.remove(id);
     }
 
-    fn sweep(&mut self, taker: u32) {
+    fn sweep(&mut self, taker: u32, mut on_fill: impl FnMut(Fill)) {
         let Order {
             price_ticks: limit,
             mut qty,
@@ -210,6 +235,7 @@ impl Books {
             let open = self.orders[maker as usize].qty;
             let fill = qty.min(open);
             self.checksum.trade(maker.into(), taker.into(), price, fill);
+            on_fill(Fill { maker, qty: fill });
             qty -= fill;
             if fill == open {
                 self.remove(maker);
