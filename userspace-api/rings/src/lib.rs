@@ -5,10 +5,12 @@
 
 mod kernel;
 mod object;
+mod records;
 mod ring;
 
 pub use kernel::{
-    Consumer, Doorbell, KernelOptions, KernelShard, PacketRun, key_entry, load_shard, restore_shard,
+    Doorbell, KernelOptions, KernelShard, PacketRun, key_entry, load_shard, restore_shard,
 };
 pub use object::{OBJECT_VARIABLE, kept_object};
+pub use records::Consumer;
 pub use ring::{NativeRing, ReferenceRing, Ring, RingError};
