@@ -1,8 +1,8 @@
 //! `ring0 bench`: what a ring does in a second, and what it costs.
 
-mod engine;
 pub(crate) mod mmsg;
 mod processors;
+mod program;
 pub(crate) mod pump;
 mod wire;
 
@@ -21,13 +21,17 @@ enum What {
     Wire(wire::Args),
     /// The matching core alone, beside other engines on the same streams.
     #[command(disable_help_flag = true)]
-    Engine(engine::Args),
+    Engine(program::Args),
+    /// The record ring from process to process, beside other queues, and with the record file on.
+    #[command(disable_help_flag = true)]
+    Mq(program::Args),
 }
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     match &args.what {
         What::Wire(args) => wire::run(args),
-        What::Engine(args) => engine::run(args),
+        What::Engine(args) => program::run("engine", args),
+        What::Mq(args) => program::run("mq", args),
     }
 }

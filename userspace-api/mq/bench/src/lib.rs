@@ -1,6 +1,6 @@
 //! What every queue of the bench has in common: how records are sent, how they are received and checked, and two processes.
 //!
-//! A record is 64, 256 or 1,024 bytes: a head, the number of its producer's record, the time when it was sent, zeros. A receiver copies every
+//! A record is 64, 256 or 1,024 bytes: a head, the number of its producer's record, the time when it was sent, and bytes of that number. A receiver copies every
 //! record out, as whoever keeps it must, and checks that no number is missing.
 #![deny(unsafe_code)]
 

@@ -109,6 +109,7 @@ struct Queue<'a> {
 }
 
 fn run(args: &Args) -> Result<(), BenchError> {
+    let machine = ring0_lab::machine();
     on_processor(0)?;
     let mut queues = vec![
         Queue {
@@ -147,7 +148,7 @@ fn run(args: &Args) -> Result<(), BenchError> {
         }
     }
     let report = json!({
-        "machine": ring0_lab::machine(),
+        "machine": machine,
         "ring_bytes": BENCH_SLOTS * 64,
         "note": "every consumer copies each record out and checks its number; consumers share the second processor and are served in turn, as producers do the first; a single record's time has two readings of the clock in it",
         "rows": rows,

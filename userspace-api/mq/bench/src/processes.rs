@@ -24,13 +24,12 @@ pub struct Measured {
 /// # Errors
 /// The kernel's.
 pub fn on_processor(number: usize) -> Result<(), BenchError> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    if number < processors.min(CpuSet::MAX_CPU) {
-        let mut set = CpuSet::new();
-        set.set(number);
-        sched_setaffinity(None, &set).map_err(std::io::Error::from)?;
+    let mut set = CpuSet::new();
+    set.set(number);
+    match sched_setaffinity(None, &set) {
+        Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
+        Err(error) => Err(std::io::Error::from(error).into()),
     }
-    Ok(())
 }
 
 /// A child that receives; it is ended with this value.

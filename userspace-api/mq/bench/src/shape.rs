@@ -63,7 +63,7 @@ pub fn now_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Writes a record: its head, its number from 1, its producer, when it is sent.
+/// Writes a record, all of it: its head, its number from 1, its producer, when it is sent, and the number's last byte in the rest.
 #[inline]
 pub fn record(into: &mut [u8], producer: u64, number: u64, sent_ns: u64) {
     let head = Head {
@@ -76,4 +76,5 @@ pub fn record(into: &mut [u8], producer: u64, number: u64, sent_ns: u64) {
     into[..16].copy_from_slice(head.as_bytes());
     into[16..24].copy_from_slice(&producer.to_le_bytes());
     into[24..32].copy_from_slice(&sent_ns.to_le_bytes());
+    into[32..].fill(number as u8);
 }
