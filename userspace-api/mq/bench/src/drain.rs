@@ -29,6 +29,26 @@ pub trait Receiver {
     fn receive(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<u64, BenchError>;
 }
 
+/// A consumer of a queue that shows records where they lie: it copies each one out, as whoever keeps it must.
+pub struct Copied<R>(pub R);
+
+impl<R: Receiver> Receiver for Copied<R> {
+    fn receive(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<u64, BenchError> {
+        let mut kept = [0; RECORD_BYTES_MAX];
+        self.0.receive(&mut |bytes| {
+            let kept = &mut kept[..bytes.len()];
+            kept.copy_from_slice(bytes);
+            take(std::hint::black_box(kept));
+        })
+    }
+}
+
+impl Receiver for Box<dyn Receiver + Send> {
+    fn receive(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<u64, BenchError> {
+        self.as_mut().receive(take)
+    }
+}
+
 /// Looks in vain before the processor is offered to others: with one of its own nobody takes it.
 const SPINS: u32 = 10_000;
 
@@ -75,7 +95,6 @@ pub fn send_paced(sender: &mut dyn Sender, job: &Job) -> Result<(), BenchError> 
 /// The queue's, or a record is missing.
 pub fn drain(receivers: &mut [Box<dyn Receiver>], job: &Job) -> Result<Measured, BenchError> {
     let mut times = Histogram::<u64>::new_with_bounds(1, 1 << 40, 3).expect("bounds in order");
-    let mut kept = [0; RECORD_BYTES_MAX];
     let mut next = vec![[1_u64; 4]; receivers.len()];
     let each = job.records / job.shape.producers * job.shape.producers;
     let (mut left, mut idle) = (each * receivers.len() as u64, 0);
@@ -84,10 +103,8 @@ pub fn drain(receivers: &mut [Box<dyn Receiver>], job: &Job) -> Result<Measured,
         let mut got = 0;
         for (receiver, next) in receivers.iter_mut().zip(&mut next) {
             got += receiver.receive(&mut |bytes| {
-                let kept = &mut kept[..bytes.len()];
-                kept.copy_from_slice(bytes);
                 let word = |at: usize| {
-                    u64::from_le_bytes(kept[at..at + 8].try_into().expect("eight bytes"))
+                    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
                 };
                 let (number, producer) = (word(8), word(16));
                 let expected = &mut next[producer as usize & 3];
@@ -98,7 +115,7 @@ pub fn drain(receivers: &mut [Box<dyn Receiver>], job: &Job) -> Result<Measured,
                 if job.every_ns != 0 {
                     times.saturating_record(now_ns().saturating_sub(word(24)));
                 }
-                std::hint::black_box(&*kept);
+                std::hint::black_box(bytes);
             })?;
         }
         if let Some((producer, expected, found)) = wrong {

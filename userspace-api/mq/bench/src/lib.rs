@@ -8,7 +8,7 @@ mod drain;
 mod processes;
 mod shape;
 
-pub use drain::{Receiver, Sender, drain, send_all, send_paced};
+pub use drain::{Copied, Receiver, Sender, drain, send_all, send_paced};
 pub use processes::{Measured, consumer_is_ready, measured, on_processor, start_consumer};
 pub use shape::{Job, RECORD_BYTES_MAX, Shape, now_ns, record};
 

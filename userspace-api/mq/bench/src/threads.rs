@@ -4,8 +4,8 @@ use crate::BENCH_SLOTS;
 use crate::ours::Turns;
 use disruptor::{BusySpin, Polling};
 use ring0_bench_mq::{
-    BenchError, Job, Measured, Receiver, Sender, drain, now_ns, on_processor, record, send_all,
-    send_paced,
+    BenchError, Copied, Job, Measured, Receiver, Sender, drain, now_ns, on_processor, record,
+    send_all, send_paced,
 };
 
 /// Runs a job with a sender here and receivers in another thread.
@@ -19,8 +19,8 @@ fn between_threads(
     let there = std::sync::Arc::clone(&ready);
     let thread = std::thread::spawn(move || {
         on_processor(1)?;
-        let receivers = receivers.drain(..).map(|it| it as Box<dyn Receiver>);
-        let mut receivers: Vec<Box<dyn Receiver>> = receivers.collect();
+        let copied = |it| Box::new(Copied(it)) as Box<dyn Receiver>;
+        let mut receivers: Vec<_> = receivers.drain(..).map(copied).collect();
         there.wait();
         if job.shape.producers != 1 && receivers.len() != 1 {
             receivers = vec![Box::new(Turns(receivers))];

@@ -44,6 +44,9 @@ pub enum PushError {
 }
 
 /// Writes a ring. Not for two threads: a ring has one writer.
+///
+/// As a [`Recorder`] it panics when an engine publishes without room: an engine looks for room before a packet and before a step; before a control
+/// command of a native shard its caller does, with [`Producer::free`].
 #[derive(Debug)]
 pub struct Producer<M> {
     memory: M,

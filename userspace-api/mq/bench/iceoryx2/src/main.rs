@@ -8,8 +8,8 @@ use iceoryx2::port::subscriber::Subscriber;
 use iceoryx2::prelude::*;
 use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use ring0_bench_mq::{
-    BenchError, Job, Measured, RECORD_BYTES_MAX, Receiver, Sender, consumer_is_ready, drain,
-    measured, now_ns, on_processor, record, send_all, send_paced, start_consumer,
+    BenchError, Copied, Job, Measured, RECORD_BYTES_MAX, Receiver, Sender, consumer_is_ready,
+    drain, measured, now_ns, on_processor, record, send_all, send_paced, start_consumer,
 };
 use std::process::ExitCode;
 
@@ -143,7 +143,7 @@ fn consume(role: &str) -> Result<(), BenchError> {
             .subscriber_builder()
             .create()
             .map_err(BenchError::queue)?;
-        receivers.push(Box::new(Reader(port)));
+        receivers.push(Box::new(Copied(Reader(port))));
     }
     consumer_is_ready();
     let measured = drain(&mut receivers, &job)?;
