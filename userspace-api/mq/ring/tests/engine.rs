@@ -6,16 +6,12 @@ use ring0_engine::{Recorder, Taken};
 use ring0_record_ring::{Consumer, Kind, LocalRing, Memory, Name, Producer, Slot, WritableMemory};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-fn drive<R: Recorder>(native: &mut Native<R>, input: &Input, boot_ns: u64) -> Option<Taken> {
+fn drive<R: Recorder>(native: &mut Native<R>, input: &Input, boot_ns: u64) {
     match input {
-        Input::Packet(payload) => {
-            let answered = native.packet(payload, boot_ns, None);
-            return answered.ok().map(|(taken, _)| taken);
-        }
+        Input::Packet(payload) => drop(native.packet(payload, boot_ns, None)),
         Input::Control(controls) => drop(native.control(controls, boot_ns)),
         Input::Steps => native.steps(),
     }
-    None
 }
 
 fn name(text: &str) -> Name {
@@ -70,28 +66,34 @@ fn a_full_ring_refuses_packets_and_loses_nothing() {
         .expect("a place");
     let mut native = Native::with_recorder(&Flow::capacity(), ring.producer())
         .expect("memory for a small shard");
-    let (mut refused, mut records) = (0, Vec::new());
+    // The flow learns from a reader that gives no room back.
+    let mut observer = ring.observer();
+    let (mut refused, mut records, mut learnt) = (0, Vec::new(), Vec::new());
     let mut input = Input::Control(flow.setup());
     for _ in 0..4_000 {
-        if drive(&mut native, &input, flow.boot_ns()) == Some(Taken::RingFull) {
-            refused += 1;
-            assert!(
-                consumer.tail() - consumer.position() > 500,
-                "refused with room"
-            );
-            consumer
-                .read(&mut records, u64::MAX)
-                .expect("it is waited for");
-            consumer.commit();
-        }
-        input = flow.next_input();
-        // Control commands are not refused for room: whoever sends them looks first.
-        let room_for = if matches!(input, Input::Control(_)) {
-            1500
+        let mut full = false;
+        if let Input::Packet(payload) = &input {
+            let answered = native.packet(payload, flow.boot_ns(), None).ok();
+            full = answered
+                .as_ref()
+                .is_some_and(|(taken, _)| *taken == Taken::RingFull);
+            flow.observe(answered.as_ref().map(|(_, answer)| answer.as_slice()));
         } else {
-            2500
-        };
-        if consumer.tail() - consumer.position() > room_for {
+            drive(&mut native, &input, flow.boot_ns());
+        }
+        learnt.clear();
+        observer
+            .read(&mut learnt, u64::MAX)
+            .expect("read each time");
+        flow.learn(&learnt);
+        input = flow.next_input();
+        let behind = consumer.tail() - consumer.position();
+        if full {
+            refused += 1;
+            assert!(behind > 500, "refused with room");
+        }
+        // Control commands are not refused for room: whoever sends them looks first.
+        if full || behind > 2000 {
             consumer
                 .read(&mut records, u64::MAX)
                 .expect("it is waited for");
