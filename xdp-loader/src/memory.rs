@@ -88,20 +88,26 @@ impl Mapping {
 
     /// The word at `offset_bytes`.
     fn word(&self, offset_bytes: usize) -> &AtomicU64 {
+        &self.words::<1>(offset_bytes)[0]
+    }
+
+    /// `N` words from `offset_bytes` on.
+    #[inline]
+    fn words<const N: usize>(&self, offset_bytes: usize) -> &[AtomicU64; N] {
         assert!(
             offset_bytes.is_multiple_of(8),
             "words lie at multiples of eight"
         );
         assert!(
             offset_bytes
-                .checked_add(8)
+                .checked_add(8 * N)
                 .is_some_and(|end| end <= self.bytes),
-            "a word lies inside of its mapping"
+            "words lie inside of their mapping"
         );
         // SAFETY: inside of the mapping, as just checked.
         let address = unsafe { self.base.as_ptr().add(offset_bytes) };
         // SAFETY: aligned, mapped for as long as `self` lives, and shared through atomics only.
-        unsafe { AtomicU64::from_ptr(address.cast()) }
+        unsafe { &*address.cast() }
     }
 }
 
@@ -208,18 +214,17 @@ impl RecordRing {
         self.0.word(offset_bytes).load(Ordering::Acquire)
     }
 
-    /// A copy of slot `index`, word by word. Whether the program overwrote it meanwhile, only the
+    /// A copy of slot `index`, word by word, each with relaxed order. Whether the program overwrote it meanwhile, only the
     /// cursors can tell.
     ///
     /// # Panics
     /// If the ring is shorter.
-    pub fn slot(&self, index: u32) -> [u8; RECORD_BYTES] {
-        let mut bytes = [0; RECORD_BYTES];
-        for (number, chunk) in bytes.chunks_exact_mut(8).enumerate() {
-            let word = self.0.word(index as usize * RECORD_BYTES + number * 8);
-            chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
-        }
-        bytes
+    #[inline]
+    pub fn words(&self, index: u32) -> [u64; RECORD_BYTES / 8] {
+        let words = self
+            .0
+            .words::<{ RECORD_BYTES / 8 }>(index as usize * RECORD_BYTES);
+        words.each_ref().map(|word| word.load(Ordering::Relaxed))
     }
 }
 

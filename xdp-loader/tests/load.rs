@@ -119,7 +119,7 @@ fn every_mechanism_of_the_program_works() {
 
     let records = pinned.map_records().expect("maps");
     assert_eq!(records.load(0), 2000);
-    assert_eq!(records.slot(0)[..8], 2000_u64.to_ne_bytes());
+    assert_eq!(records.words(0)[0], 2000);
     assert_eq!(records.len_bytes(), 128 * 64);
     let cursors = pinned.map_cursors().expect("maps");
     assert_eq!(

@@ -1,7 +1,7 @@
-//! MQ1 as a file: the record ring's required consumer, which resumes without a gap, and the file's reader; snapshots on disk.
+//! MQ1 as a file: the record ring's required consumer, which resumes without a gap, and the file's reader; snapshots on disk; MQ1 over UDP.
 //!
-//! Knows slots, heads and positions; nothing of what a record means. The ring itself and its consumers' places are
-//! `ring0-rings`' ([`ring0_rings::Consumer`]): this crate stands on it, so that whoever only drives a ring needs no file.
+//! Knows slots, heads and positions; nothing of what a record means. The ring itself is [`ring`]; its consumers in the kernel's maps are
+//! `ring0-rings`' ([`ring0_rings::Consumer`]): this crate stands on both, so that whoever only drives a ring needs no file.
 //! Rule: RULES 11, 17; DESIGN 5.
 #![deny(unsafe_code)]
 
@@ -9,9 +9,11 @@ mod file;
 mod recorder;
 mod snapshot;
 mod sole;
+pub mod udp;
 
 pub use file::{Identity, RecordFile, Records};
 pub use recorder::{CONSUMER, Recorder, Sink};
+pub use ring0_record_ring as ring;
 pub use snapshot::{SnapshotWriter, read_snapshot, write_snapshot};
 pub use sole::Sole;
 

@@ -1,11 +1,9 @@
 //! `ring0 bench`: what a ring does in a second, and what it costs.
 
-mod beside;
-mod engine;
-mod itch;
 mod journal;
 pub(crate) mod mmsg;
 mod processors;
+mod program;
 pub(crate) mod pump;
 mod wire;
 
@@ -26,10 +24,13 @@ enum What {
     Journal(journal::Args),
     /// The matching core alone, beside other engines on the same streams.
     #[command(disable_help_flag = true)]
-    Engine(engine::Args),
+    Engine(program::Args),
     /// Decoding ITCH and building books from it, beside other readers of the same feed.
     #[command(disable_help_flag = true)]
-    Itch(itch::Args),
+    Itch(program::Args),
+    /// The record ring from process to process, beside other queues, and with the record file on.
+    #[command(disable_help_flag = true)]
+    Mq(program::Args),
 }
 
 /// Runs the verb.
@@ -37,7 +38,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     match &args.what {
         What::Wire(args) => wire::run(args),
         What::Journal(args) => journal::run(args),
-        What::Engine(args) => engine::run(args),
-        What::Itch(args) => itch::run(args),
+        What::Engine(args) => program::run("engine", args),
+        What::Itch(args) => program::run("itch", args),
+        What::Mq(args) => program::run("mq", args),
     }
 }

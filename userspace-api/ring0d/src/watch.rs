@@ -72,7 +72,7 @@ impl Watch {
                     .word(entry * ENTRY + at)
                     .load(Ordering::Acquire)
             };
-            if word(cursor::REQUIRED) == 0 {
+            if word(cursor::REQUIRED) != 1 {
                 continue;
             }
             let name = [word(cursor::NAME), word(cursor::NAME + 8)].map(u64::to_le_bytes);

@@ -1,7 +1,8 @@
-//! The kernel ring from outside: its pinned maps, the doorbell, record consumers, packets by test-run.
+//! The kernel ring from outside: its pinned maps, the doorbell, packets by test-run.
 //!
-//! One process, the daemon, writes the command ring and rings; any process may consume records. Rule: RULES 5, 11, 23.
+//! One process, the daemon, writes the command ring and rings. Rule: RULES 5, 11, 23.
 
+use crate::records::Consumer;
 use crate::ring::{Ring, RingError};
 use ring0_abi::{Acks, command, cursor, device, doorbell, key};
 use ring0_engine::canon::StateHash;
@@ -18,10 +19,7 @@ use ring0_wire::Key;
 use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use xdp_loader::{
-    Arena, Commands, Cursors, Fresh, InitError, LoadOptions, Loaded, LoaderError, Pinned, Program,
-    RecordRing,
-};
+use xdp_loader::{Arena, Commands, Fresh, InitError, LoadOptions, Loaded, Pinned, Program};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Bytes of Ethernet, IPv4 and UDP headers before a payload.
@@ -150,15 +148,6 @@ pub fn key_entry(bytes: Option<&[u8; 16]>) -> [u8; 32] {
 pub struct Doorbell {
     commands: Commands,
     mask: u64,
-}
-
-/// A place among the record ring's consumers.
-pub struct Consumer {
-    records: RecordRing,
-    cursors: Cursors,
-    entry: usize,
-    mask: u64,
-    next: u64,
 }
 
 /// What a packet by test-run gave.
@@ -426,7 +415,7 @@ impl KernelShard {
         for _ in 0..16 {
             self.ring_doorbell()?;
             let tail = self.tail();
-            self.consumer.control_results(seen, tail, &mut results)?;
+            control_results(&self.consumer.slots(seen, tail)?, &mut results);
             seen = tail;
             if self.shard().header().controls_taken.get() >= written {
                 return Ok(results);
@@ -492,278 +481,18 @@ impl Doorbell {
     }
 }
 
-impl Consumer {
-    fn open(pinned: &Pinned, entry: usize) -> Result<Consumer, LoaderError> {
-        let records = pinned.map_records()?;
-        let cursors = pinned.map_cursors()?;
-        let mut consumer = Consumer {
-            records,
-            cursors,
-            entry,
-            mask: u64::from(pinned.record_slots()) - 1,
-            next: 0,
+/// Results of the control records among whole records.
+fn control_results(bytes: &[u8], results: &mut Vec<(Outcome, Reason)>) {
+    let mut at = 0;
+    while at < bytes.len() {
+        let Ok((head, _)) = Head::ref_from_prefix(&bytes[at..]) else {
+            break;
         };
-        consumer.next = consumer.tail();
-        Ok(consumer)
-    }
-
-    /// One that nobody waits for, from the present tail on; it finds out when it was overrun.
-    ///
-    /// # Errors
-    /// The loader's.
-    pub fn observer(pinned: &Pinned) -> Result<Consumer, RingError> {
-        Ok(Consumer::open(pinned, 0)?)
-    }
-
-    /// A required one under a name of at most 16 bytes: the program refuses packets before it overruns it. One with this name goes on where it
-    /// was, even after its process died; a new one begins at the ring's present start (0, or as far back as the ring reaches).
-    ///
-    /// # Errors
-    /// The loader's, or all places are taken.
-    pub fn required(pinned: &Pinned, name: &str) -> Result<Consumer, RingError> {
-        let mut wanted = [0_u8; 16];
-        let len = name.len().min(16);
-        wanted[..len].copy_from_slice(&name.as_bytes()[..len]);
-        let wanted = [
-            u64::from_le_bytes(wanted[..8].try_into().expect("eight bytes")),
-            u64::from_le_bytes(wanted[8..].try_into().expect("eight bytes")),
-        ];
-        let mut consumer = Consumer::open(pinned, 0)?;
-        let mut free = None;
-        for number in 0..cursor::CONSUMERS {
-            let entry = (cursor::FIRST_CONSUMER + number) as usize;
-            let at = entry * SLOT_LEN;
-            let required = consumer
-                .cursors
-                .word(at + cursor::REQUIRED)
-                .load(Ordering::Acquire);
-            let found = [
-                consumer
-                    .cursors
-                    .word(at + cursor::NAME)
-                    .load(Ordering::Acquire),
-                consumer
-                    .cursors
-                    .word(at + cursor::NAME + 8)
-                    .load(Ordering::Acquire),
-            ];
-            if found == wanted {
-                consumer.entry = entry;
-                consumer.next = consumer.cursors.cursor(entry).load(Ordering::Acquire);
-                consumer
-                    .cursors
-                    .word(at + cursor::REQUIRED)
-                    .store(1, Ordering::Release);
-                return Ok(consumer);
-            }
-            if required == 0 && found == [0, 0] && free.is_none() {
-                free = Some(entry);
-            }
+        if head.kind == Kind::Control as u16 {
+            let word = u64::from_le_bytes(bytes[at + 24..at + 32].try_into().expect("eight bytes"));
+            results.push(control_result(word));
         }
-        let Some(entry) = free else {
-            return Err(RingError::Consumer(format!(
-                "all {} consumer places of the record ring are taken; release one with `ring0 record --release NAME`",
-                cursor::CONSUMERS
-            )));
-        };
-        let at = entry * SLOT_LEN;
-        consumer.entry = entry;
-        let slots = consumer.mask + 1;
-        consumer.next = if consumer.tail() <= slots {
-            0
-        } else {
-            consumer.tail()
-        };
-        consumer
-            .cursors
-            .cursor(entry)
-            .store(consumer.next, Ordering::Release);
-        consumer
-            .cursors
-            .word(at + cursor::NAME)
-            .store(wanted[0], Ordering::Release);
-        consumer
-            .cursors
-            .word(at + cursor::NAME + 8)
-            .store(wanted[1], Ordering::Release);
-        consumer
-            .cursors
-            .word(at + cursor::REQUIRED)
-            .store(1, Ordering::Release);
-        Ok(consumer)
-    }
-
-    /// Gives a required consumer's place back: nobody waits for it any more.
-    pub fn release(self) {
-        if self.entry != 0 {
-            let at = self.entry * SLOT_LEN;
-            self.cursors
-                .word(at + cursor::REQUIRED)
-                .store(0, Ordering::Release);
-            self.cursors
-                .word(at + cursor::NAME)
-                .store(0, Ordering::Release);
-            self.cursors
-                .word(at + cursor::NAME + 8)
-                .store(0, Ordering::Release);
-            self.cursors.cursor(self.entry).store(0, Ordering::Release);
-        }
-    }
-
-    /// Slots published so far.
-    #[must_use]
-    pub fn tail(&self) -> u64 {
-        self.cursors
-            .cursor(cursor::TAIL as usize)
-            .load(Ordering::Acquire)
-    }
-
-    /// When packets are answered, as the shard was loaded.
-    #[must_use]
-    pub fn acks(&self) -> Acks {
-        if self.durable_word(cursor::ACKS).load(Ordering::Relaxed) == Acks::Durable as u64 {
-            Acks::Durable
-        } else {
-            Acks::Matched
-        }
-    }
-
-    /// Sequence number of the last record that is durable, as whoever journals says it.
-    #[must_use]
-    pub fn durable(&self) -> u64 {
-        self.durable_word(0).load(Ordering::Acquire)
-    }
-
-    /// The slot behind it.
-    #[must_use]
-    pub fn durable_slot(&self) -> u64 {
-        self.durable_word(cursor::DURABLE_SLOT)
-            .load(Ordering::Acquire)
-    }
-
-    /// Says that records up to this sequence number, which end before `slot`, are durable: held answers up to it may be given. Never goes back.
-    pub fn set_durable(&self, sequence: u64, slot: u64) {
-        self.durable_word(0).fetch_max(sequence, Ordering::AcqRel);
-        self.durable_word(cursor::DURABLE_SLOT)
-            .fetch_max(slot, Ordering::AcqRel);
-    }
-
-    fn durable_word(&self, offset: usize) -> &AtomicU64 {
-        self.cursors
-            .word(cursor::DURABLE as usize * SLOT_LEN + offset)
-    }
-
-    /// Slots read so far.
-    #[must_use]
-    pub fn position(&self) -> u64 {
-        self.next
-    }
-
-    /// Goes back to a position that is still in the ring, for one that knows how far its own file got.
-    pub fn seek(&mut self, position: u64) {
-        self.next = position;
-    }
-
-    /// Appends what was published since the last read, at most `slots_max` slots, to `into`; gives how many.
-    ///
-    /// # Errors
-    /// It was overrun: records are lost, and how many is said.
-    pub fn read(&mut self, into: &mut Vec<u8>, slots_max: u64) -> Result<u64, RingError> {
-        let tail = self.tail();
-        let end = tail.min(self.next + slots_max);
-        self.copy(self.next, end, into)?;
-        let read = end - self.next;
-        self.next = end;
-        Ok(read)
-    }
-
-    /// Tells the program that everything read so far is kept; only then may its slots be written over.
-    pub fn commit(&self) {
-        if self.entry != 0 {
-            self.cursors
-                .cursor(self.entry)
-                .store(self.next, Ordering::Release);
-        }
-    }
-
-    fn copy(&self, from: u64, to: u64, into: &mut Vec<u8>) -> Result<(), RingError> {
-        let start = into.len();
-        for position in from..to {
-            into.extend_from_slice(&self.records.slot((position & self.mask) as u32));
-        }
-        let tail = self.tail();
-        if tail.saturating_sub(from) > self.mask + 1 {
-            into.truncate(start);
-            return Err(RingError::Consumer(format!(
-                "the record ring went round: {} slots before slot {} are lost to this reader; read more often or make the ring larger",
-                tail - (self.mask + 1) - from,
-                tail - (self.mask + 1)
-            )));
-        }
-        Ok(())
-    }
-
-    /// The record of a sequence number, if the ring still has it.
-    fn find(&self, sequence: u64) -> Option<Vec<u8>> {
-        let tail = self.tail();
-        let mut at = tail.saturating_sub(self.mask + 1);
-        // In a ring that went round the first slot may be the second of its record, and whoever sent the message chose what it says:
-        // the first slots are only for finding where a record begins.
-        let trusted = if at == 0 { 0 } else { at + 3 };
-        let head = |at: u64| {
-            let slot = self.records.slot((at & self.mask) as u32);
-            let (head, _) = Head::read_from_prefix(&slot).ok()?;
-            let slots = match Kind::from_number(head.kind)? {
-                Kind::Message | Kind::Control => 2,
-                _ => 1,
-            };
-            (head.slots == slots).then_some((head.sequence, u64::from(slots)))
-        };
-        while at < tail {
-            let this = head(at);
-            let next = this.and_then(|(_, slots)| {
-                if at + slots == tail {
-                    return Some(());
-                }
-                let (after, _) = head(at + slots)?;
-                (after == this?.0 + 1).then_some(())
-            });
-            let (Some((found, slots)), Some(())) = (this, next) else {
-                at += 1; // inside a record
-                continue;
-            };
-            if found == sequence && at >= trusted {
-                let mut record = Vec::new();
-                self.copy(at, at + slots, &mut record).ok()?;
-                return Some(record);
-            }
-            at += slots;
-        }
-        None
-    }
-
-    /// Results of the control records between two tails.
-    fn control_results(
-        &self,
-        from: u64,
-        to: u64,
-        results: &mut Vec<(Outcome, Reason)>,
-    ) -> Result<(), RingError> {
-        let mut bytes = Vec::new();
-        self.copy(from, to, &mut bytes)?;
-        let mut at = 0;
-        while at < bytes.len() {
-            let Ok((head, _)) = Head::ref_from_prefix(&bytes[at..]) else {
-                break;
-            };
-            if head.kind == Kind::Control as u16 {
-                let word =
-                    u64::from_le_bytes(bytes[at + 24..at + 32].try_into().expect("eight bytes"));
-                results.push(control_result(word));
-            }
-            at += usize::from(head.slots.max(1)) * SLOT_LEN;
-        }
-        Ok(())
+        at += usize::from(head.slots.max(1)) * SLOT_LEN;
     }
 }
 

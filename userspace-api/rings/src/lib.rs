@@ -5,11 +5,13 @@
 
 mod kernel;
 mod object;
+mod records;
 mod ring;
 
 pub use kernel::{
-    Consumer, Doorbell, KernelOptions, KernelShard, PacketRun, key_entry, load_shard, restore_shard,
+    Doorbell, KernelOptions, KernelShard, PacketRun, key_entry, load_shard, restore_shard,
 };
 pub use object::{OBJECT_VARIABLE, kept_object};
+pub use records::Consumer;
 pub use ring::{NativeRing, ReferenceRing, Ring, RingError};
 pub use ring0_abi::Acks;
