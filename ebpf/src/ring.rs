@@ -48,9 +48,29 @@ fn behind(consumer: u32, tail: u64) -> u64 {
     tail.wrapping_sub(unsafe { words.read_volatile() })
 }
 
+/// Whether the journal has failed: what is recorded now would be on no disk (RULES 11).
+#[inline(always)]
+fn journal_failed() -> bool {
+    match map::CURSORS.get::<[u64; 4]>(cursor::DURABLE) {
+        // SAFETY: entries are 64 bytes. Volatile: whoever journals writes it.
+        Some(entry) => unsafe {
+            entry
+                .as_ptr()
+                .cast::<u64>()
+                .wrapping_add(cursor::FAILED / 8)
+                .read_volatile()
+                != 0
+        },
+        None => false,
+    }
+}
+
 /// [`Recorder::free`]: a function of its own, which the kernel verifies once.
 #[inline(never)]
 fn free_slots(slots: u64) -> u64 {
+    if journal_failed() {
+        return 0;
+    }
     let tail = tail();
     let mut most = behind(0, tail);
     let next = behind(1, tail);

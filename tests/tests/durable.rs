@@ -3,10 +3,13 @@
 
 mod stand;
 
-use ring0_trader::{Ack, Locate, Options, Order, Outcome, Price, Shares, Trader, UdpTransport};
+use ring0_trader::{
+    Ack, Locate, Options, Order, Outcome, Price, Shares, Trader, TraderError, UdpTransport,
+};
 use serde_json::Value;
 use stand::Stand;
 use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use xdp_loader::Step;
@@ -125,6 +128,82 @@ fn what_is_not_on_the_disk_is_not_answered_and_then_is() {
         log.contains("its acks are durable and the file's matched"),
         "{log}"
     );
+    stand.unload();
+}
+
+/// A small file system, gone with the value.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount(bytes: u32) -> Small {
+        let folder = tempfile::tempdir().unwrap();
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "ring0-test"])
+            .arg(folder.path())
+            .status();
+        assert!(status.unwrap().success());
+        Small(folder)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status(); // its processes have ended
+    }
+}
+
+/// The disk is full: the shard takes nothing more at once, though its ring has room, and says why; with another disk it goes on.
+#[test]
+fn a_full_disk_stops_the_shard_at_once() {
+    let small = Small::mount(1 << 20);
+    let mut stand = stand();
+    stand.start_daemon();
+    let file = small.0.path().join("records").display().to_string();
+    stand.start_recorder_with(&["--out", &file]);
+    let mut trader = stand.trader("alice-1");
+    let orders: Vec<Order> = (0..30).map(order).collect();
+    let end = Instant::now() + PATIENCE;
+    let mut acks = Vec::new();
+    while !stand.status()["journal_failed"].as_bool().unwrap() {
+        assert!(Instant::now() < end, "the disk is never full");
+        match trader.send(&mut orders.clone()) {
+            Ok(_) => {}
+            Err(TraderError::WindowFull { .. }) => {
+                trader.poll(Duration::from_millis(5), &mut acks).unwrap();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let status = stand.status();
+    let (room, published) = (&status["ring"]["slots"], &status["ring"]["published"]);
+    assert!(
+        published.as_u64() < room.as_u64(),
+        "the ring has room: {status}"
+    );
+    // What was on the disk is answered, the rest is not; what comes now is not taken.
+    let durable = status["durable"].as_u64().unwrap();
+    let taken = counter(&status, "held");
+    acks.extend(polled(&mut trader, Duration::from_millis(300)));
+    assert!(!acks.is_empty() && acks.iter().all(|ack| ack.venue_sequence <= durable));
+    assert_ne!(trader.unanswered(), 0);
+    let mut other = stand.trader("bob-1");
+    other.send(&mut [order(0)]).unwrap();
+    assert_eq!(polled(&mut other, Duration::from_millis(100)), []);
+    let status = stand.status();
+    assert_eq!(counter(&status, "held"), taken, "nothing is taken");
+    assert!(counter(&status, "not_taken_ring_full") > 0, "{status}");
+    let log = stand.recorder_log();
+    assert!(log.contains("No space left on device"), "{log}");
+    stand.kill_recorder(); // it has ended by itself
+
+    stand.start_recorder(); // in another place; what the ring still has goes on there
+    awaited(&mut other, 1);
+    let end = Instant::now() + PATIENCE;
+    while trader.unanswered() != 0 {
+        assert!(Instant::now() < end, "{} unanswered", trader.unanswered());
+        polled(&mut trader, Duration::from_millis(5));
+    }
+    assert_eq!(stand.status()["journal_failed"], false);
     stand.unload();
 }
 

@@ -55,11 +55,14 @@ pub mod cursor {
     pub const CONSUMERS: u32 = 4;
     /// Entry of what is durable. Word 0: sequence number of the last durable record. Word 1: the slot behind it. Writer of both: whoever journals.
     /// Word 2: one of [`Acks`](super::Acks), for those who do not map the arena. Writer: the loader, once.
+    /// Word 3: 1 after a write or sync of the journal failed: nothing is taken until a journal has begun anew. Writer: whoever journals.
     pub const DURABLE: u32 = FIRST_CONSUMER + CONSUMERS;
     /// Byte offset of the slot in its entry.
     pub const DURABLE_SLOT: usize = 8;
     /// Byte offset of the policy in its entry.
     pub const ACKS: usize = 16;
+    /// Byte offset of the failure in its entry.
+    pub const FAILED: usize = 24;
     /// Byte offset of a consumer's second word in its entry.
     pub const REQUIRED: usize = 8;
     /// Byte offset of a consumer's name in its entry, 16 bytes.

@@ -86,6 +86,10 @@ impl Stand {
         fs::read_to_string(self.folder.path().join("daemon.log")).unwrap_or_default()
     }
 
+    pub(crate) fn recorder_log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("recorder.log")).unwrap_or_default()
+    }
+
     pub(crate) fn command(&self, log: &str, arguments: &[&str]) -> Command {
         let log = File::options()
             .append(true)
@@ -162,7 +166,7 @@ impl Stand {
         self.start_recorder_with(&["--journal", &folder]);
     }
 
-    fn start_recorder_with(&mut self, to: &[&str]) {
+    pub(crate) fn start_recorder_with(&mut self, to: &[&str]) {
         let pin_root = self.pin_root.display().to_string();
         let mut command = self.command("recorder.log", &["record", "--pin-root", &pin_root]);
         command.args(to);

@@ -128,6 +128,7 @@ impl<S: Sink> Recorder<S> {
         consumer.seek(position);
         consumer.commit();
         consumer.set_durable(sink.durable_sequence(), sink.durable());
+        consumer.set_journal_failed(false);
         Ok(Recorder {
             consumer,
             sink,
@@ -150,11 +151,12 @@ impl<S: Sink> Recorder<S> {
         self.consumer
             .seek(self.consumer.position() - (slots - whole));
         let before = self.sink.durable();
-        if whole != 0 {
-            self.sink.append(&self.batch)?;
+        let written = if whole == 0 {
+            self.sink.sync(false)
         } else {
-            self.sink.sync(false)?;
-        }
+            self.sink.append(&self.batch)
+        };
+        self.told(written)?;
         if self.sink.durable() != before {
             self.commit();
         }
@@ -201,9 +203,18 @@ impl<S: Sink> Recorder<S> {
                 break;
             }
         }
-        self.sink.sync(true)?;
+        let synced = self.sink.sync(true);
+        self.told(synced)?;
         self.commit();
         Ok(taken)
+    }
+
+    /// Stops the shard where the sink failed: what it would take now could not be written down.
+    fn told(&self, written: Result<(), MqError>) -> Result<(), MqError> {
+        if written.is_err() {
+            self.consumer.set_journal_failed(true);
+        }
+        written
     }
 
     /// Where it writes.
@@ -220,6 +231,7 @@ impl<S: Sink> Recorder<S> {
     /// Ends being required: nobody waits for this recorder any more, and what it has not taken may be written over. Gives where it
     /// wrote.
     pub fn release(self) -> S {
+        self.consumer.set_journal_failed(false);
         self.consumer.release();
         self.sink
     }

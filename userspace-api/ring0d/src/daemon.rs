@@ -502,6 +502,7 @@ impl Daemon {
             "port": plan.port,
             "tag": plan.tag,
             "acks": plan.acks.name(),
+            "journal_failed": self.shard.journal_failed(),
             "durable": (plan.acks == Acks::Durable).then(|| self.shard.durable()),
             "answers": self.answers.as_ref().map(Answers::status),
             "interface": self.pinned.interface(),

@@ -368,6 +368,12 @@ impl KernelShard {
         self.consumer.durable()
     }
 
+    /// Whether nothing is taken because a journal failed ([`Consumer::journal_failed`]).
+    #[must_use]
+    pub fn journal_failed(&self) -> bool {
+        self.consumer.journal_failed()
+    }
+
     /// When packets are answered ([`Consumer::acks`]).
     #[must_use]
     pub fn acks(&self) -> Acks {

@@ -152,6 +152,18 @@ impl Consumer {
             .fetch_max(slot, Ordering::AcqRel);
     }
 
+    /// Says that the journal cannot be written any more, so that the program takes nothing more, or that one has begun anew.
+    pub fn set_journal_failed(&self, failed: bool) {
+        self.durable_word(cursor::FAILED)
+            .store(failed.into(), Ordering::Release);
+    }
+
+    /// Whether the program takes nothing because a journal failed.
+    #[must_use]
+    pub fn journal_failed(&self) -> bool {
+        self.durable_word(cursor::FAILED).load(Ordering::Acquire) != 0
+    }
+
     fn durable_word(&self, offset: usize) -> &AtomicU64 {
         self.0.memory().cursor(cursor::DURABLE, offset / 8)
     }
