@@ -1,9 +1,6 @@
 //! Where records come from, and how far they may be published.
 
-use ring0_engine::limits::SLOT_LEN;
-use ring0_engine::record::Head;
 use ring0_rings::{Acks, Consumer, RingError};
-use zerocopy::FromBytes;
 
 /// Gives a shard's records in their order.
 pub trait Source {
@@ -70,31 +67,10 @@ impl Source for RingSource {
         let tail = self.consumer.tail();
         let end = (self.watermark)(tail).min(tail);
         let slots = end.saturating_sub(self.consumer.position()).min(slots_max);
-        let start = into.len();
-        let read = self.consumer.read(into, slots)?;
-        // A batch, or a watermark, may end inside a record.
-        let whole = whole_records(&into[start..]);
-        into.truncate(start + whole);
-        let whole = (whole / SLOT_LEN) as u64;
-        self.consumer
-            .seek(self.consumer.position() - (read - whole));
-        Ok(whole)
+        self.consumer.read(into, slots)
     }
 
     fn published(&mut self) {
         self.consumer.commit();
     }
-}
-
-/// Bytes of the whole records that `slots` begins with.
-fn whole_records(slots: &[u8]) -> usize {
-    let mut at = 0;
-    while let Ok((head, _)) = Head::read_from_prefix(&slots[at..]) {
-        let end = at + usize::from(head.slots.max(1)) * SLOT_LEN;
-        if end > slots.len() {
-            break;
-        }
-        at = end;
-    }
-    at
 }

@@ -2,13 +2,10 @@
 
 use crate::file::{Identity, RecordFile};
 use crate::{MqError, Sole};
-use ring0_engine::limits::SLOT_LEN;
-use ring0_engine::record::Head;
 use ring0_rings::Consumer;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use xdp_loader::Pinned;
-use zerocopy::FromBytes;
 
 /// The recorder's name among the ring's consumers.
 pub const CONSUMER: &str = "recorder";
@@ -145,13 +142,8 @@ impl<S: Sink> Recorder<S> {
     pub fn take(&mut self) -> Result<u64, MqError> {
         self.batch.clear();
         let slots = self.consumer.read(&mut self.batch, BATCH_SLOTS)?;
-        let whole = whole_records(&self.batch);
-        self.batch.truncate(whole);
-        let whole = (whole / SLOT_LEN) as u64;
-        self.consumer
-            .seek(self.consumer.position() - (slots - whole));
         let before = self.sink.durable();
-        let written = if whole == 0 {
+        let written = if slots == 0 {
             self.sink.sync(false)
         } else {
             self.sink.append(&self.batch)
@@ -160,7 +152,7 @@ impl<S: Sink> Recorder<S> {
         if self.sink.durable() != before {
             self.commit();
         }
-        Ok(whole)
+        Ok(slots)
     }
 
     /// Gives the ring's room back up to what is on the disk, and says how far that is: held answers wait for it.
@@ -240,17 +232,4 @@ impl<S: Sink> Recorder<S> {
     pub fn into_sink(self) -> S {
         self.sink
     }
-}
-
-/// Bytes of the whole records that `slots` begins with: a batch may end inside one, and what is committed may not.
-fn whole_records(slots: &[u8]) -> usize {
-    let mut at = 0;
-    while let Ok((head, _)) = Head::read_from_prefix(&slots[at..]) {
-        let end = at + usize::from(head.slots.max(1)) * SLOT_LEN;
-        if end > slots.len() {
-            break;
-        }
-        at = end;
-    }
-    at
 }
