@@ -85,11 +85,13 @@ pub enum ControlKind {
     MoveLadder = 29,
     /// [`Bust`].
     Bust = 30,
+    /// [`Gap`]: packets were lost behind the program that numbered them; the record says it, nothing else happens.
+    Gap = 31,
 }
 
 impl ControlKind {
     /// Every kind.
-    pub const ALL: [ControlKind; 29] = [
+    pub const ALL: [ControlKind; 30] = [
         ControlKind::Clock,
         ControlKind::OpenAccount,
         ControlKind::Deposit,
@@ -119,6 +121,7 @@ impl ControlKind {
         ControlKind::Delist,
         ControlKind::MoveLadder,
         ControlKind::Bust,
+        ControlKind::Gap,
     ];
 }
 
@@ -390,6 +393,14 @@ body! {
         ladder_len: u32,
         /// Zero.
         reserved: u32,
+    }
+
+    /// Packets that arrived and never came to the engine (RULES 34).
+    Gap {
+        /// Arrival number of the first one.
+        first: u64,
+        /// How many.
+        count: u64,
     }
 
     /// Takes a trade back: the money of both sides and the fees. The operator says what the record says of it.

@@ -104,8 +104,10 @@ impl Shard<'_> {
         const CLEAR: u32 = ControlKind::Clear as u32;
         const CLOSE_DAY: u32 = ControlKind::CloseDay as u32;
         const DELIST: u32 = ControlKind::Delist as u32;
+        const GAP: u32 = ControlKind::Gap as u32;
         match kind {
-            CLOCK => DONE, // the day base was set before the command's time
+            // The day base was set before the command's time; a gap is told by its record.
+            CLOCK | GAP => DONE,
             OPEN_ACCOUNT | SET_RISK | SET_SELF_TRADE | REVIVE_ACCOUNT => self.control_account(kind),
             DEPOSIT | WITHDRAW | SET_LIMIT | SETTLEMENT_MARK => self.control_balance(kind),
             GRANT => self.grant_session(),

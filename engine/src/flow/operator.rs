@@ -270,7 +270,9 @@ impl Flow {
             }
             _ => {
                 let mut control = Control::new(ControlKind::Clock, &Empty {});
-                control.kind = self.random.pick(&[0, 9, 31, 77, u32::MAX]);
+                control.kind = self
+                    .random
+                    .pick(&[0, 9, ControlKind::Gap as u32, 77, u32::MAX]);
                 control.body[11] = self.random.next();
                 controls.push(control);
             }

@@ -65,6 +65,7 @@ impl Reference {
         let index = command.body::<Target>().index; // of those whose body is a target
         match kind {
             ControlKind::Clock => {} // done before: it decides the command's time
+            ControlKind::Gap => {}   // its record is all
             ControlKind::OpenAccount => self.open_account(command.body())?,
             ControlKind::Deposit => self.deposit(command.body())?,
             ControlKind::Withdraw => self.withdraw(command.body())?,

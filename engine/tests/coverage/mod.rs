@@ -156,7 +156,10 @@ const MASS: &[Reason] = &[
 fn control_reasons(kind: ControlKind) -> &'static [Reason] {
     use Reason::*;
     match kind {
-        ControlKind::Clock | ControlKind::HaltShard | ControlKind::ResumeShard => &[],
+        ControlKind::Clock
+        | ControlKind::Gap
+        | ControlKind::HaltShard
+        | ControlKind::ResumeShard => &[],
         ControlKind::OpenAccount => &[IndexOutOfRange, AccountOpen],
         ControlKind::Deposit | ControlKind::SetLimit | ControlKind::SettlementMark => {
             &[IndexOutOfRange, UnknownAccount, BadAmount]
