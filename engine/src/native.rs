@@ -11,6 +11,7 @@ use crate::{Capacity, Reason, Taken};
 use ring0_wire::{Key, Malformed, Shape};
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// Address space behind every `u32` offset, and the widest entry behind it.
 const RESERVED: usize = (1 << 32) + 65_536;
@@ -18,6 +19,8 @@ const RESERVED: usize = (1 << 32) + 65_536;
 /// A region of ordinary memory: 4 GiB of address space reserved, the region's bytes of it mapped.
 pub struct Region {
     base: *mut u8,
+    /// The memory of one that is shown elsewhere too.
+    shared: Option<OwnedFd>,
 }
 
 // SAFETY: the mapping belongs to this value alone; it may be used from whichever thread owns the value.
@@ -43,7 +46,10 @@ impl Region {
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let region = Region { base: base.cast() };
+        let region = Region {
+            base: base.cast(),
+            shared: None,
+        };
         let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
         // SAFETY: inside the reservation just made: a layout's bytes are below 4 GiB.
         if unsafe { libc::mprotect(base, bytes, libc::PROT_READ | libc::PROT_WRITE) } != 0 {
@@ -52,6 +58,72 @@ impl Region {
         // Tables are reached at random: with huge pages a place is found with fewer steps. Only a wish, so a refusal is no error.
         // SAFETY: the mapping just made; nothing in it changes.
         unsafe { libc::madvise(base, bytes, libc::MADV_HUGEPAGE) };
+        Ok(region)
+    }
+
+    /// A region of `bytes` zeros that [`Region::again`] shows at other addresses too. All its memory is there from now on.
+    ///
+    /// # Errors
+    /// The kernel's, when address space or memory is short.
+    pub fn shared(bytes: u64) -> io::Result<Region> {
+        // SAFETY: a name that ends with a zero, and a flag of the call.
+        let fd = unsafe { libc::memfd_create(c"ring0-region".as_ptr(), libc::MFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: just made, and nobody else's.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let len = i64::try_from(bytes).map_err(io::Error::other)?;
+        // SAFETY: an open file and a length.
+        if unsafe { libc::ftruncate(fd.as_raw_fd(), len) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let mut region = Region::of(&fd, bytes)?;
+        let len = usize::try_from(bytes).map_err(io::Error::other)?;
+        // Huge pages where the kernel has them to give (Linux 6.1); else small ones, now and not when a packet needs them.
+        // SAFETY: the mapping just made; its content does not change.
+        unsafe { libc::madvise(region.base.cast(), len, libc::MADV_COLLAPSE) };
+        // SAFETY: as above.
+        if unsafe { libc::madvise(region.base.cast(), len, libc::MADV_POPULATE_WRITE) } < 0 {
+            let error = io::Error::last_os_error();
+            // A kernel before 5.14 does not know the wish; pages then come when they are touched.
+            if error.raw_os_error() != Some(libc::EINVAL) {
+                return Err(error);
+            }
+        }
+        region.shared = Some(fd);
+        Ok(region)
+    }
+
+    /// The memory of a shared region at another address, for one who looks on. `bytes` as it was made with.
+    ///
+    /// # Errors
+    /// The kernel's; a region that is not shared.
+    pub fn again(&self, bytes: u64) -> io::Result<Region> {
+        match &self.shared {
+            Some(fd) => Region::of(fd, bytes),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Maps a file's bytes into a reservation.
+    fn of(fd: &OwnedFd, bytes: u64) -> io::Result<Region> {
+        let region = Region::new(0)?;
+        let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
+        // SAFETY: over the front of the reservation just made, which nothing else uses: a layout's bytes are below 4 GiB.
+        let mapped = unsafe {
+            libc::mmap(
+                region.base.cast(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_FIXED,
+                fd.as_raw_fd(),
+                0,
+            )
+        };
+        if mapped == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
         Ok(region)
     }
 
@@ -118,8 +190,24 @@ pub enum Dropped {
     Malformed(Malformed),
     /// The session is not granted.
     UnknownSession,
-    /// The tag is not the session's.
+    /// The tag is not the session's, or not zeros where tags are switched off.
     BadTag,
+    /// The session has no key.
+    NoKey,
+}
+
+/// What a packet's tag must be, by its session.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum TagRule {
+    /// Whatever it is; the answer's is zeros, as in a replay.
+    Unchecked,
+    /// The key's; the answer gets one too.
+    Checked(Key),
+    /// Zeros: tags are switched off.
+    Blank,
+    /// Nobody may send.
+    #[default]
+    NoKey,
 }
 
 /// A shard over memory of its own, with its records.
@@ -174,12 +262,18 @@ impl<R: Recorder> Native<R> {
     pub fn with_recorder(capacity: &Capacity, recorder: R) -> Result<Native<R>, NativeError> {
         let layout = Layout::new(capacity).map_err(NativeError::Capacity)?;
         let region = Region::new(layout.bytes).map_err(NativeError::Memory)?;
+        Ok(Native::in_region(region, layout, recorder))
+    }
+
+    /// An empty shard in a region of zeros of this layout's bytes.
+    #[must_use]
+    pub fn in_region(region: Region, layout: Layout, recorder: R) -> Native<R> {
         layout.initialise(Shard::new(region.memory()));
-        Ok(Native {
+        Native {
             region,
             layout,
             recorder,
-        })
+        }
     }
 
     /// The shard itself.
@@ -244,13 +338,14 @@ impl<R: Recorder> Native<R> {
         boot_ns: u64,
         key: Option<&Key>,
     ) -> Result<(Taken, Vec<u8>), Dropped> {
-        let (taken, len) = self.packet_in_place(payload, boot_ns, |_| key.copied())?;
+        let tag = key.map_or(TagRule::Unchecked, |key| TagRule::Checked(*key));
+        let (taken, len) = self.packet_in_place(payload, boot_ns, |_| tag)?;
         let mut answer = vec![0; len];
         self.shard().scratch().answer.copy_out(&mut answer);
         Ok((taken, answer))
     }
 
-    /// As [`Native::packet`], the key asked for by session index and the answer left in the scratch area; gives its length.
+    /// As [`Native::packet`], what the tag must be asked for by session index and the answer left in the scratch area; gives its length.
     ///
     /// # Errors
     /// As [`Native::packet`].
@@ -259,7 +354,7 @@ impl<R: Recorder> Native<R> {
         &mut self,
         payload: &[u8],
         boot_ns: u64,
-        key_of: impl FnOnce(u32) -> Option<Key>,
+        tag_of: impl FnOnce(u32) -> TagRule,
     ) -> Result<(Taken, usize), Dropped> {
         let shard = self.shard();
         let request = &shard.scratch().request;
@@ -269,18 +364,21 @@ impl<R: Recorder> Native<R> {
         if !shard.is_granted(&shape) {
             return Err(Dropped::UnknownSession);
         }
-        let key = key_of(shape.session);
-        if let Some(key) = &key {
-            let check = ring0_wire::mac::verify::<Bounded>(
-                request,
-                shape.signed.into(),
-                key,
-                ring0_wire::Domain::Request,
-            );
-            if check != ring0_wire::Check::Genuine {
-                return Err(Dropped::BadTag);
+        let signed = usize::from(shape.signed);
+        let key = match tag_of(shape.session) {
+            TagRule::Unchecked => None,
+            TagRule::Checked(key) => {
+                let domain = ring0_wire::Domain::Request;
+                let check = ring0_wire::mac::verify::<Bounded>(request, signed, &key, domain);
+                if check != ring0_wire::Check::Genuine {
+                    return Err(Dropped::BadTag);
+                }
+                Some(key)
             }
-        }
+            TagRule::Blank if ring0_wire::mac::is_blank(request, signed) => None,
+            TagRule::Blank => return Err(Dropped::BadTag),
+            TagRule::NoKey => return Err(Dropped::NoKey),
+        };
         shard.steps(&self.recorder);
         let taken = self.take(&shape, boot_ns);
         let len = shard.finish_answer(&shape, key.as_ref()) as usize;

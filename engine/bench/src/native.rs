@@ -5,7 +5,7 @@ use crate::fail::BenchError;
 use crate::flows::{Packed, Prepared};
 use ring0_drive::{Fold, MemoryRing, Stop, set_up};
 use ring0_engine::Recorder;
-use ring0_engine::native::{Native, Tape};
+use ring0_engine::native::{Native, TagRule, Tape};
 use ring0_stream::lobstrm::Trades;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -32,10 +32,9 @@ fn packet<R: Recorder>(
     packed: &Packed,
     index: usize,
 ) -> Result<(), BenchError> {
+    let boot_ns = index as u64 * PACKET_NS;
     let answered =
-        native.packet_in_place(packed.packets.get(index), index as u64 * PACKET_NS, |_| {
-            None
-        });
+        native.packet_in_place(packed.packets.get(index), boot_ns, |_| TagRule::Unchecked);
     answered
         .map(drop)
         .map_err(|cause| BenchError::Dropped { index, cause })

@@ -18,7 +18,7 @@ use ring0_engine::control::{
 };
 use ring0_engine::layout::CapacityError;
 use ring0_engine::limits::{AMOUNT_MAX, ANSWERS_LOG2, FILLS_MAX, PEG_QUEUES_MAX, REFERENCES_LOG2};
-use ring0_engine::native::{Native, NativeError};
+use ring0_engine::native::{Native, NativeError, TagRule};
 use ring0_engine::record::{Outcome, State};
 use ring0_engine::{Capacity, Reason};
 use ring0_wire::host::Inbound;
@@ -444,7 +444,7 @@ impl Engine {
         self.native.recorder().begin(messages.len());
         let sent = self
             .native
-            .packet_in_place(&self.payload, self.time_ns, |_| None);
+            .packet_in_place(&self.payload, self.time_ns, |_| TagRule::Unchecked);
         assert!(
             sent.is_ok(),
             "a packet made here is well-formed and of a granted session: {sent:?}"

@@ -7,6 +7,7 @@
 use crate::MqError;
 use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::record::{Head, Kind};
+use ring0_rings::Place;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -39,16 +40,26 @@ const _: () = assert!(size_of::<Header>() == SLOT_LEN);
 pub struct Identity {
     /// Hash of the region's layout.
     pub layout_hash: u64,
-    /// The kernel's id of this boot.
+    /// The kernel's id of this boot; of a userspace ring the number that no other ring has.
     pub boot_id: [u8; 16],
-    /// The kernel's id of the arena, unique in a boot.
+    /// The kernel's id of the arena, unique in a boot; of a userspace ring 0, which no arena has.
     pub arena_id: u32,
 }
 
 impl Identity {
-    /// Of a pinned shard, now.
+    /// Of a living shard, now.
     #[must_use]
-    pub fn of(pinned: &xdp_loader::Pinned) -> Identity {
+    pub fn of<'a>(place: impl Into<Place<'a>>) -> Identity {
+        let pinned = match place.into() {
+            Place::Pinned(pinned) => pinned,
+            Place::Shared(ring) => {
+                return Identity {
+                    layout_hash: ring.layout_hash(),
+                    boot_id: ring.id(),
+                    arena_id: 0,
+                };
+            }
+        };
         let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let mut boot_id = [0; 16];
         let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();

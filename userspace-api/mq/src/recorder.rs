@@ -2,10 +2,9 @@
 
 use crate::file::{Identity, RecordFile};
 use crate::{MqError, Sole};
-use ring0_rings::Consumer;
+use ring0_rings::{Consumer, Place};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use xdp_loader::Pinned;
 
 /// The recorder's name among the ring's consumers.
 pub const CONSUMER: &str = "recorder";
@@ -81,8 +80,8 @@ impl Recorder {
     ///
     /// # Errors
     /// Another recorder runs, the file is not this shard's, or the ring no longer has what follows it.
-    pub fn open(pinned: &Pinned, path: &Path) -> Result<Recorder, MqError> {
-        Recorder::with_sink(pinned, |identity, first| {
+    pub fn open<'a>(place: impl Into<Place<'a>>, path: &Path) -> Result<Recorder, MqError> {
+        Recorder::with_sink(place, |identity, first| {
             RecordFile::open(path, identity, first)
         })
     }
@@ -93,18 +92,17 @@ impl<S: Sink> Recorder<S> {
     ///
     /// # Errors
     /// Another recorder runs, the sink cannot be opened, or the ring no longer has what follows it.
-    pub fn with_sink(
-        pinned: &Pinned,
+    pub fn with_sink<'a>(
+        place: impl Into<Place<'a>>,
         open: impl FnOnce(Identity, u64) -> Result<S, MqError>,
     ) -> Result<Recorder<S>, MqError> {
-        let sole = Sole::take(CONSUMER, pinned.arena_id())?;
-        let mut consumer = Consumer::required(pinned, CONSUMER)?;
-        let sink = open(Identity::of(pinned), consumer.position())?;
+        let place = place.into();
+        let sole = Sole::take(CONSUMER, place)?;
+        let mut consumer = Consumer::required(place, CONSUMER)?;
+        let sink = open(Identity::of(place), consumer.position())?;
         let position = sink.position();
         let path = sink.location();
-        let start = consumer
-            .tail()
-            .saturating_sub(u64::from(pinned.record_slots()));
+        let start = consumer.tail().saturating_sub(place.slots());
         if position < start {
             return Err(MqError::Gap {
                 path: path.to_owned(),

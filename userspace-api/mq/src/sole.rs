@@ -1,6 +1,7 @@
 //! One process a role and shard: the recorder, the daemon.
 
 use crate::MqError;
+use std::fmt;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
@@ -10,12 +11,12 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 pub struct Sole(#[expect(dead_code, reason = "held, never asked")] UnixListener);
 
 impl Sole {
-    /// Takes the role for the shard whose arena has this kernel id.
+    /// Takes the role for the shard that this text names: a [`Place`](ring0_rings::Place)'s.
     ///
     /// # Errors
     /// [`MqError::NotAlone`] while another process has it.
-    pub fn take(role: &'static str, arena_id: u32) -> Result<Sole, MqError> {
-        SocketAddr::from_abstract_name(format!("ring0/{role}/{arena_id}"))
+    pub fn take(role: &'static str, shard: impl fmt::Display) -> Result<Sole, MqError> {
+        SocketAddr::from_abstract_name(format!("ring0/{role}/{shard}"))
             .and_then(|name| UnixListener::bind_addr(&name))
             .map(Sole)
             .map_err(|_| MqError::NotAlone { role })

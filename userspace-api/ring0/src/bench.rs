@@ -1,7 +1,6 @@
 //! `ring0 bench`: what a ring does in a second, and what it costs.
 
 mod journal;
-pub(crate) mod mmsg;
 mod processors;
 mod program;
 pub(crate) mod pump;

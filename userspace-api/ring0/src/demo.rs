@@ -10,16 +10,13 @@ mod processors;
 mod traders;
 
 use crate::fail::Fail;
-use crate::udp_server::{self, Server};
-use check::{Finding, Findings, Recording};
-use market::{Folder, Stage};
+use check::{Finding, Findings};
+use market::Stage;
 use processors::Processors;
-use ring0_engine::control::{Clock, Control, ControlKind};
 use ring0_market::Market;
 use ring0_trader::UdpTransport;
-use ring0d::stop_flag;
+use ring0d::{RingKind, stop_flag};
 use serde_json::{Map, Value, json};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use traders::{Crew, Tally};
@@ -36,19 +33,10 @@ pub(crate) struct Args {
     seconds: u64,
     /// Where the engine runs [default: in the kernel, behind a UDP socket where the kernel cannot].
     #[arg(long, value_enum)]
-    ring: Option<RingName>,
+    ring: Option<RingKind>,
     /// One JSON object.
     #[arg(long)]
     json: bool,
-}
-
-/// Where the engine runs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
-enum RingName {
-    /// In the kernel, at XDP.
-    Kernel,
-    /// Behind a UDP socket in this process.
-    Udp,
 }
 
 /// Runs the verb.
@@ -64,8 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         },
     };
     match args.ring {
-        Some(RingName::Kernel) => demo.kernel(),
-        Some(RingName::Udp) => demo.udp(),
+        Some(ring) => demo.run(ring),
         None => {
             let probe = xdp_loader::probe();
             match probe.require() {
@@ -85,9 +72,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
                             "missing"
                         },
                     );
-                    demo.udp()
+                    demo.run(RingKind::Udp)
                 }
-                _ => demo.kernel(),
+                _ => demo.run(RingKind::Kernel),
             }
         }
     }
@@ -142,109 +129,73 @@ impl Demo<'_> {
         })
     }
 
-    /// The market in the kernel over a veth pair, with daemon and recorder killed and brought back.
-    fn kernel(&self) -> Result<(), Fail> {
-        xdp_loader::probe().require()?;
-        xdp_loader::ensure_bpffs()?;
-        self.say("bringing up two namespaces, a veth pair, the program and the market");
-        let mut stage = Stage::up()?;
-        let first = stage.start()?;
+    /// The market in a ring, with daemon and recorder killed and brought back.
+    fn run(&self, ring: RingKind) -> Result<(), Fail> {
+        if ring == RingKind::Kernel {
+            xdp_loader::probe().require()?;
+            xdp_loader::ensure_bpffs()?;
+        }
+        self.say(match ring {
+            RingKind::Udp => "bringing up a shard behind a UDP socket on loopback, and the market",
+            _ => "bringing up two namespaces, a veth pair, the shard and the market",
+        });
+        let mut stage = Stage::up(ring)?;
+        let first = stage.start(false)?;
         (self.alive)()?;
         let market = stage.folder.market.clone();
-        let to = SocketAddr::from((stage.veth.exchange_address, market.plan.shard.port));
-        let netns = stage.veth.trader_ns.clone();
-        let connect = || Ok(ring0_lab::in_netns(&netns, || UdpTransport::connect(to))??);
+        let to = stage.address();
+        let netns = stage.veth.as_ref().map(|veth| veth.trader_ns.clone());
+        let connect = || match &netns {
+            Some(netns) => Ok(ring0_lab::in_netns(netns, || UdpTransport::connect(to))??),
+            None => Ok(UdpTransport::connect(to)?),
+        };
         let traded = self.trade(&market, &connect, |alone| {
             let before_kill = stage.published()?;
             stage.kill_all();
-            alone.store(true, Ordering::Release);
-            self.say("daemon and recorder killed (-9); the traders go on");
+            if ring == RingKind::Kernel {
+                alone.store(true, Ordering::Release);
+                self.say("daemon and recorder killed (-9); the traders go on");
+                rest(ALONE, self.alive)?;
+                alone.store(false, Ordering::Release);
+                self.say("starting both again");
+            } else {
+                self.say("daemon and recorder killed (-9), and the shard with them; making it anew from its records");
+            }
+            let began = Instant::now();
+            let second = stage.revive()?;
+            let revived = began.elapsed();
+            // What was made anew has to trade, too.
             rest(ALONE, self.alive)?;
-            alone.store(false, Ordering::Release);
-            self.say("starting both again");
-            Ok((before_kill, stage.start()?))
+            Ok((before_kill, second, revived))
         })?;
         (self.alive)()?;
 
         self.say("quiet; comparing the recording with what was answered, and replaying it");
         let live = stage.settle(self.alive)?;
-        let (before_kill, second) = &traded.story;
+        let (before_kill, second, revived) = &traded.story;
         let mut findings = Findings::default();
         findings.note("slots_recorded_before_the_kill", *before_kill);
-        findings.expect("adopted", true, second["adopted"].clone());
-        findings.expect("same_memory", true, first["arena_id"] == second["arena_id"]);
+        if ring == RingKind::Kernel {
+            findings.expect("adopted", true, second["adopted"].clone());
+            findings.expect("same_memory", true, first["arena_id"] == second["arena_id"]);
+        } else {
+            findings.note("ms_until_the_shard_was_back", revived.as_millis() as u64);
+        }
         let published = live["ring"]["published"].as_u64().unwrap_or(0);
-        let recording = Recording::read(&stage.recording(), published)?;
+        let recording = stage.recorded(published)?;
         check::recording(&recording, &traded.tallies, &mut findings)?;
         (self.alive)()?;
         let hash = live["state_hash"].clone();
         check::replays(
             &recording.bytes,
             market.capacity(),
-            "kernel",
+            ring.name(),
             hash,
             &mut findings,
         )?;
         let counters = live["counters"].as_object().cloned().unwrap_or_default();
         drop(stage);
         self.finish(&traded, &findings, counters)
-    }
-
-    /// The market behind a UDP socket of this process (RULES 33): nothing here outlives the process, so nothing is killed.
-    fn udp(&self) -> Result<(), Fail> {
-        let folder = Folder::new()?;
-        let market = &folder.market;
-        let mut controls = vec![Control::new(ControlKind::Clock, &Clock { day_base_ns: 0 })];
-        controls.extend(market.controls());
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let to = socket.local_addr()?;
-        // A tenth of a million slots a second, and as many again.
-        let record_slots = (self.args.seconds as usize + 1) * 200_000;
-        let server = Server::start(
-            socket,
-            udp_server::Options {
-                capacity: market.capacity(),
-                controls,
-                keys: market
-                    .sessions()
-                    .iter()
-                    .map(|session| session.key().copied())
-                    .collect(),
-                record_slots,
-                processor: None,
-            },
-        )?;
-        let traded = self.trade(market, &|| Ok(UdpTransport::connect(to)?), |_| Ok(()))?;
-        let served = server.stop()?;
-        self.say("quiet; comparing the records with what was answered, and replaying them");
-        let mut findings = Findings::default();
-        let recorder = served.native.recorder();
-        let bytes = recorder.records().ok_or_else(|| {
-            Fail::new("more was recorded than the demo has memory for; give fewer --seconds")
-        })?;
-        let recording = Recording {
-            bytes,
-            first: 0,
-            published: recorder.tail(),
-        };
-        check::recording(&recording, &traded.tallies, &mut findings)?;
-        let hash = check::hex(served.native.shard().state_hash()).into();
-        check::replays(
-            &recording.bytes,
-            market.capacity(),
-            "udp",
-            hash,
-            &mut findings,
-        )?;
-        let counters = [
-            ("received", served.received),
-            ("answered", served.answered),
-            ("drop_all", served.dropped),
-        ];
-        let counters = counters
-            .into_iter()
-            .map(|(name, count)| (name.to_owned(), count.into()));
-        self.finish(&traded, &findings, counters.collect())
     }
 
     /// Prints the report; fails when something disagrees.

@@ -15,7 +15,6 @@ mod replay;
 mod shard;
 mod snapshot;
 mod trade;
-mod udp_server;
 
 use clap::{Parser, Subcommand};
 use fail::Fail;

@@ -4,7 +4,7 @@ use crate::fail::Fail;
 use crate::shard::Shard;
 use ring0_journal::{Journal, JournalError, Options, VerifiedSnapshot, snapshots};
 use ring0_mq::{CONSUMER, MqError, Recorder, Sink};
-use ring0_rings::Consumer;
+use ring0_rings::{Consumer, RecordRing};
 use ring0d::{end_with_parent, stop_flag};
 use serde_json::json;
 use std::path::PathBuf;
@@ -49,9 +49,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     if args.with_parent {
         end_with_parent();
     }
-    let pinned = xdp_loader::open_pinned(&args.shard.pin_root()?)?;
+    let ring = RecordRing::open(&args.shard.place()?)?;
     if let Some(folder) = &args.journal {
-        let mut recorder = Recorder::with_sink(&pinned, |identity, first| {
+        let mut recorder = Recorder::with_sink(&ring, |identity, first| {
             Journal::open(folder, &identity, first, Options::default())
                 .map_err(|error| MqError::Sink(Box::new(error)))
         })
@@ -78,11 +78,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         return Ok(());
     }
     let Some(out) = &args.out else {
-        Consumer::required(&pinned, CONSUMER)?.release();
+        Consumer::required(&ring, CONSUMER)?.release();
         eprintln!("ring0 record: released; the ring no longer waits for a recorder");
         return Ok(());
     };
-    let mut recorder = Recorder::open(&pinned, out)?;
+    let mut recorder = Recorder::open(&ring, out)?;
     let cut = recorder.sink().cut_bytes();
     record(args, &mut recorder, cut, |_| Ok(()))?;
     end(args, recorder);

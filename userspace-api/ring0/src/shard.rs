@@ -1,4 +1,4 @@
-//! Which shard a verb is about: by its pins, its interface, or its market's running daemon.
+//! Which shard a verb is about: by its pins, its interface, its record ring's file, or its market's running daemon.
 
 use crate::fail::Fail;
 use ring0d::{Client, Verb, default_socket};
@@ -16,14 +16,20 @@ pub(crate) struct Shard {
     /// Network namespace of the interface.
     #[arg(long, value_name = "NS", requires = "interface")]
     netns: Option<String>,
-    /// The market's file: its running daemon is asked where the pins are.
+    /// The record ring's file of a shard that runs in a process (`ring0d --ring udp`).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pin_root", "interface", "market"])]
+    mq: Option<PathBuf>,
+    /// The market's file: its running daemon is asked where its shard is.
     #[arg(long, value_name = "FILE")]
     market: Option<PathBuf>,
 }
 
 impl Shard {
-    /// The folder of the shard's pins.
-    pub(crate) fn pin_root(&self) -> Result<PathBuf, Fail> {
+    /// The folder of the shard's pins, or the file of its record ring.
+    pub(crate) fn place(&self) -> Result<PathBuf, Fail> {
+        if let Some(file) = &self.mq {
+            return Ok(file.clone());
+        }
         if let Some(pin_root) = &self.pin_root {
             return Ok(pin_root.clone());
         }
@@ -33,7 +39,7 @@ impl Shard {
         }
         let Some(market) = &self.market else {
             return Err(Fail::new(
-                "which shard? give --interface (and --netns), --pin-root, or --market",
+                "which shard? give --interface (and --netns), --pin-root, --mq, or --market",
             ));
         };
         let plan = ring0_market::Plan::load(market)?;
@@ -41,7 +47,10 @@ impl Shard {
         let status = client.call(&Verb::Status { hash: false })?;
         status["pin_root"]
             .as_str()
+            .or(status["mq"].as_str())
             .map(PathBuf::from)
-            .ok_or_else(|| Fail::new("the daemon did not say where its pins are; give --pin-root"))
+            .ok_or_else(|| {
+                Fail::new("the daemon did not say where its shard is; give --pin-root or --mq")
+            })
     }
 }

@@ -7,10 +7,11 @@
 //! Rule: RULES 12; `docs/operations.md#durable-acks`.
 
 use crate::DaemonError;
+use crate::home::Home;
 use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::record::{Head, Kind, Message, ReplyTo};
 use ring0_market::Market;
-use ring0_rings::{Consumer, RingError};
+use ring0_rings::{Consumer, Outlet, RingError};
 use ring0_wire::host::Answer;
 use ring0_wire::shape::TAG_LETTER;
 use ring0_wire::{Ack, Key, SessionId, inbound};
@@ -22,7 +23,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use xdp_loader::Pinned;
 use zerocopy::FromBytes;
 
 /// Its name among the ring's consumers.
@@ -57,8 +57,23 @@ impl Answers {
     ///
     /// # Errors
     /// No place among the ring's consumers, or the interface's namespace is gone.
-    pub(crate) fn start(pinned: &Pinned, market: &Market) -> Result<Answers, DaemonError> {
-        let consumer = Consumer::required(pinned, CONSUMER)?;
+    pub(crate) fn start(home: &Home, market: &Market) -> Result<Answers, DaemonError> {
+        let (consumer, way) = match home {
+            Home::Kernel { pinned, .. } => (
+                Consumer::required(&**pinned, CONSUMER)?,
+                Way::Sockets {
+                    port: market.plan.shard.port,
+                    sockets: HashMap::new(),
+                },
+            ),
+            Home::Thread { ring, outlet } => (
+                Consumer::required(ring, CONSUMER)?,
+                Way::Ring {
+                    outlet: outlet.clone(),
+                    answers: Vec::new(),
+                },
+            ),
+        };
         let sessions = market
             .sessions()
             .iter()
@@ -69,19 +84,25 @@ impl Answers {
         let mut sender = Sender {
             consumer,
             sessions,
-            port: market.plan.shard.port,
-            sockets: HashMap::new(),
+            way,
             packet: None,
             sent: Arc::clone(&sent),
         };
         let stopping = Arc::clone(&stop);
-        let thread = pinned.spawn_in_netns("answers", move || {
+        let run = move || {
             if let Err(error) = sender.run(&stopping) {
                 eprintln!(
                     "ring0d: held answers are no longer sent: {error}; start the daemon again"
                 );
             }
-        })?;
+        };
+        let thread = match home {
+            Home::Kernel { pinned, .. } => pinned.spawn_in_netns(CONSUMER, run)?,
+            Home::Thread { .. } => std::thread::Builder::new()
+                .name(CONSUMER.to_owned())
+                .spawn(run)
+                .map_err(RingError::Thread)?,
+        };
         Ok(Answers {
             sent,
             stop,
@@ -123,11 +144,64 @@ struct Sender {
     consumer: Consumer,
     /// Id and key by session index.
     sessions: Vec<(SessionId, Option<Key>)>,
-    port: u16,
-    /// By the address that answers come from.
-    sockets: HashMap<Ipv4Addr, UdpSocket>,
+    way: Way,
     packet: Option<Packet>,
     sent: Arc<Sent>,
+}
+
+/// How answers get out.
+enum Way {
+    /// From the shard's port, which the kernel's program leaves free.
+    Sockets {
+        port: u16,
+        /// By the address that answers come from.
+        sockets: HashMap<Ipv4Addr, UdpSocket>,
+    },
+    /// Through the ring that has the port.
+    Ring {
+        outlet: Outlet,
+        /// Those of one look at the records, which go together.
+        answers: Vec<(ReplyTo, Vec<u8>)>,
+    },
+}
+
+impl Way {
+    /// Sends one, or keeps it for [`Way::flush`].
+    fn send(&mut self, reply_to: ReplyTo, bytes: Vec<u8>) -> io::Result<()> {
+        match self {
+            Way::Sockets { port, sockets } => {
+                let local = reply_to.local.into();
+                let to = SocketAddrV4::new(reply_to.address.into(), reply_to.port);
+                socket(sockets, local, *port)?.send_to(&bytes, to).map(drop)
+            }
+            Way::Ring { answers, .. } => {
+                answers.push((reply_to, bytes));
+                Ok(())
+            }
+        }
+    }
+
+    /// What a ring does not send it counts itself; one that has ended sends nothing.
+    fn flush(&mut self) {
+        if let Way::Ring { outlet, answers } = self
+            && !answers.is_empty()
+        {
+            let _ = outlet.send(std::mem::take(answers));
+        }
+    }
+}
+
+/// The socket whose datagrams come from the shard's port at this address.
+fn socket(
+    sockets: &mut HashMap<Ipv4Addr, UdpSocket>,
+    local: Ipv4Addr,
+    port: u16,
+) -> io::Result<&mut UdpSocket> {
+    use std::collections::hash_map::Entry;
+    Ok(match sockets.entry(local) {
+        Entry::Occupied(socket) => socket.into_mut(),
+        Entry::Vacant(place) => place.insert(UdpSocket::bind((local, port))?),
+    })
 }
 
 impl Sender {
@@ -138,6 +212,7 @@ impl Sender {
                 self.consumer.read(&mut waiting, WAITING_SLOTS as u64)?;
             }
             let done = self.answer(&waiting, self.consumer.durable());
+            self.way.flush();
             waiting.drain(..done);
             // What is in memory still has its room in the ring: a daemon that comes back reads it again.
             let read = self.consumer.position();
@@ -197,14 +272,8 @@ impl Sender {
 
     /// Sends a packet's answer, `last` being the client sequence of its tag block; `None` where there is nobody to send it to.
     fn send(&mut self, packet: &Packet, last: u64) -> Option<io::Result<()>> {
-        let ReplyTo {
-            address,
-            port,
-            local,
-            ..
-        } = packet.reply_to;
         let (id, key) = self.sessions.get(packet.session as usize)?;
-        if port == 0 {
+        if packet.reply_to.port == 0 {
             return None; // it was answered at once, before the shard's acks were durable
         }
         let answer = Answer {
@@ -218,20 +287,7 @@ impl Sender {
             acks: packet.acks.clone(),
         };
         let bytes = answer.sign(key.as_ref());
-        let to = SocketAddrV4::new(address.into(), port);
-        Some(
-            self.socket(local.into())
-                .and_then(|socket| socket.send_to(&bytes, to).map(drop)),
-        )
-    }
-
-    /// The socket whose datagrams come from the shard's port at this address.
-    fn socket(&mut self, local: Ipv4Addr) -> io::Result<&UdpSocket> {
-        use std::collections::hash_map::Entry;
-        Ok(match self.sockets.entry(local) {
-            Entry::Occupied(socket) => socket.into_mut(),
-            Entry::Vacant(place) => place.insert(UdpSocket::bind((local, self.port))?),
-        })
+        Some(self.way.send(packet.reply_to, bytes))
     }
 }
 

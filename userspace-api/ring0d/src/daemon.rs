@@ -2,30 +2,29 @@
 
 use crate::answers::Answers;
 use crate::duty::Duties;
+use crate::home::{self, Home};
 use crate::instrument::{Limits, rejected};
 use crate::protocol::state_name;
 use crate::server::{Call, Server, refusal};
 use crate::steady::steady;
 use crate::watch::Watch;
 use crate::{
-    Args, Attach, DaemonError, Request, amount, default_socket, end_with_parent, setup, stop_flag,
+    Args, DaemonError, Request, amount, default_socket, end_with_parent, setup, stop_flag,
 };
 use ring0_abi::command;
 use ring0_engine::control::{
     Body, Control, ControlKind, Deposit, Empty, SetLimit, SetRisk, SetSelfTrade, Target,
 };
-use ring0_engine::layout::Layout;
 use ring0_engine::limits::AMOUNT_MAX;
 use ring0_engine::record::{Outcome, State};
 use ring0_market::{Market, Rate};
-use ring0_mq::{Sole, read_snapshot};
-use ring0_rings::{Acks, KernelOptions, KernelShard, kept_object, load_shard, restore_shard};
+use ring0_mq::Sole;
+use ring0_rings::{Acks, Live, RingError};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
-use xdp_loader::{LoadOptions, LoadReport, Loaded, Mode, Object, Pinned};
 
 /// How often a shard is looked at while continuations are pending, and while none are. With packets coming in the
 /// program steps by itself; a quiet market waits this long for its next four steps.
@@ -40,9 +39,8 @@ const KILLED: u32 = 2;
 /// The daemon, between two requests.
 pub(crate) struct Daemon {
     pub(crate) market: Market,
-    pub(crate) shard: KernelShard,
-    pinned: Pinned,
-    report: LoadReport,
+    pub(crate) shard: Box<dyn Live>,
+    home: Home,
     watch: Watch,
     /// What sends held answers, where the shard holds them.
     answers: Option<Answers>,
@@ -66,38 +64,31 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
         .seconds
         .map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let market = Market::load(&args.market)?;
-    let (loaded, shard) = load(args, &market)?;
-    let _sole = Sole::take("daemon", loaded.pinned.arena_id())?;
-    let pinned = loaded.pinned;
-    let taken = shard.shard().header().controls_taken.get();
-    // What a dead daemon wrote and did not ring for must not act now.
-    pinned
-        .map_commands()?
-        .word(command::HEAD)
-        .store(taken, Ordering::Release);
-    if let Some(peer) = &args.peer {
-        let (interface, netns) = match peer.split_once('%') {
-            Some((interface, netns)) => (interface, Some(netns)),
-            None => (peer.as_str(), None),
-        };
-        pinned.attach_peer_pass(interface, netns)?;
+    let (home, shard) = home::find(args, &market)?;
+    let _sole = match &home {
+        Home::Kernel { pinned, .. } => Some(Sole::take("daemon", pinned.arena_id())?),
+        Home::Thread { .. } => None, // its ring's file has one producer
+    };
+    if let Home::Kernel { pinned, .. } = &home {
+        // What a dead daemon wrote and did not ring for must not act now.
+        let taken = shard.shard().header().controls_taken.get();
+        let commands = pinned.map_commands()?;
+        commands.word(command::HEAD).store(taken, Ordering::Release);
     }
-    let watch = Watch::new(pinned.map_cursors()?, pinned.record_slots().into());
     let mut daemon = Daemon {
         market,
         shard,
-        pinned,
-        report: loaded.report,
-        watch,
+        watch: Watch::new(home.records()?),
+        home,
         answers: None,
         duties: Duties::new(),
         busted: HashSet::new(),
         told: false,
     };
-    let sent = setup::bring_up(&mut daemon.shard, &daemon.market, args.restore.is_some())?;
+    let sent = setup::bring_up(&mut *daemon.shard, &daemon.market, args.restore.is_some())?;
 
     if daemon.market.plan.shard.acks == Acks::Durable {
-        daemon.answers = Some(Answers::start(&daemon.pinned, &daemon.market)?);
+        daemon.answers = Some(Answers::start(&daemon.home, &daemon.market)?);
     }
 
     let socket = args
@@ -107,57 +98,31 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
     let (calls, requests) = channel();
     let server = Server::start(&socket, calls)?;
     eprintln!(
-        "ring0d: {} {} on {}, UDP port {}, {sent} commands sent; operator's socket {}",
-        match (daemon.report.adopted, &args.restore) {
-            (true, _) => "adopted",
-            (false, None) => "loaded",
-            (false, Some(_)) => "restored",
-        },
+        "ring0d: {} {} in the {} ring{}, UDP port {}, {sent} commands sent; operator's socket {}",
+        daemon.home.found(args.restore.is_some()),
         daemon.market.plan.shard.name,
-        args.interface,
+        args.ring.name(),
+        match &args.interface {
+            Some(interface) => format!(" on {interface}"),
+            None => String::new(),
+        },
         daemon.market.plan.shard.port,
         socket.display()
     );
     while !stop.load(Ordering::Acquire) && end.is_none_or(|end| Instant::now() < end) {
         daemon.turn(&requests);
+        if let Some(cause) = daemon.shard.failure() {
+            let port = args.ring.name();
+            return Err(RingError::Ended { port, cause }.into());
+        }
     }
     drop(server);
     if args.unload {
-        xdp_loader::unload(daemon.pinned.pin_root())?;
+        daemon.home.remove()?;
     } else {
-        eprintln!("ring0d: ended; the shard goes on trading, the next start adopts it");
+        eprintln!("ring0d: ended; {}", daemon.home.farewell());
     }
     Ok(())
-}
-
-fn load(args: &Args, market: &Market) -> Result<(Loaded, KernelShard), DaemonError> {
-    let object = match &args.object {
-        Some(path) => Object::Path(path.clone()),
-        None => kept_object(),
-    };
-    let layout = Layout::new(&market.capacity())
-        .map_err(|error| DaemonError::Capacity(error.to_string()))?;
-    let mut load = LoadOptions::new(object, &args.interface, args.netns.as_deref());
-    load.mode = match args.mode {
-        Attach::Native => Mode::Native,
-        Attach::Skb => Mode::Skb,
-    };
-    if let Some(pin_root) = &args.pin_root {
-        load.pin_root.clone_from(pin_root);
-    }
-    load.record_slots = u32::try_from(market.plan.shard.ring_slots)
-        .map_err(|_| DaemonError::Capacity("ring_slots is above 2^25; lower it".to_owned()))?;
-    let options = KernelOptions {
-        load,
-        layout,
-        port: market.plan.shard.port,
-        address: None,
-        acks: market.plan.shard.acks,
-    };
-    let Some(file) = &args.restore else {
-        return Ok(load_shard(&options)?);
-    };
-    Ok(restore_shard(&options, &read_snapshot(file)?)?)
 }
 
 impl Daemon {
@@ -471,7 +436,7 @@ impl Daemon {
                 };
                 let wire = |ticks: u32| (ticks != 0).then(|| ticks * listed.tick_size.get());
                 let best = |side| {
-                    let best = steady(&self.shard, |shard| shard.depth(index, side, 1))?;
+                    let best = steady(&*self.shard, |shard| shard.depth(index, side, 1))?;
                     wire(best.first()?.price)
                 };
                 json!({
@@ -495,8 +460,16 @@ impl Daemon {
                 Some((format!("{prefix}{name}"), sum.into()))
             })
             .collect();
+        let port_counters: serde_json::Map<String, Value> = self
+            .shard
+            .port_counters()
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count.into()))
+            .collect();
+        let live = self.shard.shard();
+        let header = live.header();
         let plan = &self.market.plan.shard;
-        Ok(json!({
+        let mut status = json!({
             "ok": true,
             "shard": plan.name,
             "port": plan.port,
@@ -505,13 +478,6 @@ impl Daemon {
             "journal_failed": self.shard.journal_failed(),
             "durable": (plan.acks == Acks::Durable).then(|| self.shard.durable()),
             "answers": self.answers.as_ref().map(Answers::status),
-            "interface": self.pinned.interface(),
-            "netns": self.pinned.netns(),
-            "pin_root": self.pinned.pin_root(),
-            "attached": self.pinned.link_program_id().ok().flatten().is_some(),
-            "adopted": self.report.adopted,
-            "program_id": self.report.program_id,
-            "arena_id": self.report.arena_id,
             "halted": header.halted.get() != 0,
             "fault": fault,
             "time_ns": header.time_ns.get(),
@@ -524,8 +490,13 @@ impl Daemon {
             "sessions": sessions,
             "instruments": instruments,
             "counters": counters,
+            "port_counters": port_counters,
             "state_hash": hash,
-        }))
+        });
+        if let (Value::Object(status), Value::Object(home)) = (&mut status, self.home.status()) {
+            status.extend(home);
+        }
+        Ok(status)
     }
 
     /// The state's hash, if nothing was carried out meanwhile.

@@ -116,7 +116,7 @@ impl Daemon {
                 self.duties.indicated[index as usize] = (0, 0, 0);
                 continue;
             }
-            let Some(found) = steady(&self.shard, |shard| shard.equilibrium(index)) else {
+            let Some(found) = steady(&*self.shard, |shard| shard.equilibrium(index)) else {
                 return; // too busy: in a second again
             };
             let now = found.map_or((0, 0, 0), |it: Equilibrium| {

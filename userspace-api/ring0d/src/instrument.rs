@@ -259,7 +259,7 @@ impl Daemon {
     /// The price of an auction whose call is over: where most trades, and where nothing would, any on the ladder.
     fn auction_price(&self, index: u32) -> Result<u32, String> {
         // Nothing that comes in changes the book of this instrument, but the pools it lies in are the others' too.
-        let best = steady(&self.shard, |shard| shard.equilibrium(index)).ok_or(
+        let best = steady(&*self.shard, |shard| shard.equilibrium(index)).ok_or(
             "the market gives no time to look at the book; halt the shard (`ring0 ctl halt`), say it again, and resume",
         )?;
         let one = self.shard.instrument(index).ok_or("it is not listed")?;

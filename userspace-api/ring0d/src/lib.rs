@@ -13,6 +13,7 @@ mod client;
 mod daemon;
 mod day;
 mod duty;
+mod home;
 mod instrument;
 mod protocol;
 mod server;
@@ -30,6 +31,7 @@ pub use protocol::{
 pub use stop::{end_with_parent, stop_flag};
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 /// What the daemon is started with.
@@ -38,9 +40,24 @@ pub struct Args {
     /// The market's TOML file (docs/market.md); its key files must exist (`ring0 keygen`).
     #[arg(long, value_name = "FILE")]
     pub market: PathBuf,
-    /// Interface that traders' packets come in by.
-    #[arg(long, value_name = "IF")]
-    pub interface: String,
+    /// Where the engine runs.
+    #[arg(long, value_enum, default_value = "kernel")]
+    pub ring: RingKind,
+    /// Interface that traders' packets come in by; the udp ring needs none.
+    #[arg(long, value_name = "IF", required_if_eq("ring", "kernel"))]
+    pub interface: Option<String>,
+    /// Address that the udp ring listens at, with the market's port.
+    #[arg(long, value_name = "IP", default_value_t = Ipv4Addr::LOCALHOST)]
+    pub listen: Ipv4Addr,
+    /// The record ring's file of a ring that is not the kernel's [default: /dev/shm/ring0-SHARD.ring].
+    #[arg(long, value_name = "FILE")]
+    pub mq: Option<PathBuf>,
+    /// Processor that the ring's thread stays on.
+    #[arg(long, value_name = "N")]
+    pub processor: Option<usize>,
+    /// Let the ring's thread ask for packets without ever sleeping: a whole processor, and the shortest way.
+    #[arg(long)]
+    pub spin: bool,
     /// Network namespace of the interface, by its `ip netns` name.
     #[arg(long, value_name = "NS")]
     pub netns: Option<String>,
@@ -73,6 +90,26 @@ pub struct Args {
     pub with_parent: bool,
 }
 
+/// Where a shard's engine runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum RingKind {
+    /// In the kernel, at XDP.
+    Kernel,
+    /// Behind a UDP socket in a thread of this process: no privilege, any kernel.
+    Udp,
+}
+
+impl RingKind {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            RingKind::Kernel => "kernel",
+            RingKind::Udp => "udp",
+        }
+    }
+}
+
 /// See [`Args::mode`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub enum Attach {
@@ -88,6 +125,9 @@ pub enum DaemonError {
     /// The market file or a key file.
     #[error(transparent)]
     Market(#[from] ring0_market::MarketError),
+    /// An argument is missing.
+    #[error("{0}")]
+    Usage(&'static str),
     /// The market does not fit.
     #[error("{0}")]
     Capacity(String),

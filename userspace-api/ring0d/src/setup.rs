@@ -8,7 +8,7 @@ use ring0_engine::control::{Clock, Control, ControlKind};
 use ring0_engine::limits::AMOUNT_MAX;
 use ring0_engine::record::Outcome;
 use ring0_market::{Market, Rate, Risk};
-use ring0_rings::KernelShard;
+use ring0_rings::Live;
 use std::time::{SystemTime, UNIX_EPOCH};
 use zerocopy::IntoBytes;
 
@@ -17,7 +17,7 @@ const DAY_NS: u128 = crate::day::DAY_NS as u128;
 
 /// Brings the shard to the market, or makes sure that it is there already; gives how many of the market's commands were sent.
 pub(crate) fn bring_up(
-    shard: &mut KernelShard,
+    shard: &mut dyn Live,
     market: &Market,
     is_restored: bool,
 ) -> Result<usize, DaemonError> {
@@ -140,7 +140,7 @@ fn describe(command: &Control, market: &Market) -> String {
 
 /// Checks that the shard is this market: whose sessions it has, and its instruments with the terms that never change while they are
 /// listed. What an operator may have changed since is told where it differs: the shard's holds.
-fn agree(shard: &KernelShard, market: &Market) -> Result<(), DaemonError> {
+fn agree(shard: &dyn Live, market: &Market) -> Result<(), DaemonError> {
     let live = shard.shard();
     let other = |what: String| Err(DaemonError::OtherMarket { what });
     let (acks, planned) = (shard.acks(), market.plan.shard.acks);

@@ -5,7 +5,7 @@
 //! caught here and the walk is made again, a few times at the most.
 
 use ring0_engine::Shard;
-use ring0_rings::KernelShard;
+use ring0_rings::Live;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -20,7 +20,7 @@ thread_local! {
 }
 
 /// What `read` finds while nothing happens; `None` on a market that gave it no time.
-pub(crate) fn steady<T>(shard: &KernelShard, read: impl Fn(Shard<'_>) -> T) -> Option<T> {
+pub(crate) fn steady<T>(shard: &dyn Live, read: impl Fn(Shard<'_>) -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();

@@ -2,8 +2,10 @@
 //!
 //! One process, the daemon, writes the command ring and rings. Rule: RULES 5, 11, 23.
 
+use crate::live::Live;
 use crate::records::Consumer;
 use crate::ring::{Ring, RingError};
+use crate::sign::sign;
 use ring0_abi::{Acks, command, cursor, device, doorbell, key};
 use ring0_engine::canon::StateHash;
 use ring0_engine::control::Control;
@@ -11,12 +13,10 @@ use ring0_engine::layout::Layout;
 use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::native::control_result;
 use ring0_engine::record::{Head, Kind, Outcome};
-use ring0_engine::region::{Cells, Memory, SHARD_BASE};
-use ring0_engine::shard::{Account, Instrument, Session};
+use ring0_engine::region::{Memory, SHARD_BASE};
 use ring0_engine::snapshot::{Snapshot, SnapshotError};
 use ring0_engine::{Depth, Reason, Shard};
 use ring0_wire::Key;
-use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use xdp_loader::{Arena, Commands, Fresh, InitError, LoadOptions, Loaded, Pinned, Program};
@@ -203,74 +203,6 @@ impl KernelShard {
         })
     }
 
-    /// The live shard. Read it only while nothing drives it, or expect numbers of different moments.
-    #[must_use]
-    pub fn shard(&self) -> Shard<'_> {
-        Shard::new(self.memory())
-    }
-
-    fn memory(&self) -> Memory<'_> {
-        // SAFETY: the arena is mapped, with the rest of the 4 GiB reserved, while `self` lives; this process writes nothing
-        // through it but in `copy_in`, which has `&mut self`.
-        unsafe { Memory::new(self.arena.as_ptr().wrapping_add(SHARD_BASE as usize)) }
-    }
-
-    /// The numbers of an instrument that is listed.
-    #[must_use]
-    pub fn instrument(&self, index: u32) -> Option<&Instrument> {
-        let header = self.shard().header();
-        let one: &Instrument =
-            self.entry(&header.instruments_at, index, &header.instruments_max)?;
-        (one.listed.get() != 0).then_some(one)
-    }
-
-    /// The numbers of an account that is open.
-    #[must_use]
-    pub fn account(&self, index: u32) -> Option<&Account> {
-        let header = self.shard().header();
-        let one: &Account = self.entry(&header.accounts_at, index, &header.accounts_max)?;
-        (one.open.get() != 0).then_some(one)
-    }
-
-    /// The numbers of a session that is granted.
-    #[must_use]
-    pub fn session(&self, index: u32) -> Option<&Session> {
-        let header = self.shard().header();
-        let one: &Session = self.entry(&header.sessions_at, index, &header.sessions_max)?;
-        (one.status.get() != 0).then_some(one)
-    }
-
-    fn entry<T: Cells>(&self, table: &Cell<u32>, index: u32, entries: &Cell<u32>) -> Option<&T> {
-        // A table lies inside the region, whose offsets fit 32 bits.
-        (index < entries.get()).then(|| {
-            self.memory()
-                .at(table.get() + index * size_of::<T>() as u32)
-        })
-    }
-
-    /// The first second of the day that has good-till-time orders.
-    #[must_use]
-    pub fn first_expiry(&self) -> Option<u32> {
-        let seconds = &self.shard().header().expiry;
-        let mut place = 0;
-        // 2^17 seconds are 2^11 words of bits, 2^5 above them, and one above those.
-        for height in [2, 1, 0] {
-            let word: &Cell<u64> = self.memory().at(seconds.bits[height].get() + place * 8);
-            let word = word.get();
-            if word == 0 {
-                return None;
-            }
-            place = place * 64 + word.trailing_zeros();
-        }
-        Some(place)
-    }
-
-    /// The record of a sequence number, if the record ring still has it.
-    #[must_use]
-    pub fn recorded(&self, sequence: u64) -> Option<Vec<u8>> {
-        self.consumer.find(sequence)
-    }
-
     /// The shard's memory, copied; it must be halted.
     ///
     /// # Errors
@@ -318,20 +250,6 @@ impl KernelShard {
             .wrapping_add(SHARD_BASE as usize + at as usize)
     }
 
-    /// Sets a session's key, or switches its tag off.
-    ///
-    /// # Errors
-    /// The loader's.
-    pub fn set_key(&mut self, session: u32, bytes: Option<&[u8; 16]>) -> Result<(), RingError> {
-        self.keys.set(session, &key_entry(bytes))?;
-        let at = session as usize;
-        if self.tags.len() <= at {
-            self.tags.resize(at + 1, None);
-        }
-        self.tags[at] = bytes.map(Key::from_bytes);
-        Ok(())
-    }
-
     /// Takes a session's key away: its packets are dropped.
     ///
     /// # Errors
@@ -340,44 +258,10 @@ impl KernelShard {
         Ok(self.keys.clear(session)?)
     }
 
-    /// Counters by their number (`ring0_abi::counter_name`).
-    ///
-    /// # Errors
-    /// The loader's.
-    pub fn counters(&self) -> Result<Vec<u64>, RingError> {
-        let mut sums = self.counters.sums()?;
-        sums.truncate(ring0_abi::COUNTERS as usize);
-        Ok(sums)
-    }
-
     /// The program.
     #[must_use]
     pub fn program(&self) -> &Program {
         &self.program
-    }
-
-    /// Slots published so far.
-    #[must_use]
-    pub fn tail(&self) -> u64 {
-        self.consumer.tail()
-    }
-
-    /// Sequence number of the last durable record ([`Consumer::durable`]).
-    #[must_use]
-    pub fn durable(&self) -> u64 {
-        self.consumer.durable()
-    }
-
-    /// Whether nothing is taken because a journal failed ([`Consumer::journal_failed`]).
-    #[must_use]
-    pub fn journal_failed(&self) -> bool {
-        self.consumer.journal_failed()
-    }
-
-    /// When packets are answered ([`Consumer::acks`]).
-    #[must_use]
-    pub fn acks(&self) -> Acks {
-        self.consumer.acks()
     }
 
     /// Runs a whole frame through the program.
@@ -399,18 +283,6 @@ impl KernelShard {
     #[must_use]
     pub fn frame(&self, payload: &[u8]) -> Vec<u8> {
         frame(self.port, payload)
-    }
-
-    /// Writes commands into the command ring and rings until they are taken. Gives what became of each.
-    ///
-    /// # Errors
-    /// The loader's, or the shard took none: busy, broken, or its record ring is full.
-    pub fn command(&mut self, commands: &[Control]) -> Result<Vec<(Outcome, Reason)>, RingError> {
-        let mut results = Vec::with_capacity(commands.len());
-        for batch in commands.chunks(command::DRAIN_MAX as usize) {
-            results.extend(self.command_batch(batch)?);
-        }
-        Ok(results)
     }
 
     fn command_batch(&mut self, commands: &[Control]) -> Result<Vec<(Outcome, Reason)>, RingError> {
@@ -435,12 +307,30 @@ impl KernelShard {
             written: written - before,
         })
     }
+}
+
+impl Live for KernelShard {
+    fn memory(&self) -> Memory<'_> {
+        // SAFETY: the arena is mapped, with the rest of the 4 GiB reserved, while `self` lives; this process writes nothing
+        // through it but in `copy_in`, which has `&mut self`.
+        unsafe { Memory::new(self.arena.as_ptr().wrapping_add(SHARD_BASE as usize)) }
+    }
+
+    fn records(&self) -> &Consumer {
+        &self.consumer
+    }
+
+    /// Writes the commands into the command ring and rings until they are taken.
+    fn command(&mut self, commands: &[Control]) -> Result<Vec<(Outcome, Reason)>, RingError> {
+        let mut results = Vec::with_capacity(commands.len());
+        for batch in commands.chunks(command::DRAIN_MAX as usize) {
+            results.extend(self.command_batch(batch)?);
+        }
+        Ok(results)
+    }
 
     /// One doorbell: continuation steps, then what stands in the command ring.
-    ///
-    /// # Errors
-    /// The loader's.
-    pub fn ring_doorbell(&mut self) -> Result<(), RingError> {
+    fn ring_doorbell(&mut self) -> Result<(), RingError> {
         let nonce = loop {
             let nonce: u64 = rand::random();
             if nonce != 0 {
@@ -456,6 +346,26 @@ impl KernelShard {
         self.doorbell.armed().store(0, Ordering::Release);
         run?;
         Ok(())
+    }
+
+    fn set_key(&mut self, session: u32, bytes: Option<&[u8; 16]>) -> Result<(), RingError> {
+        self.keys.set(session, &key_entry(bytes))?;
+        let at = session as usize;
+        if self.tags.len() <= at {
+            self.tags.resize(at + 1, None);
+        }
+        self.tags[at] = bytes.map(Key::from_bytes);
+        Ok(())
+    }
+
+    fn tags(&self) -> &[Option<Key>] {
+        &self.tags
+    }
+
+    fn counters(&self) -> Result<Vec<u64>, RingError> {
+        let mut sums = self.counters.sums()?;
+        sums.truncate(ring0_abi::COUNTERS as usize);
+        Ok(sums)
     }
 }
 
@@ -549,30 +459,6 @@ impl Ring for KernelShard {
 
 /// The XDP action that sends a frame back.
 const XDP_TX: u32 = 3;
-
-/// Puts the tag of its session into a payload whose tag is zeros.
-fn sign(payload: &mut [u8], tags: &[Option<Key>]) {
-    let buffer = ring0_wire::Buffer::new();
-    buffer.copy_in(payload);
-    let Some(signed) = payload.len().checked_sub(ring0_wire::TAG_BLOCK) else {
-        return;
-    };
-    let Some(Some(key)) =
-        ring0_wire::mold::session_index(&buffer).and_then(|index| tags.get(index as usize))
-    else {
-        return;
-    };
-    let tag = ring0_wire::mac::tag::<ring0_wire::Native>(
-        &buffer,
-        signed,
-        key,
-        ring0_wire::Domain::Request,
-    );
-    if let Ok(tag) = tag {
-        ring0_wire::mac::put_tag(&buffer, signed, tag);
-        buffer.copy_out(payload);
-    }
-}
 
 /// An Ethernet frame with IPv4 and UDP headers round a payload, from and to made-up addresses.
 fn frame(port: u16, payload: &[u8]) -> Vec<u8> {

@@ -29,6 +29,12 @@ pub enum RingError {
         /// The XDP action.
         verdict: u32,
     },
+    /// A living shard dropped the packet.
+    #[error("the shard dropped the packet; look at its counters")]
+    Unanswered,
+    /// A client's socket.
+    #[error("a client's socket: {0}")]
+    Client(std::io::Error),
     /// The doorbell did not carry the commands out.
     #[error(
         "the shard took {taken} of {written} control commands; it is busy, broken or its record ring is full: look at `ring0 ctl status`"
@@ -39,6 +45,41 @@ pub enum RingError {
         /// Commands written.
         written: u64,
     },
+    /// A record ring in a file.
+    #[error(transparent)]
+    Shared(#[from] ring0_record_ring::SharedError),
+    /// A userspace ring has ended.
+    #[error(
+        "the {port} ring has ended: {cause}; restore its shard from a snapshot and the records (docs/rings.md)"
+    )]
+    Ended {
+        /// Its port's name.
+        port: &'static str,
+        /// Why.
+        cause: String,
+    },
+    /// The last shard's records would be lost.
+    #[error(
+        "{path} has {slots} slots of a shard that has ended which its required consumer {name} has not taken: let it catch up (`ring0 record --mq {path}`), or remove the file",
+        path = .path.display()
+    )]
+    Unrecorded {
+        /// The ring's file.
+        path: PathBuf,
+        /// The consumer's name.
+        name: String,
+        /// Slots it has not taken.
+        slots: u64,
+    },
+    /// A userspace ring could not begin.
+    #[error("cannot start the ring's thread: {0}; look at the limits of this user")]
+    Thread(std::io::Error),
+    /// A port could not be opened, or failed.
+    #[error(transparent)]
+    Port(#[from] crate::port::PortError),
+    /// A snapshot was not taken, or does not fit.
+    #[error(transparent)]
+    Snapshot(#[from] ring0_engine::snapshot::SnapshotError),
     /// A consumer was overrun or all places are taken.
     #[error("{0}")]
     Consumer(String),

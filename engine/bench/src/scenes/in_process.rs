@@ -7,7 +7,7 @@ use crate::fail::BenchError;
 use crate::native::PACKET_NS;
 use ring0_drive::Packets;
 use ring0_engine::control::Control;
-use ring0_engine::native::{Native, Tape};
+use ring0_engine::native::{Native, TagRule, Tape};
 use ring0_engine::{Recorder, Shard};
 use std::ops::Range;
 use std::time::Instant;
@@ -27,7 +27,7 @@ impl<R: Recorder> InProcess<R> {
         let boot_ns = index as u64 * PACKET_NS;
         let taken = self
             .0
-            .packet_in_place(packets.get(index), boot_ns, |_| None);
+            .packet_in_place(packets.get(index), boot_ns, |_| TagRule::Unchecked);
         taken
             .map(drop)
             .map_err(|cause| BenchError::Dropped { index, cause })

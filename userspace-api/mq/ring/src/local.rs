@@ -19,7 +19,7 @@ struct Cursor(Line);
 struct Shared {
     slots: Box<[Line]>,
     unpublished_max: u64,
-    cursors: [Cursor; (cursor::FIRST_CONSUMER + cursor::CONSUMERS) as usize],
+    cursors: [Cursor; cursor::DURABLE as usize + 1],
     joined: Cursor,
     /// Held while a place is taken.
     members: Mutex<()>,

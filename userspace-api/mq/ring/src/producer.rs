@@ -179,6 +179,13 @@ impl<M: WritableMemory> Producer<M> {
         Batch(self)
     }
 
+    /// Whether a journal has failed: what is recorded now would be on no disk (RULES 11).
+    #[inline]
+    fn journal_failed(&self) -> bool {
+        let word = self.memory.cursor(cursor::DURABLE, cursor::FAILED / 8);
+        word.load(Ordering::Acquire) != 0
+    }
+
     /// Slots kept for what only reduces risk (RULES 11).
     fn kept(&self) -> u64 {
         self.memory.slots() / 8
@@ -201,6 +208,9 @@ impl<M: WritableMemory> Producer<M> {
 impl<M: WritableMemory> Recorder for Producer<M> {
     #[inline]
     fn free(&self) -> u64 {
+        if self.journal_failed() {
+            return 0;
+        }
         // An engine asks for no more than the room of a run above what is kept.
         Producer::free(self, self.kept() + RUN_SLOTS_MAX)
     }

@@ -9,7 +9,7 @@ use crate::replay::print;
 use ring0_drive::{Cut, Ends, Fold, Market, Packets, References, clock, cut, set_up};
 use ring0_engine::layout::Layout;
 use ring0_engine::limits::SLOT_LEN;
-use ring0_engine::native::Native;
+use ring0_engine::native::{Native, TagRule};
 use ring0_engine::record::{Head, Kind};
 use ring0_journal::{Journal, Options, Reader, Snapshotter, Start, recover, verify};
 use ring0_lab::machine;
@@ -244,8 +244,9 @@ fn run_native(
     set_up(native.control(&controls, 0))?;
     let mut slots = Vec::new();
     for index in 0..packets.len() {
-        let answered =
-            native.packet_in_place(packets.get(index), index as u64 * PACKET_NS, |_| None);
+        let answered = native.packet_in_place(packets.get(index), index as u64 * PACKET_NS, |_| {
+            TagRule::Unchecked
+        });
         answered.map_err(|cause| Fail::new(format!("the packet was dropped: {cause:?}")))?;
         if index % 256 == 0 || index + 1 == packets.len() {
             let records = native.take_records();

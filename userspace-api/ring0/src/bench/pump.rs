@@ -4,9 +4,10 @@
 //! answered once, by an answer that says it was taken. What is lost or not taken is sent again from there on, and counted.
 //! So when a run ends, sent = answered + lost or refused, each by its number.
 
-use super::mmsg::{BATCH, Receiver, Sender};
 use crate::fail::Fail;
 use ring0_drive::{Packets, header};
+use ring0_rings::BATCH;
+use ring0_rings::mmsg::{self, Receiver, Sender};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
@@ -66,7 +67,7 @@ impl<'a> Pump<'a> {
         window: u64,
     ) -> Result<Pump<'a>, Fail> {
         socket.set_nonblocking(true)?;
-        super::mmsg::buffers(&socket, 8 << 20)?;
+        mmsg::buffers(&socket, 8 << 20)?;
         Ok(Pump {
             socket,
             packets,
@@ -173,13 +174,14 @@ impl<'a> Pump<'a> {
             self.next += 1;
         }
         self.counted.sent += self.sender.len() as u64;
-        Ok(self.sender.send(&self.socket)?)
+        self.sender.send(&self.socket)?; // what is lost is sent again
+        Ok(())
     }
 
     fn receive(&mut self) -> Result<usize, Fail> {
         let mut all = 0;
         loop {
-            let received = self.receiver.receive(&self.socket)?;
+            let received = self.receiver.receive(&self.socket, true)?;
             for index in 0..received {
                 let (sequence, count) = header(self.receiver.get(index));
                 let (result, reason) = match self.receiver.get(index).get(23..25) {

@@ -4,12 +4,10 @@
 //! no program. Kernel and server take turns in five rounds; a figure is the median of its rounds. On veth the kernel ring runs
 //! on the sender's processor; the server has a processor of its own. Rule: RULES 30; figures: `docs/benchmarks.md`.
 
-use super::mmsg;
 use super::processors::Busy;
 use super::pump::Pump;
 use crate::fail::Fail;
 use crate::replay::print;
-use crate::udp_server::{self, Server};
 use hdrhistogram::Histogram;
 use ring0_drive::{
     Cut, Ends, Market, PORT, Packets, References, WireLab, XDP_TX, clock, cut, rand_key, set_up,
@@ -17,7 +15,7 @@ use ring0_drive::{
 };
 use ring0_engine::control::Control;
 use ring0_lab::machine;
-use ring0_rings::Consumer;
+use ring0_rings::{Acks, Consumer, Live, UdpPort, UserOptions, UserShard, pin_to};
 use ring0_stream::lobstrm::{Stream, generate};
 use ring0_wire::{Key, MESSAGES_MAX};
 use serde_json::{Map, Value, json};
@@ -116,9 +114,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     }
     set_up(lab.shard.command(&controls)?)?;
     let recorder = Recording::start(&lab)?;
-    let server = ServerLab::up(&capacity, controls, &keys)?;
+    let server = ServerLab::up(&capacity, &controls, &keys)?;
 
-    mmsg::pin_to(CLIENT)?;
+    pin_to(CLIENT)?;
     let mut report = Map::new();
     report.insert("machine".into(), machine);
     let mut round_trips = json!({});
@@ -146,17 +144,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         report.insert(name.into(), full[name].clone());
     }
     report.insert("records_consumed".into(), json!(recorder.stop()?));
-    let served = server.stop()?;
-    report.insert(
-        "udp_server".into(),
-        json!({
-            "received": served.received,
-            "answered": served.answered,
-            "dropped": served.dropped,
-            "record_slots": served.native.recorder().tail(),
-            "state_hash": served.native.shard().state_hash().to_string(),
-        }),
-    );
+    report.insert("udp_server".into(), server.stop()?);
     lab.shard.shard().check();
     print(&Value::Object(report), args.json);
     Ok(())
@@ -321,10 +309,10 @@ fn percentiles(histogram: &Histogram<u64>) -> Value {
 fn echo_trips(server: &ServerLab, packets: &Packets) -> Result<Value, Fail> {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
-    let socket = server.exchange_socket(PORT + 1)?;
+    let socket = exchange_socket(&server.veth, PORT + 1)?;
     socket.set_read_timeout(Some(Duration::from_millis(50)))?;
     let thread = thread::spawn(move || -> Result<(), Fail> {
-        mmsg::pin_to(OTHER)?;
+        pin_to(OTHER)?;
         let mut bytes = [0; 2048];
         while !stopped.load(Ordering::Relaxed) {
             if let Ok((len, from)) = socket.recv_from(&mut bytes) {
@@ -426,7 +414,7 @@ impl Recording {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
-            mmsg::pin_to(OTHER)?;
+            pin_to(OTHER)?;
             let mut bytes = Vec::with_capacity(1 << 24);
             let mut slots = 0;
             loop {
@@ -454,42 +442,35 @@ impl Recording {
     }
 }
 
-/// The UDP server behind a pair of its own, without a program on it.
+/// The UDP ring behind a pair of its own, without a program on it.
 struct ServerLab {
-    server: Option<Server>,
+    shard: UserShard,
     veth: ring0_lab::Veth,
 }
 
 impl ServerLab {
     fn up(
         capacity: &ring0_engine::Capacity,
-        controls: Vec<Control>,
+        controls: &[Control],
         keys: &[Option<[u8; 16]>],
     ) -> Result<ServerLab, Fail> {
-        let mut lab = ServerLab {
-            server: None,
-            veth: veth_up()?,
-        };
-        let options = udp_server::Options {
+        let veth = veth_up()?;
+        let port =
+            UdpPort::new(exchange_socket(&veth, PORT)?).map_err(ring0_rings::RingError::from)?;
+        let options = UserOptions {
             capacity: *capacity,
-            controls,
-            keys: keys
-                .iter()
-                .map(|key| key.as_ref().map(Key::from_bytes))
-                .collect(),
-            record_slots: RECORD_SLOTS as usize,
+            record_slots: RECORD_SLOTS.into(),
+            record_ring: None,
+            acks: Acks::Matched,
             processor: Some(OTHER),
+            spin: false,
         };
-        let socket = lab.exchange_socket(PORT)?;
-        lab.server = Some(Server::start(socket, options)?);
-        Ok(lab)
-    }
-
-    fn exchange_socket(&self, port: u16) -> Result<UdpSocket, Fail> {
-        let address = self.veth.exchange_address;
-        Ok(self
-            .veth
-            .in_exchange(|| UdpSocket::bind((address, port)))??)
+        let mut shard = UserShard::start(&options, Box::new(port), None)?;
+        set_up(shard.command(controls)?)?;
+        for (session, key) in (0..).zip(keys) {
+            shard.set_key(session, key.as_ref())?;
+        }
+        Ok(ServerLab { shard, veth })
     }
 
     fn trader_socket(&self) -> Result<UdpSocket, Fail> {
@@ -497,10 +478,21 @@ impl ServerLab {
         Ok(trader_socket(&self.veth, venue)?)
     }
 
-    fn stop(mut self) -> Result<udp_server::Served, Fail> {
-        let server = self.server.take();
-        server
-            .ok_or_else(|| Fail::new("the UDP server is not running"))?
-            .stop()
+    /// Ends it; what it did.
+    fn stop(mut self) -> Result<Value, Fail> {
+        let counters = self.shard.counters()?;
+        let report = json!({
+            "counters": counted(&vec![0; counters.len()], &counters),
+            "port_counters": self.shard.port_counters().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            "record_slots": self.shard.tail(),
+            "state_hash": self.shard.state_hash()?.to_string(),
+        });
+        self.shard.shard().check();
+        Ok(report)
     }
+}
+
+fn exchange_socket(veth: &ring0_lab::Veth, port: u16) -> Result<UdpSocket, Fail> {
+    let address = veth.exchange_address;
+    Ok(veth.in_exchange(|| UdpSocket::bind((address, port)))??)
 }

@@ -72,6 +72,7 @@ impl Findings {
 }
 
 /// What was recorded, and how far the ring had got.
+#[derive(Default)]
 pub(super) struct Recording {
     /// The records, whole.
     pub(super) bytes: Vec<u8>,
@@ -94,6 +95,20 @@ impl Recording {
             first: records.first(),
             published,
         })
+    }
+}
+
+impl Recording {
+    /// Takes away the records from this sequence number on: those of a packet that a shard which ended had not finished.
+    pub(super) fn cut(&mut self, sequence: u64) {
+        let mut at = 0;
+        while let Ok((head, _)) = Head::read_from_prefix(&self.bytes[at..]) {
+            if head.sequence >= sequence {
+                break;
+            }
+            at += usize::from(head.slots.max(1)) * SLOT_LEN;
+        }
+        self.bytes.truncate(at);
     }
 }
 

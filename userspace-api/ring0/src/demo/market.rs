@@ -1,11 +1,16 @@
 //! The market's stage: namespaces, folder, keys, and the two processes. Dropping it leaves nothing behind.
 
+use super::check::Recording;
 use crate::fail::Fail;
+use ring0_engine::limits::SLOT_LEN;
 use ring0_lab::{Options, Veth};
 use ring0_market::{Existing, Market, keygen};
-use ring0d::{Client, Verb};
+use ring0_mq::read_snapshot;
+use ring0_rings::record_ring_named;
+use ring0d::{Client, RingKind, Verb};
 use serde_json::Value;
 use std::fs::{self, DirBuilder, File};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -28,7 +33,7 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Makes it, after removing those of dead runs.
-    pub(super) fn new() -> Result<Folder, Fail> {
+    pub(super) fn new(ring: RingKind) -> Result<Folder, Fail> {
         remove_stale_folders();
         let path = std::env::temp_dir().join(format!("{FOLDER}{}", std::process::id()));
         DirBuilder::new()
@@ -42,13 +47,29 @@ impl Folder {
             })?;
         let made = (|| {
             let file = path.join("market.toml");
-            fs::write(&file, MARKET)?;
+            fs::write(&file, market_of(ring)?)?;
             keygen(&file, Existing::Keep)?;
             Ok::<_, Fail>(Market::load(&file)?)
         })();
         let market = made.inspect_err(|_| drop(fs::remove_dir_all(&path)))?;
         Ok(Folder { path, market })
     }
+}
+
+/// The market's file. On loopback the shard's port is one that is free.
+fn market_of(ring: RingKind) -> Result<String, Fail> {
+    if ring != RingKind::Udp {
+        return Ok(MARKET.to_owned());
+    }
+    let mut market: toml::Table = MARKET.parse().map_err(Fail::new)?;
+    let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port();
+    let shard = market.get_mut("shard").and_then(toml::Value::as_table_mut);
+    shard
+        .ok_or_else(|| Fail::new("the demo's market has no shard"))?
+        .insert("port".to_owned(), i64::from(free).into());
+    toml::to_string(&market).map_err(Fail::new)
 }
 
 impl Drop for Folder {
@@ -59,34 +80,135 @@ impl Drop for Folder {
     }
 }
 
-/// The kernel ring's stage.
+/// A ring's stage.
 pub(super) struct Stage {
     pub(super) folder: Folder,
-    pub(super) veth: Veth,
-    pin_root: PathBuf,
+    ring: RingKind,
+    /// The wire of a ring that has one.
+    pub(super) veth: Option<Veth>,
+    /// Where the shard is found: its pins, or its record ring's file.
+    place: PathBuf,
+    /// How often the shard began anew from its records.
+    lives: u32,
     daemon: Option<Child>,
     recorder: Option<Child>,
 }
 
 impl Stage {
-    /// Namespaces, folder, market file and keys.
-    pub(super) fn up() -> Result<Stage, Fail> {
-        ring0_lab::remove_stale()?;
-        unload_stale();
-        let folder = Folder::new()?;
-        let veth = Veth::up(Options::default())?;
-        let pin_root = xdp_loader::default_pin_root(&veth.exchange_if, Some(&veth.exchange_ns));
+    /// Namespaces where the ring wants them, folder, market file and keys.
+    pub(super) fn up(ring: RingKind) -> Result<Stage, Fail> {
+        if ring != RingKind::Udp {
+            ring0_lab::remove_stale()?;
+            unload_stale();
+        }
+        let folder = Folder::new(ring)?;
+        let veth = match ring {
+            RingKind::Udp => None,
+            _ => Some(Veth::up(Options::default())?),
+        };
+        let place = match (ring, &veth) {
+            (RingKind::Kernel, Some(veth)) => {
+                xdp_loader::default_pin_root(&veth.exchange_if, Some(&veth.exchange_ns))
+            }
+            _ => record_ring_named(&format!("demo-{}", std::process::id())),
+        };
         Ok(Stage {
             folder,
+            ring,
             veth,
-            pin_root,
+            place,
+            lives: 0,
             daemon: None,
             recorder: None,
         })
     }
 
-    pub(super) fn recording(&self) -> PathBuf {
-        self.folder.path.join("records.mq1")
+    /// Where traders send to.
+    pub(super) fn address(&self) -> SocketAddr {
+        let port = self.folder.market.plan.shard.port;
+        let address = match &self.veth {
+            Some(veth) => veth.exchange_address,
+            None => Ipv4Addr::LOCALHOST,
+        };
+        (address, port).into()
+    }
+
+    /// The recording of one of the shard's lives.
+    fn recording(&self, life: u32) -> PathBuf {
+        self.folder.path.join(format!("records-{life}.mq1"))
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.folder.path.join("snapshot")
+    }
+
+    /// What was recorded of all lives; of each but the last one, what the next began with.
+    pub(super) fn recorded(&self, published: u64) -> Result<Recording, Fail> {
+        let mut all = Recording::default();
+        for life in 0..=self.lives {
+            let recording = Recording::read(&self.recording(life), published)?;
+            if life == 0 {
+                all.first = recording.first;
+            }
+            all.bytes.extend_from_slice(&recording.bytes);
+            if life < self.lives {
+                all.cut(read_snapshot(&self.snapshot())?.next_sequence());
+                all.published = (all.bytes.len() / SLOT_LEN) as u64;
+            } else {
+                all.published += published;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Brings a shard back whose processes were killed: in the kernel it never ended; elsewhere it is made anew from its records.
+    pub(super) fn revive(&mut self) -> Result<Value, Fail> {
+        if self.ring == RingKind::Kernel {
+            return self.start(false);
+        }
+        let path = |path: PathBuf| path.display().to_string();
+        let records = path(self.recording(self.lives));
+        let market = path(self.folder.path.join("market.toml"));
+        // What the ring still has, then the state that all records come to.
+        self.finish(
+            "recorder.log",
+            &[
+                "record",
+                "--mq",
+                &path(self.place.clone()),
+                "--out",
+                &records,
+                "--seconds",
+                "0",
+            ],
+        )?;
+        let snapshot = path(self.snapshot());
+        self.finish(
+            "snapshot.log",
+            &["snapshot", "make", "--market", &market, &records, &snapshot],
+        )?;
+        self.lives += 1;
+        self.start(true)
+    }
+
+    /// Runs a process to its end.
+    fn finish(&self, log: &str, arguments: &[&str]) -> Result<(), Fail> {
+        let log = self.folder.path.join(log);
+        let to = File::options().append(true).create(true).open(&log)?;
+        let status = Command::new(std::env::current_exe()?)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(to)
+            .status()?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Fail::new(format!(
+            "ring0 {} failed: {}",
+            arguments[0],
+            fs::read_to_string(&log).unwrap_or_default().trim()
+        )))
     }
 
     fn spawn(&self, log: &str, arguments: &[&str]) -> Result<Child, Fail> {
@@ -104,35 +226,50 @@ impl Stage {
     }
 
     /// Starts daemon and recorder and waits for them; gives the daemon's status.
-    pub(super) fn start(&mut self) -> Result<Value, Fail> {
+    pub(super) fn start(&mut self, restored: bool) -> Result<Value, Fail> {
         let path = |path: PathBuf| path.display().to_string();
-        let veth = &self.veth;
-        let daemon = self.spawn(
-            "daemon.log",
-            &[
-                "daemon",
-                "--market",
-                &path(self.folder.path.join("market.toml")),
-                "--interface",
-                &veth.exchange_if,
-                "--netns",
-                &veth.exchange_ns,
-                "--peer",
-                &format!("{}%{}", veth.trader_if, veth.trader_ns),
-                "--socket",
-                &path(self.folder.path.join("socket")),
-            ],
-        )?;
-        self.daemon = Some(daemon);
+        let mut arguments = vec![
+            "daemon".to_owned(),
+            "--ring".to_owned(),
+            self.ring.name().to_owned(),
+            "--market".to_owned(),
+            path(self.folder.path.join("market.toml")),
+            "--socket".to_owned(),
+            path(self.folder.path.join("socket")),
+        ];
+        if let Some(veth) = &self.veth {
+            arguments.extend([
+                "--interface".to_owned(),
+                veth.exchange_if.clone(),
+                "--netns".to_owned(),
+                veth.exchange_ns.clone(),
+            ]);
+        }
+        match (self.ring, &self.veth) {
+            (RingKind::Kernel, Some(veth)) => arguments.extend([
+                "--peer".to_owned(),
+                format!("{}%{}", veth.trader_if, veth.trader_ns),
+            ]),
+            _ => arguments.extend(["--mq".to_owned(), path(self.place.clone())]),
+        }
+        if restored {
+            arguments.extend(["--restore".to_owned(), path(self.snapshot())]);
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.daemon = Some(self.spawn("daemon.log", &arguments)?);
         let status = self.wait("daemon.log", |stage| stage.status(false).ok())?;
+        let place = match self.ring {
+            RingKind::Kernel => "--pin-root",
+            _ => "--mq",
+        };
         let recorder = self.spawn(
             "recorder.log",
             &[
                 "record",
-                "--pin-root",
-                &path(self.pin_root.clone()),
+                place,
+                &path(self.place.clone()),
                 "--out",
-                &path(self.recording()),
+                &path(self.recording(self.lives)),
             ],
         )?;
         self.recorder = Some(recorder);
@@ -182,7 +319,7 @@ impl Stage {
             .unwrap_or(0))
     }
 
-    /// Kills both processes with -9.
+    /// Kills both processes with -9. A shard in a process ends with it.
     pub(super) fn kill_all(&mut self) {
         for child in [self.daemon.take(), self.recorder.take()]
             .into_iter()
@@ -222,7 +359,9 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.kill_all();
-        if let Err(error) = xdp_loader::unload(&self.pin_root) {
+        if self.ring != RingKind::Kernel {
+            let _ = fs::remove_file(&self.place); // there is none where nothing began
+        } else if let Err(error) = xdp_loader::unload(&self.place) {
             eprintln!("ring0 demo: {error}");
         }
     }

@@ -17,13 +17,12 @@ use ring0_itch::mold::Session;
 use ring0_journal::Reader;
 use ring0_market::Market;
 use ring0_mq::{Identity, MqError, Records, Sole};
-use ring0_rings::Consumer;
+use ring0_rings::{Consumer, RecordRing};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use xdp_loader::Pinned;
 
 /// The publisher's name among the ring's consumers.
 const CONSUMER: &str = "feed";
@@ -98,12 +97,12 @@ fn session(text: &str) -> Result<Session, String> {
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let mut stop = args.until.begin();
-    let pinned = xdp_loader::open_pinned(&args.shard.pin_root()?)?;
-    let _sole = Sole::take(CONSUMER, pinned.arena_id())?;
+    let ring = RecordRing::open(&args.shard.place()?)?;
+    let _sole = Sole::take(CONSUMER, ring.place())?;
     let mut consumer = if args.required {
-        Consumer::required(&pinned, CONSUMER)?
+        Consumer::required(&ring, CONSUMER)?
     } else {
-        Consumer::observer(&pinned)?
+        Consumer::observer(&ring)?
     };
     let translator = Translator::new(args.session.unwrap_or(FIRST_SESSION));
     let mut options = options(args)?;
@@ -112,18 +111,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let mut feed = args.lines.inside(|| Feed::start(translator, options))??;
 
     let position = match &args.records {
-        Some(folder) if folder.is_dir() => catch_up_journal(&mut feed, &pinned, folder)?,
-        Some(file) => catch_up_file(&mut feed, &pinned, file)?,
+        Some(folder) if folder.is_dir() => catch_up_journal(&mut feed, &ring, folder)?,
+        Some(file) => catch_up_file(&mut feed, &ring, file)?,
         None => 0,
     };
-    let start = consumer
-        .tail()
-        .saturating_sub(u64::from(pinned.record_slots()));
+    let start = consumer.tail().saturating_sub(ring.place().slots());
     if position < start {
         return Err(missing(args.records.as_deref(), position, start));
     }
     consumer.seek(position);
-    let mut policy = of_policy(Consumer::observer(&pinned)?);
+    let mut policy = of_policy(Consumer::observer(&ring)?);
     let end = policy(consumer.tail());
     catch_up_ring(&mut feed, &mut consumer, end)?;
     consumer.commit();
@@ -212,9 +209,9 @@ fn options(args: &Args) -> Result<FeedOptions, Fail> {
 }
 
 /// Translates the recording; gives the ring's slot behind it.
-fn catch_up_file(feed: &mut Feed, pinned: &Pinned, file: &Path) -> Result<u64, Fail> {
+fn catch_up_file(feed: &mut Feed, ring: &RecordRing, file: &Path) -> Result<u64, Fail> {
     let mut records = Records::open(file)?;
-    if records.identity() != Identity::of(pinned) {
+    if records.identity() != Identity::of(ring) {
         return Err(MqError::OtherShard {
             path: file.to_owned(),
         }
@@ -244,9 +241,9 @@ fn catch_up_file(feed: &mut Feed, pinned: &Pinned, file: &Path) -> Result<u64, F
 }
 
 /// The same with a journal.
-fn catch_up_journal(feed: &mut Feed, pinned: &Pinned, folder: &Path) -> Result<u64, Fail> {
+fn catch_up_journal(feed: &mut Feed, ring: &RecordRing, folder: &Path) -> Result<u64, Fail> {
     let mut reader = Reader::open(folder)?;
-    if reader.identity() != Identity::of(pinned) {
+    if reader.identity() != Identity::of(ring) {
         return Err(MqError::OtherShard {
             path: folder.to_owned(),
         }

@@ -12,7 +12,7 @@ use ring0_engine::native::Native;
 use ring0_engine::record::{Filled, Head, Kind, Outcome, State, Step};
 use ring0_engine::replay::Replayer;
 use ring0_engine::{Capacity, Reason};
-use ring0_rings::{NativeRing, ReferenceRing, Ring, RingError};
+use ring0_rings::{Live, NativeRing, ReferenceRing, Ring, RingError};
 use ring0_stream::Side;
 use ring0_stream::lobster::{self, Book, Fill, Replay, Sample, TICK_WIRE};
 use ring0_trader::{

@@ -13,10 +13,10 @@ use ring0_drive::{
 use ring0_engine::canon::{Hasher, Listing, StateHash, Tag};
 use ring0_engine::control::Control;
 use ring0_engine::limits::SLOT_LEN;
-use ring0_engine::native::Native;
+use ring0_engine::native::{Native, TagRule};
 use ring0_engine::reference::Reference;
 use ring0_engine::{Recorder, Shard, copy_outbox};
-use ring0_rings::{KernelShard, Ring};
+use ring0_rings::{KernelShard, Live, Ring};
 use ring0_stream::lobstrm::Stream;
 use ring0_wire::Key;
 use serde_json::{Value, json};
@@ -194,7 +194,8 @@ impl Run<'_> {
                 begin = Instant::now();
             }
             let packet = self.packets.get(index);
-            let answered = native.packet_in_place(packet, index as u64 * 1000, |_| None);
+            let answered =
+                native.packet_in_place(packet, index as u64 * 1000, |_| TagRule::Unchecked);
             answered.map_err(|cause| Fail::new(format!("the packet was dropped: {cause:?}")))?;
             let mut bytes = native.recorder().bytes.borrow_mut();
             fold.records(&bytes);
