@@ -3,6 +3,7 @@
 mod command;
 mod kernel;
 mod random;
+pub mod stand;
 
 pub use command::{Ran, ring0};
 pub use kernel::{Kernel, PORT};

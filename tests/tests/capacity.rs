@@ -1,5 +1,6 @@
 //! Large shards: what they need is said before they are made, and the two configurations of RULES 20 are filled in the kernel.
 
+use ring0_rings::Live;
 use ring0_engine::control::{Clock, Control, ControlKind, Deposit, Grant, List, OpenAccount};
 use ring0_engine::native::{Discard, Native};
 use ring0_engine::record::{Outcome, State};

@@ -23,7 +23,7 @@ use pair::{Fed, differing_answers, differing_lines, first_difference};
 use ring0_engine::canon::Text;
 use ring0_engine::flow::Input;
 use ring0_engine::layout::Part;
-use ring0_rings::{Ring, RingError};
+use ring0_rings::{Live, Ring, RingError};
 use ring0_tests::{Kernel, Random, seed};
 use search::{Search, Sides, State, Two, each_part, fill_parts};
 use std::fmt::Write as _;

@@ -1,6 +1,7 @@
-//! One random flow through the kernel program, the native engine and the naive reference: equal in every byte.
+//! One random flow through a living ring (the kernel program, or a thread behind a port), the native engine and the naive reference: equal in every
+//! byte.
 //!
-//! The kernel has a clock of its own, so it goes first; the others get the venue time that it recorded. What it did not take it
+//! A living ring has a clock of its own, so it goes first; the others get the venue time that it recorded. What it did not take it
 //! did not record: a refusal for the rate at a time holds for every earlier one, so the others get the time just before the run.
 //! A `Clock` of the flow is moved by the difference of the two boot-time clocks, so that the flow's day goes on.
 //! Short sequences over a tiny venue, every one of them, are in `exhaustive_kernel.rs`.
@@ -16,8 +17,9 @@ use ring0_engine::flow::{Flow, Input, Options, Profile};
 use ring0_engine::native::{Dropped, Native};
 use ring0_engine::record::Kind;
 use ring0_engine::reference::Reference;
-use ring0_rings::{Ring, RingError};
-use ring0_tests::{Kernel, seed};
+use ring0_rings::RingError;
+use ring0_tests::seed;
+use ring0_tests::stand::{self, Stand};
 use std::collections::BTreeMap;
 use tape::{Record, readable, records};
 
@@ -25,14 +27,17 @@ use tape::{Record, readable, records};
 const CHECK_EVERY: u64 = 2_000;
 /// XDP's verdict on a packet that gets no answer.
 const XDP_DROP: u32 = 1;
-/// Bytes of a tag, which the kernel makes and the others leave blank.
+/// Bytes of a tag, which a living ring makes and the others leave blank.
 const TAG: usize = 16;
+
+/// Makes a living ring for this capacity, with so many slots for records.
+type Up = fn(&Capacity, u32) -> Box<dyn Stand>;
 
 struct Three {
     seed: u64,
     input: u64,
     commands: u64,
-    kernel: Kernel,
+    stand: Box<dyn Stand>,
     native: Native,
     reference: Reference,
     day_base_ns: u64,
@@ -49,14 +54,14 @@ fn boot_ns() -> u64 {
 
 impl Three {
     /// A fresh shard of each.
-    fn new(seed: u64, capacity: Capacity) -> Three {
-        let mut kernel = Kernel::up(&capacity, 1 << 16, ring0_lab::Options::default());
+    fn new(seed: u64, up: Up, capacity: Capacity) -> Three {
+        let mut stand = up(&capacity, 1 << 16);
         for session in 0..capacity.sessions {
             let mut key = [session as u8 + 1; 16];
             key[..8].copy_from_slice(&seed.to_le_bytes());
             // One session's tag is switched off, as a shard on a trusted wire has it.
-            kernel
-                .shard
+            stand
+                .live()
                 .set_key(session, (session != 1).then_some(&key))
                 .unwrap();
         }
@@ -64,7 +69,7 @@ impl Three {
             seed,
             input: 0,
             commands: 0,
-            kernel,
+            stand,
             native: Native::new(&capacity).expect("memory for a small shard"),
             reference: Reference::new(capacity),
             day_base_ns: 0,
@@ -100,10 +105,10 @@ impl Three {
                 None
             }
             Input::Steps => {
-                self.kernel.shard.steps().unwrap();
+                self.stand.ring().steps().unwrap();
                 self.native.steps();
                 self.reference.steps();
-                let records = self.take_kernel();
+                let records = self.take_records();
                 self.same_records(&records);
                 None
             }
@@ -115,12 +120,12 @@ impl Three {
     }
 
     fn packet(&mut self, payload: &[u8], before: u64) -> Option<Vec<u8>> {
-        let answer = match self.kernel.shard.packet(payload, 0) {
+        let answer = match self.stand.ring().packet(payload, 0) {
             Ok(answer) => Some(answer),
-            Err(RingError::NoAnswer { verdict: XDP_DROP }) => None,
+            Err(RingError::NoAnswer { verdict: XDP_DROP } | RingError::Unanswered) => None,
             Err(error) => panic!("RING0_SEED={} input {}: {error}", self.seed, self.input),
         };
-        let records = self.take_kernel();
+        let records = self.take_records();
         let boot = match times(&records, Kind::Message).first() {
             Some(time) => time.wrapping_sub(self.day_base_ns),
             None => before,
@@ -169,12 +174,9 @@ impl Three {
             .collect();
         // A doorbell of its own for each command: every one has its own time, and its own steps before it.
         for control in &moved {
-            let kernel = self
-                .kernel
-                .shard
-                .command(std::slice::from_ref(control))
-                .unwrap();
-            let records = self.take_kernel();
+            let ring = self.stand.ring();
+            let living = ring.control(std::slice::from_ref(control), 0).unwrap();
+            let records = self.take_records();
             let time = times(&records, Kind::Control)[0];
             if control.kind == ControlKind::Clock as u32 {
                 self.day_base_ns = control.body::<Clock>().day_base_ns;
@@ -183,14 +185,14 @@ impl Three {
             let one = std::slice::from_ref(control);
             let native = self.native.control(one, boot);
             let reference = self.reference.control(one, boot);
-            self.expect("control results", &kernel, &native, "native");
-            self.expect("control results", &kernel, &reference, "reference");
+            self.expect("control results", &living, &native, "native");
+            self.expect("control results", &living, &reference, "reference");
             self.same_records(&records);
         }
     }
 
-    fn take_kernel(&mut self) -> Vec<u8> {
-        self.kernel.shard.take_records().unwrap()
+    fn take_records(&mut self) -> Vec<u8> {
+        self.stand.ring().take_records().unwrap()
     }
 
     fn same_records(&mut self, kernel: &[u8]) {
@@ -216,7 +218,7 @@ impl Three {
     }
 
     fn same_states(&mut self) {
-        let kernel = self.kernel.shard.state_hash();
+        let kernel = self.stand.ring().state_hash();
         self.expect(
             "state hashes",
             &kernel,
@@ -229,7 +231,7 @@ impl Three {
             &self.reference.state_hash(),
             "reference",
         );
-        self.kernel.shard.shard().check();
+        self.stand.live().shard().check();
         self.native.shard().check();
         self.reference.check();
     }
@@ -246,9 +248,9 @@ fn times(bytes: &[u8], kind: Kind) -> Vec<u64> {
 }
 
 /// A flow through a fresh shard of each, until it has made so many commands.
-fn flow_through(seed: u64, profile: Profile, wanted: u64) -> Three {
+fn flow_through(seed: u64, up: Up, profile: Profile, wanted: u64) -> Three {
     let mut flow = Flow::new(seed, Options { profile });
-    let mut three = Three::new(seed, Flow::capacity());
+    let mut three = Three::new(seed, up, Flow::capacity());
     let setup = flow.setup();
     three.feed(&Input::Control(setup), flow.boot_ns());
     flow.learn(&three.records);
@@ -272,14 +274,16 @@ fn commands_wanted() -> u64 {
     }
 }
 
-#[test]
-fn kernel_native_and_reference_agree() {
-    let mut three = flow_through(seed(), Profile::Mixed, commands_wanted());
+/// A long mixed flow, then one of each profile.
+fn agree(up: Up, wanted: u64) {
+    let seed = seed();
+    let mut three = flow_through(seed, up, Profile::Mixed, wanted);
     println!(
-        "{} inputs, {} commands, state {}",
+        "{}: {} inputs, {} commands, state {}",
+        three.stand.ring().name(),
         three.input,
         three.commands,
-        three.kernel.shard.state_hash()
+        three.stand.ring().state_hash()
     );
     println!("records by kind {:?}", three.kinds);
     println!("acks by reason {:?}", three.reasons);
@@ -293,16 +297,21 @@ fn kernel_native_and_reference_agree() {
         "most reasons: {:?}",
         three.reasons
     );
-}
-
-#[test]
-fn every_profile_agrees() {
-    let (seed, wanted) = (seed(), commands_wanted() / 20);
     for profile in Profile::PURE {
-        let three = flow_through(seed, profile, wanted);
+        let three = flow_through(seed, up, profile, wanted / 20);
         println!(
             "{profile:?}: {} inputs, {} commands",
             three.input, three.commands
         );
     }
+}
+
+#[test]
+fn kernel_native_and_reference_agree() {
+    agree(stand::kernel, commands_wanted());
+}
+
+#[test]
+fn udp_native_and_reference_agree() {
+    agree(stand::udp, commands_wanted());
 }
