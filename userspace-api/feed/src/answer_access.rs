@@ -98,6 +98,13 @@ mod tests {
         assert_ne!(first.as_bytes(), second.as_bytes());
         assert_ne!(first.as_bytes(), one.key.as_bytes());
         assert_eq!(format!("{one:?}"), "Access(secret)");
+        // As the page says, for whoever writes another client.
+        let material = [&[1; 16][..], b"answers"].concat();
+        let expected = blake3::derive_key("ring0 2026 answers key", &material);
+        assert_eq!(one.key.as_bytes(), &expected[..16]);
+        let material = [&expected[..16], &[1, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let expected = blake3::derive_key("ring0 2026 answers subscription", &material);
+        assert_eq!(first.as_bytes(), &expected[..16]);
     }
 
     #[test]
