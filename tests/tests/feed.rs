@@ -49,7 +49,8 @@ fn servers(stand: &Stand) -> [SocketAddr; 2] {
 fn serve(stand: &Stand, more: &[&str]) -> Child {
     let [a, b] = lines(stand.veth.exchange_address).map(|line| line.to_string());
     let [requests, glimpse] = servers(stand).map(|it| it.to_string());
-    let answers = format!("{}:4503", stand.veth.exchange_address);
+    let [answers, answers_udp] =
+        [4503, 4504].map(|port| format!("{}:{port}", stand.veth.exchange_address));
     let keys = stand.market_file().display().to_string();
     let pin_root = stand.pin_root.display().to_string();
     let mut arguments = vec![
@@ -71,6 +72,8 @@ fn serve(stand: &Stand, more: &[&str]) -> Child {
         "--json",
         "--answers",
         &answers,
+        "--answers-udp",
+        &answers_udp,
         "--keys",
         &keys,
     ];
@@ -299,50 +302,76 @@ fn captured(path: &Path) -> usize {
     packets
 }
 
-/// Reads all answers of alice's session, or of her account's drop copy, until her open shares are the engine's; how many orders.
-fn open_orders(stand: &Stand, key: &Path, drop_copy: bool, native: &Native) -> usize {
-    let server = format!("{}:4503", stand.veth.exchange_address);
-    let key = key.display().to_string();
-    let mut arguments = vec![
-        "feed",
-        "answers",
-        "--json",
-        "--server",
-        &server,
-        "--key-file",
-        &key,
-        "--in-netns",
-        &stand.veth.trader_ns,
-    ];
-    if drop_copy {
-        arguments.extend(["--drop-copy", "0"]);
-    }
-    let mut child = stand
-        .command("answers.log", &arguments)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (give, lines) = std::sync::mpsc::channel();
-    let out = BufReader::new(child.stdout.take().unwrap());
-    let reader = std::thread::spawn(move || {
-        for line in out.lines() {
-            let _ = give.send(serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+/// A `ring0 feed answers` of alice's session, or of her account's drop copy, with what it has printed.
+struct Reading {
+    child: Child,
+    lines: std::sync::mpsc::Receiver<Value>,
+    reader: std::thread::JoinHandle<()>,
+}
+
+impl Reading {
+    /// Starts it at the trader's end; `server` is `--server` or `--udp`.
+    fn start(stand: &Stand, server: &str, drop_copy: bool) -> Reading {
+        let port = if server == "--udp" { 4504 } else { 4503 };
+        let address = format!("{}:{port}", stand.veth.exchange_address);
+        let key = stand.market_file().with_file_name("keys/alice-1.key");
+        let key = key.display().to_string();
+        let mut arguments = vec![
+            "feed",
+            "answers",
+            "--json",
+            server,
+            &address,
+            "--key-file",
+            &key,
+            "--in-netns",
+            &stand.veth.trader_ns,
+        ];
+        if drop_copy {
+            arguments.extend(["--drop-copy", "0"]);
         }
-    });
-    let mut engine = Live::default();
-    native.shard().list(&mut engine);
-    let mut count = Count::default();
-    let (bytes, _) = stand.recorded();
-    let mut answers = Answers::new(FIRST_SESSION);
-    answers.feed(&bytes, &mut count).unwrap();
+        let mut child = stand
+            .command("answers.log", &arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (give, lines) = std::sync::mpsc::channel();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let reader = std::thread::spawn(move || {
+            for line in out.lines() {
+                let _ = give.send(serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+            }
+        });
+        Reading {
+            child,
+            lines,
+            reader,
+        }
+    }
+
+    /// Reads so many answers, all there are; gives them.
+    fn whole(mut self, answers: u64) -> Vec<Value> {
+        let mut taken = Vec::new();
+        for expected in 1..=answers {
+            let answer = self
+                .lines
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|error| panic!("{error}: {expected} of {answers}"));
+            assert_eq!(answer["sequence"], expected);
+            taken.push(answer);
+        }
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.reader.join().unwrap();
+        assert_eq!(self.lines.try_iter().count(), 0, "no more than there are");
+        taken
+    }
+}
+
+/// Alice's open shares by client reference, from her answers alone.
+fn open_orders(answers: &[Value]) -> BTreeMap<u64, u64> {
     let mut open: BTreeMap<u64, u64> = BTreeMap::new();
-    let mut expected = 1;
-    while expected <= count.0 {
-        let answer = lines
-            .recv_timeout(PATIENCE)
-            .unwrap_or_else(|error| panic!("{error}: {open:?}, the engine {:?}", engine.0));
-        assert_eq!(answer["sequence"], expected);
-        expected += 1;
+    for answer in answers {
         let number = |name: &str| answer[name].as_u64().unwrap();
         match answer["kind"].as_str().unwrap() {
             "accepted" => {
@@ -362,11 +391,7 @@ fn open_orders(stand: &Stand, key: &Path, drop_copy: bool, native: &Native) -> u
             other => panic!("{other}"),
         }
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    reader.join().unwrap();
-    assert_eq!(open, engine.0, "behind {} answers", count.0);
-    open.len()
+    open
 }
 
 /// Answers to session 0, which is its account's only one.
@@ -400,6 +425,7 @@ fn subscribers_have_the_engines_book_over_death_and_days() {
     let mut feed = serve(&stand, &[]);
     wait_for_log(&stand, &mut feed, 1);
     let first = Listening::start(&stand, false);
+    let answers_from_the_start = Reading::start(&stand, "--udp", false);
     let folder = stand.market_file();
     let capture_file = folder.with_file_name("feed.pcap").display().to_string();
     let capture = listening_verb(&stand, "capture", &[&capture_file]);
@@ -489,13 +515,36 @@ fn subscribers_have_the_engines_book_over_death_and_days() {
     late.until("the late one, in a new day", &tape);
     check("in a new day", &tape, &native);
 
-    // A client's answers come to what it has in the engine.
-    let mut key = stand.market_file();
-    key.set_file_name("keys/alice-1.key");
-    for drop_copy in [false, true] {
-        let open = open_orders(&stand, &key, drop_copy, &native);
-        println!("alice has {open} orders open");
+    // A client's answers come to what it has in the engine: by either protocol, as its drop copy, and to one that was there over UDP
+    // from the first order on, through the publisher's death.
+    let mut engine = Live::default();
+    native.shard().list(&mut engine);
+    let mut count = Count::default();
+    let (bytes, _) = stand.recorded();
+    Answers::new(FIRST_SESSION)
+        .feed(&bytes, &mut count)
+        .unwrap();
+    let answers = answers_from_the_start.whole(count.0);
+    assert_eq!(
+        open_orders(&answers),
+        engine.0,
+        "behind {} answers",
+        count.0
+    );
+    for (server, drop_copy) in [
+        ("--server", false),
+        ("--server", true),
+        ("--udp", false),
+        ("--udp", true),
+    ] {
+        let same = Reading::start(&stand, server, drop_copy).whole(count.0);
+        assert!(same == answers, "{server}, drop copy: {drop_copy}");
     }
+    println!(
+        "alice has {} orders open behind {} answers",
+        engine.0.len(),
+        count.0
+    );
 
     // The commands agree with it.
     std::thread::sleep(Duration::from_millis(1500)); // a heartbeat, for who heard nothing since it joined
@@ -535,6 +584,11 @@ fn subscribers_have_the_engines_book_over_death_and_days() {
     println!("{messages} messages of traders: {published}");
     assert_eq!(published["next_message"], next);
     assert_eq!(published["counters"]["line_errors"], 0);
+    let answers = &published["answers"];
+    assert!(answers["subscriptions"].as_u64() >= Some(3), "{answers}");
+    for refused in ["malformed", "unknown", "forged", "refused", "limited"] {
+        assert_eq!(answers[format!("requests_{refused}")], 0, "{answers}");
+    }
     drop((first, late));
     stand.unload();
 }
@@ -581,6 +635,7 @@ fn a_durable_shards_feed_waits_for_the_journal() {
     let mut feed = serve(&stand, &[]);
     wait_for_log(&stand, &mut feed, 1);
     let listening = Listening::start(&stand, false);
+    let answers = Reading::start(&stand, "--udp", false);
     let adds = |listening: &Listening| {
         let ear = listening.ear.lock().unwrap();
         let sessions = ear.tape.sessions.iter();
@@ -603,6 +658,7 @@ fn a_durable_shards_feed_waits_for_the_journal() {
         (stand.status()["orders_live"].clone(), adds(&listening)),
         (1.into(), 0)
     );
+    assert!(answers.lines.try_recv().is_err(), "its owner neither");
 
     stand.start_journal();
     heard(1);
@@ -614,6 +670,14 @@ fn a_durable_shards_feed_waits_for_the_journal() {
     wait_for_log(&stand, &mut feed, 2);
     trader.submit(&[order]).unwrap();
     heard(2);
+    // Granted, accepted and displayed, accepted and displayed: the feed's death is nothing to who reads answers.
+    let kinds: Vec<_> = answers
+        .whole(5)
+        .into_iter()
+        .map(|it| it["kind"].clone())
+        .collect();
+    let order = ["accepted", "priority_update"];
+    assert_eq!(kinds, [&["system_event"][..], &order, &order].concat());
     let report = json_of(feed);
     assert_eq!(report["displayed_orders"], 2);
     drop(listening);

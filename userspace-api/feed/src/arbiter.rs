@@ -158,6 +158,8 @@ pub struct Arbiter {
     end: Option<u64>,
     /// When the present gap was seen, when it was last asked for, and how often in vain.
     gap: Option<(Duration, Option<Duration>, u32)>,
+    /// Number behind the last message that was asked for.
+    asked_to: u64,
     /// When the session was last heard.
     heard_at: Duration,
     heard: Heard,
@@ -181,6 +183,7 @@ impl Arbiter {
             known: 1,
             end: None,
             gap: None,
+            asked_to: 0,
             heard_at: Duration::ZERO,
             heard: Heard::default(),
         }
@@ -379,7 +382,10 @@ impl Arbiter {
         };
         let is_due = match asked {
             None => now.saturating_sub(since) >= self.options.patience,
-            Some(asked) => now.saturating_sub(asked) >= self.options.retry,
+            // The next part of a gap at once when all of the one before has come.
+            Some(asked) => {
+                self.next >= self.asked_to || now.saturating_sub(asked) >= self.options.retry
+            }
         };
         if !is_due {
             return;
@@ -411,6 +417,9 @@ impl Arbiter {
                 break;
             }
             from = at + 1;
+        }
+        if let Some(last) = wants.requests.last() {
+            self.asked_to = last.sequence + u64::from(last.count);
         }
         self.heard.requests += wants.requests.len() as u64;
     }

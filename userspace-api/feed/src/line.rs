@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::str::FromStr;
 
 /// Bytes asked for a listener's socket: a burst of some 3,000 full packets. The kernel may give fewer (`net.core.rmem_max`).
-const RECEIVE_BYTES: usize = 4 << 20;
+pub(crate) const RECEIVE_BYTES: usize = 4 << 20;
 
 /// Where a line's packets go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

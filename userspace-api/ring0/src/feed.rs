@@ -21,7 +21,7 @@ pub(crate) struct Args {
 #[derive(clap::Subcommand)]
 enum FeedVerb {
     /// Publish a shard's records as ITCH 5.0 over MoldUDP64, with re-request and GLIMPSE servers.
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Listen to a feed and print its books.
     Listen(listen::Args),
     /// Print a session's full answers (OUCH 5.0), or an account's drop copy.

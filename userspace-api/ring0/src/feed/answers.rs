@@ -2,7 +2,7 @@
 
 use super::Until;
 use crate::fail::Fail;
-use ring0_feed::{AnswerClient, Password, drop_copy, password_of};
+use ring0_feed::{Access, MoldAnswerClient, SoupAnswerClient, drop_copy};
 use ring0_itch::Text;
 use ring0_itch::mold::Session as Stream;
 use ring0_itch::ouch::Outbound;
@@ -14,10 +14,14 @@ use zerocopy::IntoBytes;
 
 /// Arguments.
 #[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("where").required(true))]
 pub(crate) struct Args {
-    /// Where `ring0 feed serve --answers` listens.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    server: SocketAddr,
+    /// Over SoupBinTCP, where `ring0 feed serve --answers` listens.
+    #[arg(long, value_name = "ADDRESS:PORT", group = "where")]
+    server: Option<SocketAddr>,
+    /// Over MoldUDP64, where `ring0 feed serve --answers-udp` does.
+    #[arg(long, value_name = "ADDRESS:PORT", group = "where")]
+    udp: Option<SocketAddr>,
     /// The session's key file; for a drop copy that of the account's first session.
     #[arg(long, value_name = "FILE")]
     key_file: PathBuf,
@@ -37,19 +41,56 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// The password of a session's own stream.
-pub(super) fn session_password(session: &Session) -> Option<Password> {
-    password(session, "answers")
+/// What opens a session's own stream.
+pub(super) fn session_access(session: &Session) -> Option<Access> {
+    access(session, "answers")
 }
 
-/// The password of an account's drop copy, from its first session.
-pub(super) fn drop_copy_password(first: &Session) -> Option<Password> {
-    password(first, "drop copy")
+/// What opens an account's drop copy, from its first session.
+pub(super) fn drop_copy_access(first: &Session) -> Option<Access> {
+    access(first, "drop copy")
 }
 
-fn password(session: &Session, purpose: &str) -> Option<Password> {
+fn access(session: &Session, purpose: &str) -> Option<Access> {
     let key = session.key()?.as_bytes();
-    Some(password_of(key.try_into().ok()?, purpose))
+    Some(Access::of(key.try_into().ok()?, purpose))
+}
+
+/// A client of either protocol.
+enum Client {
+    Soup(SoupAnswerClient),
+    Mold(Box<MoldAnswerClient>),
+}
+
+impl Client {
+    fn open(args: &Args, name: Stream, access: &Access) -> Result<Client, Fail> {
+        Ok(match (args.server, args.udp) {
+            (Some(server), _) => {
+                let client = SoupAnswerClient::login(server, name, access.password, args.from)?;
+                Client::Soup(client)
+            }
+            (None, Some(server)) => {
+                let client = MoldAnswerClient::subscribe(server, name, access, args.from)?;
+                Client::Mold(Box::new(client))
+            }
+            (None, None) => return Err(Fail::new("give --server or --udp")), // clap wants one
+        })
+    }
+
+    fn next(&self) -> u64 {
+        match self {
+            Client::Soup(client) => client.next(),
+            Client::Mold(client) => client.next(),
+        }
+    }
+
+    fn poll(&mut self, take: &mut dyn FnMut(u64, &[u8])) -> Result<(), Fail> {
+        match self {
+            Client::Soup(client) => client.poll(take)?,
+            Client::Mold(client) => client.poll(take)?,
+        }
+        Ok(())
+    }
 }
 
 /// Runs the verb.
@@ -57,16 +98,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let mut stop = args.until.begin();
     let session =
         Session::open(&args.key_file).map_err(|error| Fail::new(format!("--key-file: {error}")))?;
-    let (name, password): (Stream, _) = match args.drop_copy {
-        Some(account) => (drop_copy(account), drop_copy_password(&session)),
-        None => (Text(session.id().0), session_password(&session)),
+    let (name, access): (Stream, _) = match args.drop_copy {
+        Some(account) => (drop_copy(account), drop_copy_access(&session)),
+        None => (Text(session.id().0), session_access(&session)),
     };
-    let password =
-        password.ok_or_else(|| Fail::new("the session has no key, and so no password"))?;
-    let login = || AnswerClient::login(args.server, name, password, args.from);
+    let access =
+        access.ok_or_else(|| Fail::new("the session has no key, and so opens no stream"))?;
+    let open = || Client::open(args, name, &access);
     let mut client = match &args.in_netns {
-        Some(netns) => ring0_lab::in_netns(netns, login)?,
-        None => login(),
+        Some(netns) => ring0_lab::in_netns(netns, open)?,
+        None => open(),
     }?;
     eprintln!("ring0 feed: stream {name} from answer {} on", client.next());
     while !stop() {

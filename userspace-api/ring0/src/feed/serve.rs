@@ -3,14 +3,14 @@
 //! The feed of a shard follows from all its records. So it begins with the ring's first slot while the ring still has it, and else
 //! with the recording, whose messages are made again, not sent again.
 
-use super::answers::{drop_copy_password, session_password};
+use super::answers::{drop_copy_access, session_access};
 use super::{Lines, Until};
 use crate::fail::Fail;
 use crate::shard::Shard;
 use ring0_engine::limits::SLOT_LEN;
 use ring0_feed::{
-    AnswerOptions, AnswerServer, Answers, FIRST_SESSION, Feed, FeedOptions, FileJournal,
-    PacketOptions, Password, RingSource, Translator, drop_copy, of_policy,
+    Access, AnswerOptions, AnswerServer, Answers, FIRST_SESSION, Feed, FeedOptions, FileJournal,
+    PacketOptions, RingSource, SubscriptionOptions, Translator, drop_copy, of_policy,
 };
 use ring0_itch::Text;
 use ring0_itch::mold::Session;
@@ -22,7 +22,6 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The publisher's name among the ring's consumers.
 const CONSUMER: &str = "feed";
@@ -43,9 +42,12 @@ pub(crate) struct Args {
     /// Serve GLIMPSE snapshots at this TCP address.
     #[arg(long, value_name = "ADDRESS:PORT")]
     glimpse: Option<SocketAddr>,
-    /// Serve each session's full answers (OUCH 5.0) and each account's drop copy at this TCP address.
+    /// Serve each session's full answers (OUCH 5.0) and each account's drop copy over SoupBinTCP at this TCP address.
     #[arg(long, value_name = "ADDRESS:PORT", requires = "keys")]
     answers: Option<SocketAddr>,
+    /// Serve the same over MoldUDP64 by unicast at this UDP address.
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "keys")]
+    answers_udp: Option<SocketAddr>,
     /// The market file whose sessions may read their answers; their key files are read.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
@@ -127,7 +129,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let servers = [
         ("requests", feed.requests()),
         ("GLIMPSE", feed.glimpse()),
-        ("answers", answers.as_ref().map(AnswerServer::address)),
+        ("answers", answers.as_ref().and_then(AnswerServer::soup)),
+        (
+            "answers over UDP",
+            answers.as_ref().and_then(AnswerServer::mold),
+        ),
     ];
     let servers: String = servers
         .iter()
@@ -148,41 +154,40 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         consumer.release();
     }
     run?;
-    report(&feed, position, args.json);
+    report(&feed, answers.as_ref(), position, args.json);
     Ok(())
 }
 
-/// The full answers, where they are wanted: passwords follow from the sessions' keys.
+/// The full answers, where they are wanted: what opens a stream follows from the sessions' keys.
 fn serve_answers(args: &Args) -> Result<Option<AnswerServer>, Fail> {
-    let (Some(address), Some(keys)) = (args.answers, &args.keys) else {
+    let Some(keys) = args
+        .keys
+        .as_ref()
+        .filter(|_| args.answers.or(args.answers_udp).is_some())
+    else {
         return Ok(None);
     };
     let market = Market::load(keys)?;
-    let mut passwords: HashMap<Session, Password> = HashMap::new();
+    let mut opens: HashMap<Session, Access> = HashMap::new();
     for (session, plan) in market.sessions().iter().zip(&market.plan.sessions) {
-        passwords.extend(session_password(session).map(|it| (Text(session.id().0), it)));
-        if let Some(password) = drop_copy_password(session) {
+        opens.extend(session_access(session).map(|it| (Text(session.id().0), it)));
+        if let Some(access) = drop_copy_access(session) {
             // The account's first session opens its drop copy.
-            passwords.entry(drop_copy(plan.account)).or_insert(password);
+            opens.entry(drop_copy(plan.account)).or_insert(access);
         }
     }
-    let options = AnswerOptions {
-        address,
-        password: Box::new(move |name| passwords.get(&name).copied()),
-        clients_max: 256,
-        stream_bytes: (args.answers_memory as usize) << 20,
-        patience: Duration::from_secs(5),
-    };
+    let mut options = AnswerOptions::new(Box::new(move |name| opens.get(&name).copied()));
+    options.soup = args.answers;
+    options.mold = args.answers_udp;
+    options.stream_bytes = (args.answers_memory as usize) << 20;
+    // An order's answer and its tag fit; more than Ethernet takes nobody tags.
+    let (min, max) = SubscriptionOptions::PAYLOAD.into_inner();
+    options.subscriptions.payload_max = usize::from(args.payload).clamp(min, max);
     let answers = Answers::new(args.session.unwrap_or(FIRST_SESSION));
     let started = args
         .lines
         .inside(|| AnswerServer::start(answers, options))?;
-    let server = started.map_err(|error| {
-        Fail::new(format!(
-            "cannot listen for answers at {address}; check the address and whether the port is free: {error}"
-        ))
-    })?;
-    Ok(Some(server))
+    Ok(Some(started?))
 }
 
 fn options(args: &Args) -> Result<FeedOptions, Fail> {
@@ -288,17 +293,20 @@ fn missing(records: Option<&Path>, position: u64, start: u64) -> Fail {
     })
 }
 
-fn report(feed: &Feed, position: u64, as_json: bool) {
+fn report(feed: &Feed, answers: Option<&AnswerServer>, position: u64, as_json: bool) {
     let (session, next) = (
         feed.translator().session(),
         feed.translator().next_message(),
     );
     let counters = feed.counters().named();
+    let answers = answers.map(|it| it.counters().named()).unwrap_or_default();
     if as_json {
-        let counters: serde_json::Map<String, Value> = counters
-            .into_iter()
-            .map(|(name, count)| (name.to_owned(), count.into()))
-            .collect();
+        let object = |counters: Vec<(&str, u64)>| {
+            let pairs = counters.into_iter();
+            pairs
+                .map(|(name, count)| (name.to_owned(), count.into()))
+                .collect::<serde_json::Map<String, Value>>()
+        };
         println!(
             "{}",
             json!({
@@ -306,7 +314,8 @@ fn report(feed: &Feed, position: u64, as_json: bool) {
                 "next_message": next,
                 "position": position,
                 "displayed_orders": feed.translator().displayed(),
-                "counters": counters,
+                "counters": object(counters),
+                "answers": object(answers),
             })
         );
         return;
@@ -317,5 +326,8 @@ fn report(feed: &Feed, position: u64, as_json: bool) {
     );
     for (name, count) in counters {
         println!("{name:22} {count}");
+    }
+    for (name, count) in answers {
+        println!("answers: {name:22} {count}");
     }
 }

@@ -1,6 +1,6 @@
-//! A client of the answers: logs in to a stream and takes its messages in their order.
+//! A client of the answers over SoupBinTCP: logs in to a stream and takes its messages in their order.
 
-use crate::answer_server::Password;
+use crate::answer_access::Password;
 use crate::glimpse::is_timeout;
 use crate::snapshot::SnapshotError;
 use ring0_itch::mold::Session;
@@ -14,7 +14,7 @@ use zerocopy::IntoBytes;
 
 /// Why there are no answers.
 #[derive(Debug, thiserror::Error)]
-pub enum AnswerError {
+pub enum SoupAnswerError {
     /// The connection.
     #[error(
         "the answers at {address} cannot be reached or went away; check the address, and log in again with --from: {source}"
@@ -34,6 +34,14 @@ pub enum AnswerError {
     /// It does not speak SoupBinTCP, or a text is too long.
     #[error("the server of answers: {0}")]
     Speech(SnapshotError),
+    /// The stream has no more answers.
+    #[error(
+        "the stream ended behind answer {last}: the venue has granted the session anew; use the key file of the new one"
+    )]
+    Ended {
+        /// The last answer of all.
+        last: u64,
+    },
     /// It has said nothing for too long, or has closed.
     #[error("the server went away behind answer {last}; log in again with --from {}", last + 1)]
     Gone {
@@ -44,7 +52,7 @@ pub enum AnswerError {
 
 /// A client, logged in.
 #[derive(Debug)]
-pub struct AnswerClient {
+pub struct SoupAnswerClient {
     address: SocketAddr,
     stream: TcpStream,
     decoder: Decoder,
@@ -54,7 +62,7 @@ pub struct AnswerClient {
     said: Instant,
 }
 
-impl AnswerClient {
+impl SoupAnswerClient {
     /// Logs in to a stream; `from` is the number of the first message wanted, 0 for only new ones.
     ///
     /// # Errors
@@ -64,20 +72,20 @@ impl AnswerClient {
         name: Session,
         password: Password,
         from: u64,
-    ) -> Result<AnswerClient, AnswerError> {
-        let failed = |source| AnswerError::Stream { address, source };
+    ) -> Result<SoupAnswerClient, SoupAnswerError> {
+        let failed = |source| SoupAnswerError::Stream { address, source };
         let mut stream =
             TcpStream::connect_timeout(&address, Duration::from_secs(5)).map_err(failed)?;
         stream
             .set_read_timeout(Some(Duration::from_millis(50)))
             .map_err(failed)?;
         let login = LoginRequest::new("", password.as_str(), name.as_str(), from)
-            .map_err(|error| AnswerError::Speech(error.into()))?;
+            .map_err(|error| SoupAnswerError::Speech(error.into()))?;
         let mut bytes = Vec::new();
         encode(kind::LOGIN, login.as_bytes(), &mut bytes)
-            .map_err(|error| AnswerError::Speech(error.into()))?;
+            .map_err(|error| SoupAnswerError::Speech(error.into()))?;
         stream.write_all(&bytes).map_err(failed)?;
-        let mut client = AnswerClient {
+        let mut client = SoupAnswerClient {
             address,
             stream,
             decoder: Decoder::new(4096),
@@ -101,7 +109,7 @@ impl AnswerClient {
     ///
     /// # Errors
     /// The server went away.
-    pub fn poll(&mut self, take: &mut dyn FnMut(u64, &[u8])) -> Result<(), AnswerError> {
+    pub fn poll(&mut self, take: &mut dyn FnMut(u64, &[u8])) -> Result<(), SoupAnswerError> {
         if self.drain(take)? {
             return Ok(());
         }
@@ -114,7 +122,7 @@ impl AnswerClient {
             Err(error) if is_timeout(&error) => {}
             Err(source) => {
                 let address = self.address;
-                return Err(AnswerError::Stream { address, source });
+                return Err(SoupAnswerError::Stream { address, source });
             }
         }
         self.drain(take)?;
@@ -131,8 +139,7 @@ impl AnswerClient {
     }
 
     /// Gives the packets that are whole, as far as an accepted login: what follows that is for the next call. Whether there were any.
-    fn drain(&mut self, take: &mut dyn FnMut(u64, &[u8])) -> Result<bool, AnswerError> {
-        let gone = self.gone();
+    fn drain(&mut self, take: &mut dyn FnMut(u64, &[u8])) -> Result<bool, SoupAnswerError> {
         let mut any = false;
         while let Some(packet) = self.decoder.next_packet().map_err(speech)? {
             any = true;
@@ -142,25 +149,28 @@ impl AnswerClient {
                     self.next = first.map_err(|error| speech(error.into()))?;
                     return Ok(true);
                 }
-                FromServer::LoginRejected(code) => return Err(AnswerError::Rejected { code }),
+                FromServer::LoginRejected(code) => return Err(SoupAnswerError::Rejected { code }),
                 FromServer::Sequenced(message) => {
                     take(self.next, message);
                     self.next += 1;
                 }
-                FromServer::EndOfSession => return Err(gone),
+                FromServer::EndOfSession => {
+                    let last = self.next.saturating_sub(1);
+                    return Err(SoupAnswerError::Ended { last });
+                }
                 FromServer::Debug(_) | FromServer::Unsequenced(_) | FromServer::Heartbeat => {}
             }
         }
         Ok(any)
     }
 
-    fn gone(&self) -> AnswerError {
-        AnswerError::Gone {
+    fn gone(&self) -> SoupAnswerError {
+        SoupAnswerError::Gone {
             last: self.next.saturating_sub(1),
         }
     }
 }
 
-fn speech(error: ring0_itch::soup::SoupError) -> AnswerError {
-    AnswerError::Speech(error.into())
+fn speech(error: ring0_itch::soup::SoupError) -> SoupAnswerError {
+    SoupAnswerError::Speech(error.into())
 }
