@@ -266,25 +266,22 @@ impl Port for AfxdpPort {
             if !self.packets.is_empty() {
                 return Ok(self.packets.len());
             }
-            if may_come {
-                // Bounded: the front's stamp grows old.
-                std::hint::spin_loop();
-                continue;
-            }
             let left = wait.saturating_sub(begin.elapsed());
             if self.busy_poll {
-                for queue in &self.queues {
+                for queue in &mut self.queues {
                     queue
                         .wake_receive()
                         .map_err(error("poll a queue; look whether the interface is up"))?;
                 }
-                if left.is_zero() {
-                    self.take_batch();
-                    return Ok(self.packets.len());
-                }
+            }
+            if may_come {
+                // Bounded: the front's stamp grows old.
+                std::hint::spin_loop();
             } else if left.is_zero() {
-                return Ok(0);
-            } else {
+                // What the last look at the queues has brought is there now.
+                self.take_batch();
+                return Ok(self.packets.len());
+            } else if !self.busy_poll {
                 self.sleep(left)?;
             }
         }
@@ -368,6 +365,7 @@ impl Port for AfxdpPort {
             unknown_receiver,
             no_frame,
         } = self.counts;
+        let of_queues = |of: fn(&Queue) -> u64| self.queues.iter().map(of).sum();
         let mut all = vec![
             ("xsk_lost", lost),
             ("xsk_late", late),
@@ -376,10 +374,9 @@ impl Port for AfxdpPort {
             ("xsk_unknown_receiver", unknown_receiver),
             ("xsk_no_frame", no_frame),
             ("xsk_neighbours_forgotten", self.neighbours.forgotten()),
-            (
-                "xsk_unstamped",
-                self.queues.iter().map(|queue| queue.unstamped).sum(),
-            ),
+            ("xsk_unstamped", of_queues(|it| it.unstamped)),
+            ("xsk_tx_wakeups", of_queues(|it| it.transmit_wakeups)),
+            ("xsk_rx_wakeups", of_queues(|it| it.receive_wakeups)),
         ];
         // A socket that cannot be asked any more fails in `receive`, where it is said.
         let statistics: Vec<_> = self

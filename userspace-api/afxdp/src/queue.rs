@@ -56,6 +56,9 @@ pub(crate) struct Queue {
     front: Option<Taken>,
     /// Frames without a stamp or outside the memory: none, unless the kernel breaks its word.
     pub(crate) unstamped: u64,
+    /// Times that the kernel was told to send, and to receive.
+    pub(crate) transmit_wakeups: u64,
+    pub(crate) receive_wakeups: u64,
     /// Whether something was written into the transmit ring since the kernel was last told.
     unsent: bool,
     zero_copy: bool,
@@ -178,6 +181,8 @@ impl Queue {
             free,
             front: None,
             unstamped: 0,
+            transmit_wakeups: 0,
+            receive_wakeups: 0,
             unsent: false,
             zero_copy: false,
             busy_poll: false,
@@ -372,6 +377,7 @@ impl Queue {
             if pending == 0 {
                 return Ok(false);
             }
+            self.transmit_wakeups += 1;
             match send(&self.socket, &[], SendFlags::DONTWAIT) {
                 Ok(_) => {}
                 Err(error) if passes(error) => self.reap(),
@@ -383,7 +389,8 @@ impl Queue {
     }
 
     /// Tells the kernel that there are frames to receive into; in busy polling, has it look at the queue now.
-    pub(crate) fn wake_receive(&self) -> io::Result<()> {
+    pub(crate) fn wake_receive(&mut self) -> io::Result<()> {
+        self.receive_wakeups += 1;
         match recv(&self.socket, &mut [0_u8; 0], RecvFlags::DONTWAIT) {
             Ok(_) => Ok(()),
             Err(error) if passes(error) => Ok(()),

@@ -259,7 +259,10 @@ fn what_arrives_is_numbered_and_timed() {
     }
     assert_eq!(stand.frames(), sent);
     for (name, count) in stand.port.counters() {
-        assert_eq!(count, 0, "{name}");
+        assert!(
+            count == 0 || name == "xsk_tx_ring_empty_descs",
+            "{name} {count}"
+        );
     }
     // To another port: not ours, so the stack has it.
     let veth = &stand.veth;
