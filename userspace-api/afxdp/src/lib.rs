@@ -1,9 +1,9 @@
 //! The AF_XDP port of a userspace ring: stamped packets from the sockets of all receive queues, in the order of arrival; answers in place.
 //!
 //! Knows sockets, rings, frames and the order of numbers; nothing of sessions' state or orders. The kernel's side is the steering program
-//! (`ebpf/src/bin/steer.rs`), which has checked shape, session and tag of every packet that comes out here. `docs/rings.md#af_xdp`.
+//! (`ebpf/src/bin/steer.rs`), which has checked shape, session and tag of every packet that comes out here. `docs/rings-afxdp.md`.
 //!
-//! Always true: a frame is the kernel's or ours, never both ([`Frame`](umem::Frame) is moved, not copied); packets come out with rising numbers, each
+//! Always true: a frame is the kernel's or ours, never both (the right to it is moved, not copied); packets come out with rising numbers, each
 //! once; a number that is skipped was lost, and stays lost.
 #![deny(unsafe_code)]
 
