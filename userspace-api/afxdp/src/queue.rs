@@ -65,11 +65,11 @@ pub(crate) struct Queue {
     busy_poll: bool,
 }
 
-/// Whether a failed call to the kernel passes by itself.
+/// Whether a failed call to the kernel passes by itself: an interface that is down may come up again, one that is gone (`ENXIO`) does not come back.
 fn passes(error: Errno) -> bool {
     matches!(
         error,
-        Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR
+        Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR | Errno::NETDOWN
     )
 }
 

@@ -3,14 +3,18 @@
 mod stand;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use ring0_afxdp::{AfxdpError, BusyPoll, Mode, Pages, Tag, Transfer, open};
+use ring0_afxdp::{
+    AfxdpError, AfxdpOptions, BusyPoll, Mode, Pages, Tag, Transfer, kept_steer_object, open,
+};
 use ring0_engine::record::ReplyTo;
 use ring0_rings::Port;
 use ring0_wire::Buffer;
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use stand::{KEY, Stand, id, options, packet, packet_of, stand, veth};
 use std::collections::BTreeMap;
+use std::io::BufRead;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 use xdp_loader::{Exit, LoaderError};
 
@@ -176,10 +180,21 @@ fn echo(stand: &mut Stand, count: usize) -> usize {
     echoed
 }
 
+/// Echoes what comes within a moment.
+fn echo_what_is_there(stand: &mut Stand) -> usize {
+    let got = stand.port.receive(Duration::from_millis(20)).unwrap();
+    let answer = Buffer::new();
+    for index in 0..got {
+        stand.port.answer(index, &answer, 39);
+    }
+    stand.port.flush().unwrap();
+    got
+}
+
 /// A plain UDP socket gets its answers whichever way the port works, without an XDP program at its own end.
 #[test]
 fn answers_reach_a_plain_socket_in_every_mode() {
-    type Change = fn(&mut ring0_afxdp::AfxdpOptions);
+    type Change = fn(&mut AfxdpOptions);
     let modes: [(&str, Change); 5] = [
         ("as it comes", |_| {}),
         ("copy", |it| it.transfer = Transfer::Copy),
@@ -348,7 +363,7 @@ fn a_queue_without_a_socket_uses_no_number() {
     assert_eq!(stand.counted("xsk_lost"), 0);
 }
 
-fn refusal(options: &ring0_afxdp::AfxdpOptions) -> AfxdpError {
+fn refusal(options: &AfxdpOptions) -> AfxdpError {
     match open(options) {
         Ok(_) => panic!("must be refused"),
         Err(error) => error,
@@ -415,6 +430,101 @@ fn what_cannot_be_is_refused_with_what_to_do() {
     open(&options).unwrap_or_else(|error| panic!("{error}"));
 }
 
+fn link(stand: &Stand, arguments: &[&str]) {
+    let done = Command::new("ip")
+        .args(["-n", &stand.veth.exchange_ns, "link"])
+        .args(arguments)
+        .status()
+        .unwrap();
+    assert!(done.success());
+}
+
+/// An interface that is down for a while is silence, not the end.
+#[test]
+fn an_interface_that_is_down_comes_back() {
+    for busy_poll in [None, Some(BusyPoll::default())] {
+        let Some(mut stand) = stand(1, |it| it.busy_poll = busy_poll) else {
+            return;
+        };
+        let socket = stand.socket();
+        socket.send(&packet(0, 1, Some(&KEY))).unwrap();
+        assert_eq!(stand.port.receive(Duration::from_secs(2)).unwrap(), 1);
+        let interface = stand.veth.exchange_if.clone();
+        link(&stand, &["set", "dev", &interface, "down"]);
+        // The answer is on its way when the way is gone.
+        stand.port.answer(0, &Buffer::new(), 39);
+        stand.port.flush().unwrap();
+        for _ in 0..20 {
+            assert_eq!(stand.port.receive(Duration::from_millis(1)).unwrap(), 0);
+        }
+        link(&stand, &["set", "dev", &interface, "up"]);
+        let mut bytes = [0; 1500];
+        socket
+            .set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
+        let again = (2..200).find(|sequence| {
+            // Until the peer has seen that there is a carrier again, nothing leaves it.
+            let _ = socket.send(&packet(0, *sequence, Some(&KEY)));
+            echo_what_is_there(&mut stand) > 0 && socket.recv(&mut bytes).is_ok()
+        });
+        assert!(again.is_some(), "{:?}", stand.port.counters());
+    }
+}
+
+/// The program, its link and the sockets go with their process, however it ends: the next one finds the interface free.
+#[test]
+fn a_process_that_dies_leaves_nothing() {
+    let Some(veth) = veth(2, 1500) else { return };
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--ignored",
+            "--exact",
+            "a_port_until_it_is_killed",
+            "--nocapture",
+        ])
+        .env("AFXDP_TEST_INTERFACE", &veth.exchange_if)
+        .env("AFXDP_TEST_NETNS", &veth.exchange_ns)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("open") {
+        line.clear();
+        assert!(
+            lines.read_line(&mut line).unwrap() > 0,
+            "the child has ended"
+        );
+    }
+    assert!(matches!(
+        refusal(&options(&veth)),
+        AfxdpError::Loader(LoaderError::Foreign { .. })
+    ));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The kernel takes sockets down behind the end of their process.
+    let opened = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        open(&options(&veth)).is_ok()
+    });
+    assert!(opened);
+}
+
+#[test]
+#[ignore = "the other process of a_process_that_dies_leaves_nothing"]
+fn a_port_until_it_is_killed() {
+    let variable = |name| std::env::var(name).expect("set by the test that starts this one");
+    let options = AfxdpOptions::new(
+        kept_steer_object(),
+        &variable("AFXDP_TEST_INTERFACE"),
+        Some(&variable("AFXDP_TEST_NETNS")),
+        9000,
+    );
+    let _open = open(&options).unwrap_or_else(|error| panic!("{error}"));
+    println!("open");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
 /// A port whose interface goes says so instead of waiting for ever.
 #[test]
 fn an_interface_that_goes_is_an_error() {
@@ -422,12 +532,8 @@ fn an_interface_that_goes_is_an_error() {
         return;
     };
     assert_eq!(stand.port.receive(Duration::from_millis(1)).unwrap(), 0);
-    let gone = std::process::Command::new("ip")
-        .args(["-n", &stand.veth.exchange_ns, "link", "delete"])
-        .arg(&stand.veth.exchange_if)
-        .status()
-        .unwrap();
-    assert!(gone.success());
+    let interface = stand.veth.exchange_if.clone();
+    link(&stand, &["delete", &interface]);
     let error = (0..200)
         .find_map(|_| stand.port.receive(Duration::from_millis(10)).err())
         .expect("the interface is gone");
