@@ -2,7 +2,7 @@
 
 use ring0_abi::steer::{self, Tag};
 use ring0_wire::SessionId;
-use xdp_loader::{Keys, LoaderError, Steer};
+use xdp_loader::{Counters, Keys, LoaderError, Steer};
 
 /// Belongs to whoever carries out control commands; the port belongs to the ring's thread. Both keep the program attached: the last one to go
 /// detaches it.
@@ -10,6 +10,7 @@ use xdp_loader::{Keys, LoaderError, Steer};
 pub struct AfxdpControl {
     pub(crate) steer: std::sync::Arc<Steer>,
     pub(crate) sessions: Keys,
+    pub(crate) counters: Counters,
 }
 
 impl AfxdpControl {
@@ -37,12 +38,28 @@ impl AfxdpControl {
     /// # Errors
     /// The kernel's.
     pub fn counters(&self) -> Result<Vec<(String, u64)>, LoaderError> {
-        let counters = self.steer.counters()?;
         let names = (0..steer::COUNTERS_USED)
             .filter_map(|number| Some((number, steer::counter_name(number)?)));
         names
-            .map(|(number, (prefix, name))| Ok((format!("{prefix}{name}"), counters.sum(number)?)))
+            .map(|(number, (prefix, name))| Ok((format!("{prefix}{name}"), self.sum(number)?)))
             .collect()
+    }
+
+    /// A counter by its number (`ring0_abi::steer`).
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn sum(&self, number: u32) -> Result<u64, LoaderError> {
+        self.counters.sum(number)
+    }
+
+    /// Counters that the kernel ring does not have.
+    pub(crate) fn own_counters(&self) -> Result<[(&'static str, u64); 3], LoaderError> {
+        Ok([
+            ("redirected", self.sum(steer::REDIRECTED)?),
+            ("drop_no_socket", self.sum(steer::NO_SOCKET)?),
+            ("drop_no_metadata", self.sum(steer::NO_METADATA)?),
+        ])
     }
 
     /// Numbers that the steering program has given so far: what was delivered, what was lost behind it, and what still waits in the rings.

@@ -1,6 +1,7 @@
 //! How the port is opened, what came of it, and why it was not.
 
 use crate::umem::{FRAME_BYTES, HEADROOM, PACKET_MAX};
+use ring0_rings::RingError;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -202,6 +203,9 @@ pub enum AfxdpError {
     /// The steering program.
     #[error(transparent)]
     Loader(#[from] LoaderError),
+    /// The ring behind the port.
+    #[error(transparent)]
+    Ring(#[from] RingError),
     /// An option has an impossible value.
     #[error("{option} is {value}; {rule}")]
     Option {

@@ -106,7 +106,7 @@ pub fn open(options: &AfxdpOptions) -> Result<(AfxdpPort, AfxdpControl), AfxdpEr
         verified_instructions: steer.program().verified_instructions(),
         program_id: steer.program().id(),
     };
-    let sessions = steer.sessions()?;
+    let (sessions, counters) = (steer.sessions()?, steer.counters()?);
     let steer = Arc::new(steer);
     let port = AfxdpPort {
         queues,
@@ -120,7 +120,12 @@ pub fn open(options: &AfxdpOptions) -> Result<(AfxdpPort, AfxdpControl), AfxdpEr
         report,
         _steer: Arc::clone(&steer),
     };
-    Ok((port, AfxdpControl { steer, sessions }))
+    let control = AfxdpControl {
+        steer,
+        sessions,
+        counters,
+    };
+    Ok((port, control))
 }
 
 /// Sockets for the queues asked for, or for all there are: until the kernel says that there is no such queue.

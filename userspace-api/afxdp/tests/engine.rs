@@ -4,14 +4,14 @@ mod stand;
 
 use ring0_afxdp::{BusyPoll, Tag};
 use ring0_engine::Capacity;
-use ring0_engine::control::{Clock, Control, ControlKind, Deposit, Grant, List, OpenAccount};
-use ring0_engine::native::Native;
-use ring0_engine::record::{Outcome, State};
+use ring0_engine::native::{Native, TagRule};
+use ring0_engine::record::Outcome;
 use ring0_rings::Port;
 use ring0_trader::{
     Locate, Order, Outcome as Answered, Price, Session, Shares, Trader, UdpTransport,
 };
 use ring0_wire::Key;
+use stand::market::{PLENTY, controls};
 use stand::{KEY, Stand, id, stand};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,62 +22,7 @@ const FIRST_SESSION: u32 = 4;
 
 /// A shard with one instrument and a session for each trader.
 fn shard() -> Native {
-    let mut controls = vec![
-        Control::new(ControlKind::Clock, &Clock { day_base_ns: 5 }),
-        Control::new(
-            ControlKind::List,
-            &List {
-                instrument: 0,
-                state: State::Continuous as u32,
-                symbol: *b"AFXDP   ",
-                base_asset: 1,
-                quote_asset: 0,
-                tick_size: 100,
-                lot_size: 1,
-                tick_value: 1,
-                ladder_base: 1000,
-                lot_value: 1,
-                ladder_len: 256,
-                lots_max: 1000,
-                band_low: 0,
-                band_high: 0,
-                notional_max: 0,
-                maker_ppm: 0,
-                taker_ppm: 0,
-            },
-        ),
-    ];
-    for number in FIRST_SESSION..FIRST_SESSION + TRADERS {
-        let open = OpenAccount {
-            account: number,
-            reserved: 0,
-        };
-        controls.push(Control::new(ControlKind::OpenAccount, &open));
-        for asset in 0..2 {
-            let deposit = Deposit {
-                account: number,
-                asset,
-                amount: 1 << 40,
-            };
-            controls.push(Control::new(ControlKind::Deposit, &deposit));
-        }
-        let grant = Grant {
-            session: number,
-            account: number,
-            id: id(number).0,
-            answers_log2: 8,
-            references_log2: 10,
-            burst: 0,
-            interval_ns: 0,
-            expires_ns: u64::MAX,
-            orders_max: 0,
-            shares_max: 0,
-            notional_max: 0,
-            cancel_on_disconnect: 0,
-            reserved: 0,
-        };
-        controls.push(Control::new(ControlKind::GrantSession, &grant));
-    }
+    let controls = controls(FIRST_SESSION..FIRST_SESSION + TRADERS);
     let mut native = Native::new(&Capacity::SMALL).unwrap();
     let results = native.control(&controls, 1);
     assert!(
@@ -112,7 +57,7 @@ fn serve(stand: &mut Stand, native: &mut Native, stop: &AtomicBool, nap: Duratio
             last = number;
             seen.packets += 1;
             let (_, len) = native
-                .packet_in_place(arrival.payload, arrival.boot_ns, |_| Some(key))
+                .packet_in_place(arrival.payload, arrival.boot_ns, |_| TagRule::Checked(key))
                 .expect("the steering program lets through what the engine takes");
             let answer = &native.shard().scratch().answer;
             stand.port.answer(index, answer, len);
@@ -183,7 +128,7 @@ fn trade(mut stand: Stand, nap: Duration) -> (Stand, Seen) {
     // As much was bought as sold, each order once: a buyer has what it bought.
     let bought: u64 = (FIRST_SESSION..FIRST_SESSION + TRADERS)
         .step_by(2)
-        .map(|account| shard.balances(account, 1).0 - (1 << 40))
+        .map(|account| shard.balances(account, 1).0 - PLENTY)
         .sum();
     assert_eq!(bought, (TRADERS as usize / 2 * ORDERS) as u64);
     println!(

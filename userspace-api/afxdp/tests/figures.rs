@@ -136,16 +136,6 @@ fn round_trips_and_rates() {
         .in_exchange(|| UdpSocket::bind((veth.exchange_address, stand::PORT)))
         .unwrap()
         .unwrap();
-    let client = veth
-        .in_trader(|| {
-            let socket = UdpSocket::bind((veth.trader_address, 0))?;
-            socket.connect((veth.exchange_address, stand::PORT))?;
-            std::io::Result::Ok(socket)
-        })
-        .unwrap()
-        .unwrap();
-    client
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    let client = stand::trader_socket(&veth);
     measure("UDP socket", &client, |stop| serve_socket(&server, stop));
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod market;
+
 use ring0_afxdp::{AfxdpControl, AfxdpOptions, AfxdpPort, Tag, kept_steer_object, open};
 use ring0_lab::{Options, Veth, missing_privilege};
 use ring0_rings::Port;
@@ -48,6 +50,22 @@ pub(crate) fn options(veth: &Veth) -> AfxdpOptions {
     options
 }
 
+/// A socket of the trader that sends to the shard.
+pub(crate) fn trader_socket(veth: &Veth) -> UdpSocket {
+    let socket = veth
+        .in_trader(|| {
+            let socket = UdpSocket::bind((veth.trader_address, 0))?;
+            socket.connect((veth.exchange_address, PORT))?;
+            std::io::Result::Ok(socket)
+        })
+        .unwrap()
+        .unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    socket
+}
+
 /// A port with the sessions let through.
 pub(crate) fn stand(queues: u32, change: impl FnOnce(&mut AfxdpOptions)) -> Option<Stand> {
     let veth = veth(queues, 1500)?;
@@ -72,19 +90,7 @@ pub(crate) fn stand(queues: u32, change: impl FnOnce(&mut AfxdpOptions)) -> Opti
 impl Stand {
     /// A socket of the trader that sends to the shard.
     pub(crate) fn socket(&self) -> UdpSocket {
-        let veth = &self.veth; // a port is not shared between threads
-        let socket = veth
-            .in_trader(|| {
-                let socket = UdpSocket::bind((veth.trader_address, 0))?;
-                socket.connect((veth.exchange_address, PORT))?;
-                std::io::Result::Ok(socket)
-            })
-            .unwrap()
-            .unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .unwrap();
-        socket
+        trader_socket(&self.veth)
     }
 
     /// A counter of the steering program.
