@@ -1,10 +1,11 @@
 //! The frame around the payload: Ethernet, IPv4 without options, UDP.
 
-use crate::{arena, map};
+#![allow(dead_code, reason = "each program of this package uses a part")]
+
 use aya_ebpf::{bindings::xdp_md, helpers, programs::XdpContext};
 use core::arch::asm;
 use core::cell::Cell;
-use ring0_abi::{Counter, command, device, doorbell};
+use ring0_abi::{Counter, doorbell};
 use ring0_engine::region::{can_loop, zero};
 use ring0_wire::{Buffer, WORDS};
 
@@ -15,6 +16,18 @@ const IPV4: u16 = 0x0800;
 const UDP: u8 = 17;
 /// Every bit of the fragment word but "don't fragment".
 const FRAGMENT: u16 = 0xBFFF;
+
+/// Where the program keeps which frames are its shard's.
+pub trait Place {
+    /// UDP port of the shard.
+    fn port(&self) -> u32;
+    /// IPv4 address of the shard as its four bytes lie in the packet; 0: any.
+    fn address(&self) -> u32;
+    /// Whether the shard takes frames yet.
+    fn is_ready(&self) -> bool;
+    /// Whether a doorbell frame with this word is the daemon's.
+    fn is_armed(&self, nonce: u64) -> bool;
+}
 
 /// A frame to the shard.
 #[derive(Clone, Copy)]
@@ -38,7 +51,7 @@ pub enum Kind {
 /// Hides a number from the compiler, so that it compares as written: LLVM turns `p + 8 > end` into `end - 8`, which the
 /// verifier refuses.
 #[inline(always)]
-fn opaque(mut number: usize) -> usize {
+pub fn opaque(mut number: usize) -> usize {
     // SAFETY: no instruction.
     unsafe { asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
     number
@@ -46,7 +59,7 @@ fn opaque(mut number: usize) -> usize {
 
 /// The `len` bytes at `at` of the frame, or null when it ends before them. The one place where packets are checked.
 #[inline(always)]
-fn bytes(ctx: &XdpContext, at: usize, len: usize) -> *mut u8 {
+pub fn bytes(ctx: &XdpContext, at: usize, len: usize) -> *mut u8 {
     let start = opaque(ctx.data()).wrapping_add(at);
     if opaque(start.wrapping_add(len)) > opaque(ctx.data_end()) {
         return core::ptr::null_mut();
@@ -54,8 +67,9 @@ fn bytes(ctx: &XdpContext, at: usize, len: usize) -> *mut u8 {
     start as *mut u8
 }
 
+/// Reads what [`bytes`] has checked.
 #[inline(always)]
-fn load<T: Copy>(start: *const u8, at: usize) -> T {
+pub fn load<T: Copy>(start: *const u8, at: usize) -> T {
     // SAFETY: the caller has checked the bytes with `bytes`; the target allows any alignment in packets.
     unsafe { start.wrapping_add(at).cast::<T>().read_unaligned() }
 }
@@ -77,14 +91,15 @@ fn word_at(index: usize) -> usize {
 
 /// Whose frame this is.
 #[inline(always)]
-pub fn classify(ctx: &XdpContext) -> Kind {
+pub fn classify(ctx: &XdpContext, place: &impl Place) -> Kind {
     let headers = bytes(ctx, 0, HEADERS);
     if headers.is_null() {
         return short(ctx);
     }
     let ethertype = u16::from_be(load(headers, 12));
     if ethertype != IPV4 {
-        return if ethertype == doorbell::ETHERTYPE && is_armed(load(headers, doorbell::NONCE)) {
+        return if ethertype == doorbell::ETHERTYPE && place.is_armed(load(headers, doorbell::NONCE))
+        {
             Kind::Doorbell
         } else {
             Kind::NotOurs(Counter::PassEtherType)
@@ -102,11 +117,11 @@ pub fn classify(ctx: &XdpContext) -> Kind {
     }
     let port = u32::from(u16::from_be(load(headers, 36)));
     let address: u32 = load(headers, 30);
-    let ours = arena::device_word(device::ADDRESS);
-    if port != arena::device_word(device::PORT) || (ours != 0 && address != ours) {
+    let ours = place.address();
+    if port != place.port() || (ours != 0 && address != ours) {
         return Kind::NotOurs(Counter::PassPort);
     }
-    if arena::device_word(device::READY) != 1 {
+    if !place.is_ready() {
         return Kind::NotOurs(Counter::PassNotReady);
     }
     let total = u32::from(u16::from_be(load(headers, 16)));
@@ -151,22 +166,6 @@ fn short(ctx: &XdpContext) -> Kind {
         return Kind::NotOurs(Counter::PassEtherType);
     }
     Kind::NotOurs(Counter::PassTruncated)
-}
-
-#[inline(always)]
-fn is_armed(nonce: u64) -> bool {
-    let Some(entry) = map::COMMANDS.get::<[u64; 2]>(0) else {
-        return false;
-    };
-    // SAFETY: the second word of entry 0. Volatile: the daemon writes it.
-    let armed = unsafe {
-        entry
-            .as_ptr()
-            .cast::<u64>()
-            .wrapping_add(command::ARMED / 8)
-            .read_volatile()
-    };
-    armed != 0 && armed == nonce
 }
 
 impl Frame {

@@ -9,13 +9,14 @@
 #![feature(asm_experimental_arch)]
 
 mod arena;
+mod definition;
 mod frame;
 mod log;
 mod map;
 mod ring;
 
 use aya_ebpf::{bindings::xdp_action, helpers, macros::xdp, programs::XdpContext};
-use frame::{Frame, Kind};
+use frame::{Frame, Kind, Place};
 use ring::KernelRing;
 use ring0_abi::{Acks, Counter, command, device, key, malformed};
 use ring0_engine::region::{Bounded, Finished, Memory, SHARD_BASE, can_loop, zero};
@@ -49,7 +50,7 @@ const fn dropped(counter: u32) -> Verdict {
 #[xdp]
 pub fn ring0(ctx: XdpContext) -> u32 {
     arena::mention();
-    let verdict = match frame::classify(&ctx) {
+    let verdict = match frame::classify(&ctx, &Device) {
         Kind::NotOurs(counter) => pass(counter),
         Kind::BadLength => dropped(Counter::DropLength as u32),
         Kind::Doorbell => doorbell(),
@@ -60,6 +61,42 @@ pub fn ring0(ctx: XdpContext) -> u32 {
         log::dropped(verdict.counter, frame::frame_len(&ctx));
     }
     verdict.action
+}
+
+/// The device page, and the arming word in the command ring.
+struct Device;
+
+impl Place for Device {
+    #[inline(always)]
+    fn port(&self) -> u32 {
+        arena::device_word(device::PORT)
+    }
+
+    #[inline(always)]
+    fn address(&self) -> u32 {
+        arena::device_word(device::ADDRESS)
+    }
+
+    #[inline(always)]
+    fn is_ready(&self) -> bool {
+        arena::device_word(device::READY) == 1
+    }
+
+    #[inline(always)]
+    fn is_armed(&self, nonce: u64) -> bool {
+        let Some(entry) = map::COMMANDS.get::<[u64; 2]>(0) else {
+            return false;
+        };
+        // SAFETY: the second word of entry 0. Volatile: the daemon writes it.
+        let armed = unsafe {
+            entry
+                .as_ptr()
+                .cast::<u64>()
+                .wrapping_add(command::ARMED / 8)
+                .read_volatile()
+        };
+        armed != 0 && armed == nonce
+    }
 }
 
 /// Whether a dropped frame did what it came for.

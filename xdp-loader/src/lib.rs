@@ -30,6 +30,7 @@
 //! - attached is only what is pinned, by a link, never by netlink: it outlives every process, and
 //!   `unload` finds all of it;
 //! - the book in memory is never lost by a load: what is pinned is adopted or refused by name;
+//! - what a ring in a process needs ([`Steer`]) is the exception: nothing of it is pinned, all of it goes with the process;
 //! - a loader may be killed at any [`Step`]; the next load or unload repairs what it left.
 
 #![deny(unsafe_code)]
@@ -49,6 +50,7 @@ mod pinned;
 mod pins;
 mod probe;
 mod status;
+mod steer;
 mod subprograms;
 #[expect(unsafe_code, reason = "makes the system calls")]
 mod sys;
@@ -68,6 +70,7 @@ pub use pinned::{Counters, Keys, PeerPass, Pinned, Program, open_pinned};
 pub use pins::{PIN_PARENT, default_pin_root, ensure_bpffs, on_bpffs};
 pub use probe::{Capabilities, Feature, Probe, probe};
 pub use status::{MapStatus, ProgramStatus, Status, status};
+pub use steer::{QUEUES_MAX, Steer, SteerOptions};
 pub use subprograms::{Subprogram, Subprograms};
 pub use sys::TestRun;
 pub use unload::{Unloaded, unload};

@@ -96,8 +96,24 @@ pub(crate) fn attached_xdp(ifindex: u32) -> Result<Option<AttachedXdp>, LoaderEr
         ))
 }
 
+/// Largest packet of an interface in the calling thread's namespace, bytes, without the Ethernet header.
+pub(crate) fn interface_mtu(ifindex: u32) -> Result<u32, LoaderError> {
+    let mtu = sys::route_request(&get_link(ifindex)).and_then(|bytes| {
+        let attributes = link_attributes(&bytes)?;
+        attribute(attributes, IFLA_MTU)
+            .and_then(|mtu| mtu.get(..4)?.try_into().ok())
+            .map(u32::from_ne_bytes)
+            .ok_or_else(|| io::Error::other("the kernel's answer has no MTU"))
+    });
+    mtu.map_err(LoaderError::call(
+        format!("asking for the MTU of interface {ifindex}"),
+        "try again",
+    ))
+}
+
 const HEADER_BYTES: usize = 16;
 const LINK_BYTES: usize = 16;
+const IFLA_MTU: u16 = 4;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROGRAM_ID: u16 = 4;
@@ -115,7 +131,8 @@ fn get_link(ifindex: u32) -> Vec<u8> {
     request
 }
 
-fn parse_link(message: &[u8]) -> io::Result<Option<AttachedXdp>> {
+/// The attributes in an answer to [`get_link`].
+fn link_attributes(message: &[u8]) -> io::Result<&[u8]> {
     let short = || io::Error::other("the kernel's answer is too short");
     let kind = message.get(4..6).ok_or_else(short)?;
     if kind == (libc::NLMSG_ERROR as u16).to_ne_bytes() {
@@ -125,10 +142,11 @@ fn parse_link(message: &[u8]) -> io::Result<Option<AttachedXdp>> {
             .ok_or_else(short)?;
         return Err(io::Error::from_raw_os_error(-i32::from_ne_bytes(code)));
     }
-    let Some(xdp) = attribute(
-        message.get(HEADER_BYTES + LINK_BYTES..).ok_or_else(short)?,
-        IFLA_XDP,
-    ) else {
+    message.get(HEADER_BYTES + LINK_BYTES..).ok_or_else(short)
+}
+
+fn parse_link(message: &[u8]) -> io::Result<Option<AttachedXdp>> {
+    let Some(xdp) = attribute(link_attributes(message)?, IFLA_XDP) else {
         return Ok(None);
     };
     let Some(id) = attribute(xdp, IFLA_XDP_PROGRAM_ID).and_then(|id| id.get(..4)?.try_into().ok())

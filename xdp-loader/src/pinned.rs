@@ -194,20 +194,13 @@ impl Pinned {
     /// The session keys.
     pub fn keys(&self) -> Result<Keys, LoaderError> {
         let (map, facts) = self.map("KEYS");
-        Ok(Keys {
-            map: duplicate(map)?,
-            facts: facts.clone(),
-        })
+        Ok(Keys::new(duplicate(map)?, facts.clone()))
     }
 
     /// The counters.
     pub fn counters(&self) -> Result<Counters, LoaderError> {
         let (map, facts) = self.map("COUNTERS");
-        Ok(Counters {
-            map: duplicate(map)?,
-            facts: facts.clone(),
-            cpus: possible_cpus()?,
-        })
+        Counters::new(duplicate(map)?, facts.clone())
     }
 
     /// The attached program; if nothing is attached, the last one that was.
@@ -319,7 +312,7 @@ pub(crate) fn link_at(folder: &Folder, name: &str) -> Result<Option<LinkFacts>, 
         ))
 }
 
-fn duplicate(fd: &OwnedFd) -> Result<OwnedFd, LoaderError> {
+pub(crate) fn duplicate(fd: &OwnedFd) -> Result<OwnedFd, LoaderError> {
     fd.try_clone().map_err(LoaderError::call(
         "opening a map again",
         "raise the limit of open files",
@@ -341,7 +334,7 @@ pub struct Program {
 }
 
 impl Program {
-    fn new(fd: OwnedFd) -> Result<Self, LoaderError> {
+    pub(crate) fn new(fd: OwnedFd) -> Result<Self, LoaderError> {
         let facts = sys::program_facts(fd.as_fd())
             .map_err(LoaderError::call("looking at the program", "run as root"))?;
         Ok(Self { fd, facts })
@@ -388,6 +381,10 @@ pub struct Keys {
 }
 
 impl Keys {
+    pub(crate) fn new(map: OwnedFd, facts: MapFacts) -> Self {
+        Self { map, facts }
+    }
+
     /// Bytes of a key's entry.
     pub fn value_bytes(&self) -> usize {
         self.facts.shape.value_bytes as usize
@@ -441,6 +438,11 @@ pub struct Counters {
 }
 
 impl Counters {
+    pub(crate) fn new(map: OwnedFd, facts: MapFacts) -> Result<Self, LoaderError> {
+        let cpus = possible_cpus()?;
+        Ok(Self { map, facts, cpus })
+    }
+
     /// Number of counters.
     pub fn len(&self) -> u32 {
         self.facts.shape.entries_max

@@ -18,6 +18,7 @@ use std::{
 
 pub(crate) const MAP_TYPE_ARRAY: u32 = 2;
 pub(crate) const MAP_TYPE_PERCPU_ARRAY: u32 = 6;
+pub(crate) const MAP_TYPE_XSKMAP: u32 = 17;
 pub(crate) const MAP_TYPE_RINGBUF: u32 = 27;
 pub(crate) const MAP_TYPE_ARENA: u32 = 33;
 pub(crate) const MAP_MMAPABLE: u32 = 1 << 10;

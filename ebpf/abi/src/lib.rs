@@ -191,5 +191,83 @@ pub fn counter_name(number: u32) -> Option<(&'static str, &'static str)> {
     Some(("drop_", cause.name()))
 }
 
+/// What the steering program of the AF_XDP ring and its port agree on. Its counters have the numbers and names of [`Counter`] as far as it has such
+/// frames, and its own behind them ([`counter_name`](steer::counter_name)).
+pub mod steer {
+    use crate::{COUNTERS, key};
+    use ring0_wire::SessionId;
+
+    /// Config, one entry: UDP port of the shard, 32 bits. Writer of all three: the loader, before the link is made.
+    pub const PORT: usize = 0;
+    /// Config: IPv4 address of the shard as its four bytes lie in the packet; 0: any.
+    pub const ADDRESS: usize = 4;
+    /// Config: 1 once the words before are there.
+    pub const READY: usize = 8;
+    /// Bytes of the config's entry.
+    pub const CONFIG_BYTES: usize = 16;
+
+    /// Bytes of a session's entry, found by session index: two halves of the key, then the id as [`SessionId::words`] gives it (the last two letters
+    /// in the low half of the fourth word), then the mode in its upper half. All zero: not granted.
+    pub const SESSION_BYTES: usize = 32;
+    /// Mode of a session that is granted and has no key: dropped, by another name than a session that is not granted.
+    pub const KEYLESS: u32 = 3;
+
+    /// How a session's packets are checked.
+    #[derive(Clone, Copy)]
+    pub enum Tag<'a> {
+        /// Against this key.
+        Checked(&'a [u8; 16]),
+        /// Not: the tag is switched off by the shard's config and must be zero.
+        Off,
+        /// No packet is let through: the session has no key yet.
+        Keyless,
+    }
+
+    /// The entry of a granted session.
+    #[must_use]
+    pub fn session_entry(id: SessionId, tag: Tag<'_>) -> [u8; SESSION_BYTES] {
+        let mut entry = [0; SESSION_BYTES];
+        let mode = match tag {
+            Tag::Checked(bytes) => {
+                entry[..16].copy_from_slice(bytes);
+                key::CHECKED
+            }
+            Tag::Off => key::OFF,
+            Tag::Keyless => KEYLESS,
+        };
+        let (head, tail) = id.words();
+        entry[16..24].copy_from_slice(&head.to_le_bytes());
+        entry[24..26].copy_from_slice(&tail.to_le_bytes());
+        entry[28..].copy_from_slice(&mode.to_le_bytes());
+        entry
+    }
+
+    /// What lies right before a frame that was redirected: its number in the order of arrival from 1, then the boot-time clock in nanoseconds, each
+    /// 64 bits in the machine's order.
+    pub const STAMP_BYTES: usize = 16;
+
+    /// Stamped and given to the socket of its queue.
+    pub const REDIRECTED: u32 = COUNTERS;
+    /// Dropped: no socket is bound to the queue that the frame came in by; no number is used.
+    pub const NO_SOCKET: u32 = COUNTERS + 1;
+    /// Dropped: the driver leaves no room for the stamp; no number is used.
+    pub const NO_METADATA: u32 = COUNTERS + 2;
+    /// Counters in use, those of [`Counter`](crate::Counter) included.
+    pub const COUNTERS_USED: u32 = COUNTERS + 3;
+
+    const _: () = assert!(COUNTERS_USED <= 128, "the counters map has 128 entries");
+
+    /// As [`counter_name`](crate::counter_name), with the program's own.
+    #[must_use]
+    pub fn counter_name(number: u32) -> Option<(&'static str, &'static str)> {
+        match number {
+            REDIRECTED => Some(("", "redirected")),
+            NO_SOCKET => Some(("drop_", "no_socket")),
+            NO_METADATA => Some(("drop_", "no_metadata")),
+            _ => crate::counter_name(number),
+        }
+    }
+}
+
 const _: () = assert!(Counter::ALL.len() == Counter::DropAnswer as usize + 1);
 const _: () = assert!(COUNTERS <= 128, "the counters map has 128 entries");

@@ -7,6 +7,8 @@
 
 #[path = "../arena.rs"]
 mod arena;
+#[path = "../definition.rs"]
+mod definition;
 #[path = "../map.rs"]
 mod map;
 

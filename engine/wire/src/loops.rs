@@ -4,12 +4,19 @@
 //! converging; it does converge when the counter starts at a zero that it cannot see through and
 //! the loop asks `can_loop` each time round. Natively both cost nothing.
 
-/// The two hooks of every loop in this crate.
+/// The hooks of every loop in this crate.
 pub trait Loops {
     /// Zero, in a way the verifier does not know: a volatile load of a word that holds 0.
     fn zero() -> u32;
     /// Whether the loop may go round once more. `false` is a fault: see [`Interrupted`].
     fn go() -> bool;
+    /// The same number, in a way the verifier does not know. For a kernel that cannot be asked to go round: it walks a loop
+    /// round by round, and a number that depends on what was found in each round (a place that grows by the length of a block)
+    /// would have it walk every way there is. With such a number forgotten all ways into a round are one.
+    #[inline(always)]
+    fn forget(number: usize) -> usize {
+        number
+    }
 }
 
 /// [`Loops`] outside the kernel: a plain zero and always on.

@@ -163,6 +163,7 @@ pub fn shape<L: Loops>(buf: &Buffer, len: usize) -> Result<Shape, Malformed> {
         if !L::go() {
             return Err(Malformed::Interrupted);
         }
+        at = L::forget(at);
         // `at` is at most `len` here; a block needs its length and at least a letter.
         if at.wrapping_add(BLOCK_LENGTH) >= len {
             return Err(Malformed::Overrun);
