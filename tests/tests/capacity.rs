@@ -1,10 +1,10 @@
 //! Large shards: what they need is said before they are made, and the two configurations of RULES 20 are filled in the kernel.
 
-use ring0_rings::Live;
 use ring0_engine::control::{Clock, Control, ControlKind, Deposit, Grant, List, OpenAccount};
 use ring0_engine::native::{Discard, Native};
 use ring0_engine::record::{Outcome, State};
 use ring0_engine::{Capacity, Reason};
+use ring0_rings::Live;
 use ring0_tests::{Kernel, ring0};
 use ring0_wire::host::{Answer, Inbound, PacketBuilder};
 use ring0_wire::message::{BUY, SELL, STOCK_SPACES};

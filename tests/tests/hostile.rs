@@ -9,7 +9,7 @@ use ring0_engine::Capacity;
 use ring0_engine::control::{Clock, Control, ControlKind, Deposit, Grant, List, OpenAccount};
 use ring0_engine::record::{Outcome, State};
 use ring0_lab::{Options, in_netns};
-use ring0_rings::{Live, KernelShard, Ring};
+use ring0_rings::{KernelShard, Live, Ring};
 use ring0_tests::{Kernel, PORT, Random, seed};
 use ring0_wire::host::{Inbound, PacketBuilder};
 use ring0_wire::message::{BUY, STOCK_SPACES};

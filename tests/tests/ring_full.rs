@@ -5,7 +5,7 @@ use ring0_engine::control::{Clock, Control, ControlKind, Deposit, Grant, List, O
 use ring0_engine::limits::{PACKET_SLOTS_MAX, SLOT_LEN};
 use ring0_engine::record::{Head, Outcome, State};
 use ring0_engine::{Capacity, Reason};
-use ring0_rings::{Live, Consumer, KernelShard, Ring};
+use ring0_rings::{Consumer, KernelShard, Live, Ring};
 use ring0_tests::Kernel;
 use ring0_wire::host::{Answer, Inbound, PacketBuilder};
 use ring0_wire::message::{BUY, STOCK_SPACES};

@@ -14,7 +14,7 @@ use ring0_engine::record::Head;
 use ring0_engine::replay::Tail;
 use ring0_engine::snapshot::{Replica, Snapshot};
 use ring0_mq::{Identity, RecordFile, SnapshotWriter, read_snapshot, write_snapshot};
-use ring0_rings::{Live, KernelOptions, KernelShard, Ring, RingError, kept_object, restore_shard};
+use ring0_rings::{KernelOptions, KernelShard, Live, Ring, RingError, kept_object, restore_shard};
 use ring0_tests::{Kernel, PORT, Random, ring0, seed};
 use ring0_trader::{Locate, Order, Outcome, Price, Shares};
 use ring0d::Verb;

@@ -4,7 +4,7 @@ use crate::clock::Times;
 use crate::fail::BenchError;
 use crate::flows::{Packed, Prepared};
 use ring0_drive::{Fold, WireLab, XDP_TX, set_up};
-use ring0_rings::Ring;
+use ring0_rings::{Live, Ring};
 use ring0_stream::lobstrm::Trades;
 use ring0_wire::Key;
 use serde_json::{Value, json};

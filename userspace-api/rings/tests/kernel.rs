@@ -5,7 +5,7 @@ use ring0_engine::layout::Layout;
 use ring0_engine::record::Outcome;
 use ring0_engine::{Capacity, Reason};
 use ring0_lab::{Options, Veth};
-use ring0_rings::{Live, KernelOptions, Ring, load_shard};
+use ring0_rings::{KernelOptions, Live, Ring, load_shard};
 use xdp_loader::{LoadOptions, Object, unload};
 
 #[test]

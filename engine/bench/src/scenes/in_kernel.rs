@@ -7,7 +7,7 @@ use crate::kernel::RECORD_SLOTS;
 use ring0_drive::{Packets, WireLab, XDP_TX};
 use ring0_engine::Shard;
 use ring0_engine::control::Control;
-use ring0_rings::Ring;
+use ring0_rings::{Live, Ring};
 use serde_json::Value;
 use std::ops::Range;
 
