@@ -255,6 +255,12 @@ impl Stage {
         if restored {
             arguments.extend(["--restore".to_owned(), path(self.snapshot())]);
         }
+        if let (RingKind::Dpdk, Some(veth)) = (self.ring, &self.veth) {
+            arguments.extend([
+                "--device".to_owned(),
+                format!("net_af_packet0,iface={}", veth.exchange_if),
+            ]);
+        }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.daemon = Some(self.spawn("daemon.log", &arguments)?);
         let status = self.wait("daemon.log", |stage| stage.status(false).ok())?;
