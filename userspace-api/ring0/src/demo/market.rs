@@ -106,6 +106,9 @@ impl Stage {
             RingKind::Udp => None,
             _ => Some(Veth::up(Options::default())?),
         };
+        if let (RingKind::Dpdk, Some(veth)) = (ring, &veth) {
+            veth.take_exchange_address()?;
+        }
         let place = match (ring, &veth) {
             (RingKind::Kernel, Some(veth)) => {
                 xdp_loader::default_pin_root(&veth.exchange_if, Some(&veth.exchange_ns))
@@ -259,6 +262,8 @@ impl Stage {
             arguments.extend([
                 "--device".to_owned(),
                 format!("net_af_packet0,iface={}", veth.exchange_if),
+                "--listen".to_owned(),
+                veth.exchange_address.to_string(),
             ]);
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
