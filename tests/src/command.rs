@@ -61,6 +61,7 @@ fn built() -> &'static PathBuf {
                 "--bin",
                 "ring0",
             ])
+            .args(cfg!(feature = "dpdk").then_some("--features=dpdk"))
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .status()
             .expect("cargo runs: it runs this test");
