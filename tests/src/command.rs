@@ -58,11 +58,10 @@ fn built() -> &'static PathBuf {
                 "--quiet",
                 "-p",
                 "ring0",
-                "--features",
-                if cfg!(feature = "dpdk") { "dpdk" } else { "" },
                 "--bin",
                 "ring0",
             ])
+            .args(cfg!(feature = "dpdk").then_some("--features=dpdk"))
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .status()
             .expect("cargo runs: it runs this test");

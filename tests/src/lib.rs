@@ -1,6 +1,7 @@
 //! Whole-system tests, and what they share: a shard in the kernel, the built command, a seed.
 
 mod command;
+pub mod hostile;
 mod kernel;
 mod random;
 pub mod stand;

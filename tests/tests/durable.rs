@@ -1,13 +1,17 @@
 //! Durable acks (RULES 12): nothing is answered before it is on the journal's disk, everything that was taken is answered in the end, whoever died in
-//! between.
+//! between. In a ring of a thread the answers leave through the ring's own port; there a daemon that dies takes its shard with it, so it is the
+//! journal that dies.
 
 mod stand;
 
 use ring0_trader::{
-    Ack, Locate, Options, Order, Outcome, Price, Shares, Trader, TraderError, UdpTransport,
+    Ack, Locate, Options, Order, Outcome, Price, Reference, Shares, Trader, TraderError,
+    UdpTransport,
 };
+use ring0_wire::host::{Answer, Inbound, PacketBuilder};
 use serde_json::Value;
-use stand::Stand;
+use stand::{Ring, Stand};
+use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,9 +21,12 @@ use xdp_loader::Step;
 /// How long the test waits for what must come: two processes may be started anew in between, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn stand() -> Stand {
+fn stand(ring: Ring) -> Stand {
     let market = include_str!("../../markets/example.toml");
-    Stand::of(&market.replacen("[shard]", "[shard]\nacks = \"durable\"", 1))
+    Stand::in_ring(
+        ring,
+        &market.replacen("[shard]", "[shard]\nacks = \"durable\"", 1),
+    )
 }
 
 fn order(at: u32) -> Order {
@@ -51,9 +58,8 @@ fn awaited(trader: &mut Trader<UdpTransport>, wanted: usize) -> Vec<Ack> {
     acks
 }
 
-#[test]
-fn what_is_not_on_the_disk_is_not_answered_and_then_is() {
-    let mut stand = stand();
+/// A daemon, and a session that has traded with and without a journal: nothing is answered before it is on the disk, then everything is.
+fn held_and_answered(stand: &mut Stand) -> Trader<UdpTransport> {
     let status = stand.start_daemon();
     assert_eq!(
         (&status["acks"], &status["durable"]),
@@ -105,6 +111,13 @@ fn what_is_not_on_the_disk_is_not_answered_and_then_is() {
     stand.start_journal();
     let acks = awaited(&mut trader, 1);
     assert!(acks[0].venue_sequence > durable);
+    trader
+}
+
+#[test]
+fn what_is_not_on_the_disk_is_not_answered_and_then_is() {
+    let mut stand = stand(Ring::Kernel);
+    let mut trader = held_and_answered(&mut stand);
 
     // The daemon dies: the program answers duplicates that are durable, so a client that sends again has its answer.
     stand.kill_daemon();
@@ -131,6 +144,92 @@ fn what_is_not_on_the_disk_is_not_answered_and_then_is() {
     stand.unload();
 }
 
+/// In a ring of a thread: what is held, and what of it is answered when it is sent again.
+fn a_thread_holds_answers(ring: Ring) {
+    let mut stand = stand(ring);
+    let mut trader = held_and_answered(&mut stand);
+
+    let session = stand.market.session("bob-1").unwrap().clone();
+    let socket = stand.trader_socket();
+    let packet = |sequence: u64| {
+        let mut builder = PacketBuilder::new(session.id(), sequence);
+        let order = order(0).reference(Reference(sequence as u32));
+        let message = Inbound::from_message(order.message()).unwrap();
+        builder.push(&message).unwrap();
+        builder.sign(session.key())
+    };
+    let answer = |wait: Duration| {
+        socket.set_read_timeout(Some(wait)).unwrap();
+        let mut bytes = [0; 2048];
+        match socket.recv(&mut bytes) {
+            Ok(len) => Some(Answer::read(&bytes[..len], session.key()).unwrap()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    const SILENCE: Duration = Duration::from_millis(150);
+    socket.send(&packet(1)).unwrap();
+    let first = answer(PATIENCE).expect("a journal is there");
+    assert_eq!((first.sequence, first.acks.len()), (1, 1));
+
+    stand.kill_recorder();
+    let before = stand.status();
+    socket.send(&packet(3)).unwrap();
+    socket.send(&packet(3)).unwrap();
+    assert_eq!(answer(SILENCE), None, "held, however often it is sent");
+    let after = stand.status();
+    for name in ["held", "held_duplicate"] {
+        assert_eq!(counter(&after, name), counter(&before, name) + 1, "{name}");
+    }
+    // What is on the disk is answered by the ring itself, journal or not, and from the store: the same answer.
+    socket.send(&packet(1)).unwrap();
+    assert_eq!(answer(PATIENCE), Some(first));
+    // And what is not taken tells nothing of what is not durable.
+    socket.send(&packet(50)).unwrap();
+    let hole = answer(PATIENCE).expect("a hole is said at once");
+    assert_eq!(hole.acks[0].sequence, 5, "the expected client sequence");
+    assert_eq!(answer(SILENCE), None);
+
+    stand.start_journal();
+    let held = answer(PATIENCE).expect("durable at last");
+    assert_eq!((held.sequence, held.acks.len()), (3, 1));
+    socket.send(&packet(3)).unwrap();
+    assert_eq!(answer(PATIENCE), Some(held), "again from the store");
+    assert_eq!(answer(SILENCE), None, "once for each time it was sent");
+
+    let acks = trader.submit(&[order(3)]).unwrap();
+    assert_eq!(acks[0].outcome, Outcome::Accepted);
+    let status = stand.status();
+    assert_eq!(
+        (&status["answers"]["left_out"], &status["journal_failed"]),
+        (&0.into(), &false.into()),
+        "{status}"
+    );
+    assert_eq!(counter(&status, "taken"), 0, "{status}");
+    stand.settle();
+    stand.unload();
+}
+
+#[test]
+fn the_udp_ring_answers_what_is_on_the_disk() {
+    a_thread_holds_answers(Ring::Udp);
+}
+
+#[test]
+fn the_afxdp_ring_answers_what_is_on_the_disk() {
+    a_thread_holds_answers(Ring::Afxdp);
+}
+
+#[test]
+#[cfg(feature = "dpdk")]
+fn the_dpdk_ring_answers_what_is_on_the_disk() {
+    if ring0_dpdk::AVAILABLE {
+        a_thread_holds_answers(Ring::Dpdk);
+    } else {
+        eprintln!("skipped: this machine has no DPDK; install libdpdk-dev");
+    }
+}
+
 /// A small file system, gone with the value.
 struct Small(tempfile::TempDir);
 
@@ -153,10 +252,9 @@ impl Drop for Small {
 }
 
 /// The disk is full: the shard takes nothing more at once, though its ring has room, and says why; with another disk it goes on.
-#[test]
-fn a_full_disk_stops_the_shard_at_once() {
+fn a_full_disk_stops_it(ring: Ring) {
     let small = Small::mount(1 << 20);
-    let mut stand = stand();
+    let mut stand = stand(ring);
     stand.start_daemon();
     let file = small.0.path().join("records").display().to_string();
     stand.start_recorder_with(&["--out", &file]);
@@ -207,6 +305,16 @@ fn a_full_disk_stops_the_shard_at_once() {
     stand.unload();
 }
 
+#[test]
+fn a_full_disk_stops_the_shard_at_once() {
+    a_full_disk_stops_it(Ring::Kernel);
+}
+
+#[test]
+fn a_full_disk_stops_a_thread_at_once() {
+    a_full_disk_stops_it(Ring::Udp);
+}
+
 /// Rounds of the crash test: `RING0_CRASH_RUNS` or a few (`scripts/crash` does many).
 fn runs() -> u32 {
     match std::env::var("RING0_CRASH_RUNS") {
@@ -215,11 +323,10 @@ fn runs() -> u32 {
     }
 }
 
-/// Journal, daemon and loader are killed with -9 at random while four sessions trade. Every answer that a trader had is in the journal, with its numbers; every packet
+/// Journal, and where the shard outlives it daemon and loader, are killed with -9 at random while four sessions trade. Every answer that a trader had is in the journal, with its numbers; every packet
 /// is answered; the journal replays to the shard's state.
-#[test]
-fn every_answer_is_in_the_journal_whoever_dies() {
-    let mut stand = stand();
+fn every_answer_is_in_the_journal(ring: Ring) {
+    let mut stand = stand(ring);
     stand.start_daemon();
     stand.start_journal();
     let seed = ring0_tests::seed();
@@ -272,7 +379,10 @@ fn every_answer_is_in_the_journal_whoever_dies() {
             .collect();
         for _ in 0..runs {
             std::thread::sleep(Duration::from_millis(30 + random.below(120) as u64));
-            let victim = random.below(4);
+            let victim = match ring {
+                Ring::Kernel => random.below(4),
+                _ => 0, // a daemon would take its shard along
+            };
             let (journal, daemon) = (victim != 1, victim != 0);
             if journal {
                 stand.kill_recorder();
@@ -376,4 +486,14 @@ fn every_answer_is_in_the_journal_whoever_dies() {
         recorded.len()
     );
     stand.unload();
+}
+
+#[test]
+fn every_answer_is_in_the_journal_whoever_dies() {
+    every_answer_is_in_the_journal(Ring::Kernel);
+}
+
+#[test]
+fn every_answer_of_a_thread_is_in_the_journal_whoever_dies() {
+    every_answer_is_in_the_journal(Ring::Udp);
 }

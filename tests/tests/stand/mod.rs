@@ -7,9 +7,11 @@ use ring0_market::{Existing, Market, keygen};
 use ring0_mq::Records;
 use ring0_trader::{Trader, UdpTransport};
 use ring0d::{Client, Verb};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,10 +20,31 @@ use zerocopy::FromBytes;
 /// How long a process may take to be ready on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Where the shard's engine runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ring {
+    Kernel,
+    Udp,
+    Afxdp,
+    Dpdk,
+}
+
+impl Ring {
+    fn name(self) -> &'static str {
+        match self {
+            Ring::Kernel => "kernel",
+            Ring::Udp => "udp",
+            Ring::Afxdp => "afxdp",
+            Ring::Dpdk => "dpdk",
+        }
+    }
+}
+
 pub(crate) struct Stand {
     pub(crate) market: Market,
     pub(crate) veth: Veth,
     pub(crate) pin_root: PathBuf,
+    ring: Ring,
     folder: tempfile::TempDir,
     journal: PathBuf,
     daemon: Option<Child>,
@@ -36,10 +59,21 @@ impl Stand {
 
     /// The same with a market of its own.
     pub(crate) fn of(market: &str) -> Stand {
+        Stand::in_ring(Ring::Kernel, market)
+    }
+
+    /// The same in another ring.
+    pub(crate) fn in_ring(ring: Ring, market: &str) -> Stand {
         let ran = ring0_tests::ring0(&["--version"]); // builds it
         assert_eq!(ran.status, 0, "{ran:?}");
         xdp_loader::ensure_bpffs().unwrap();
         let veth = Veth::up(Options::default()).unwrap_or_else(|error| panic!("{error}"));
+        if ring == Ring::Dpdk {
+            // The device takes every frame too, and answers ARP itself: a stack with the address would refuse the packets of a port that it
+            // does not have.
+            let (netns, interface) = (&veth.exchange_ns, &veth.exchange_if);
+            ip(&["-n", netns, "address", "flush", "dev", interface]);
+        }
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("market.toml");
         fs::write(&file, market).unwrap();
@@ -50,6 +84,7 @@ impl Stand {
             market,
             veth,
             pin_root,
+            ring,
             journal: folder.path().join("journal"),
             folder,
             daemon: None,
@@ -111,25 +146,45 @@ impl Stand {
         keygen(&self.folder.path().join("market.toml"), Existing::Replace).unwrap();
     }
 
+    /// The record ring's file of a shard in a thread.
+    pub(crate) fn record_ring(&self) -> PathBuf {
+        self.folder.path().join("records.ring")
+    }
+
     /// The daemon's command line.
     pub(crate) fn daemon_command(&self) -> Command {
         let folder = self.folder.path().display();
-        self.command(
+        let mut command = self.command(
             "daemon.log",
             &[
                 "daemon",
                 "--market",
                 &format!("{folder}/market.toml"),
-                "--interface",
-                &self.veth.exchange_if,
+                "--ring",
+                self.ring.name(),
                 "--netns",
                 &self.veth.exchange_ns,
-                "--peer",
-                &format!("{}%{}", self.veth.trader_if, self.veth.trader_ns),
                 "--socket",
                 &format!("{folder}/socket"),
             ],
-        )
+        );
+        let (interface, address) = (&self.veth.exchange_if, self.veth.exchange_address);
+        if matches!(self.ring, Ring::Kernel | Ring::Afxdp) {
+            command.args(["--interface", interface]);
+        }
+        if matches!(self.ring, Ring::Udp | Ring::Dpdk) {
+            command.args(["--listen", &address.to_string()]);
+        }
+        if self.ring == Ring::Dpdk {
+            command.args(["--device", &format!("net_af_packet0,iface={interface}")]);
+        }
+        if self.ring == Ring::Kernel {
+            let peer = format!("{}%{}", self.veth.trader_if, self.veth.trader_ns);
+            command.args(["--peer", &peer]);
+        } else {
+            command.arg("--mq").arg(self.record_ring());
+        }
+        command
     }
 
     /// Starts the daemon and waits for it; gives its status.
@@ -167,8 +222,11 @@ impl Stand {
     }
 
     pub(crate) fn start_recorder_with(&mut self, to: &[&str]) {
-        let pin_root = self.pin_root.display().to_string();
-        let mut command = self.command("recorder.log", &["record", "--pin-root", &pin_root]);
+        let mut command = self.command("recorder.log", &["record"]);
+        match self.ring {
+            Ring::Kernel => command.arg("--pin-root").arg(&self.pin_root),
+            _ => command.arg("--mq").arg(self.record_ring()),
+        };
         command.args(to);
         self.recorder = Some(command.spawn().unwrap());
         self.wait("the recorder", |stand| {
@@ -183,6 +241,13 @@ impl Stand {
 
     pub(crate) fn kill_daemon(&mut self) {
         kill(self.daemon.take());
+    }
+
+    /// Stops the daemon's process where it is, its ring's thread too, or lets it go on.
+    pub(crate) fn freeze_daemon(&self, frozen: bool) {
+        let signal = if frozen { Signal::STOP } else { Signal::CONT };
+        let daemon = self.daemon.as_ref().expect("it runs");
+        kill_process(Pid::from_child(daemon), signal).unwrap();
     }
 
     pub(crate) fn kill_recorder(&mut self) {
@@ -235,13 +300,19 @@ impl Stand {
 
     /// A trader in the trader's namespace.
     pub(crate) fn trader(&self, session: &str) -> Trader<UdpTransport> {
-        let to = (self.veth.exchange_address, self.market.plan.shard.port).into();
-        let transport = self
-            .veth
-            .in_trader(|| UdpTransport::connect(to))
-            .unwrap()
-            .unwrap();
-        Trader::new(self.market.session(session).unwrap().clone(), transport)
+        let session = self.market.session(session).unwrap().clone();
+        Trader::new(session, UdpTransport::new(self.trader_socket()))
+    }
+
+    /// A socket in the trader's namespace, connected to the shard.
+    pub(crate) fn trader_socket(&self) -> UdpSocket {
+        let shard = (self.veth.exchange_address, self.market.plan.shard.port);
+        let connect = || {
+            let socket = UdpSocket::bind((self.veth.trader_address, 0))?;
+            socket.connect(shard)?;
+            std::io::Result::Ok(socket)
+        };
+        self.veth.in_trader(connect).unwrap().unwrap()
     }
 
     /// Waits until everything published is recorded.
@@ -306,7 +377,9 @@ impl Stand {
     pub(crate) fn unload(&mut self) {
         self.kill_daemon();
         self.kill_recorder();
-        xdp_loader::unload(&self.pin_root).unwrap_or_else(|error| panic!("{error}"));
+        if self.ring == Ring::Kernel {
+            xdp_loader::unload(&self.pin_root).unwrap_or_else(|error| panic!("{error}"));
+        }
         assert!(!Path::new(&self.pin_root).exists());
         for (netns, interface) in [
             (&self.veth.exchange_ns, &self.veth.exchange_if),
@@ -326,10 +399,17 @@ impl Drop for Stand {
     fn drop(&mut self) {
         self.kill_daemon();
         self.kill_recorder();
-        if let Err(error) = xdp_loader::unload(&self.pin_root) {
+        if self.ring == Ring::Kernel
+            && let Err(error) = xdp_loader::unload(&self.pin_root)
+        {
             eprintln!("{error}");
         }
     }
+}
+
+fn ip(arguments: &[&str]) {
+    let status = Command::new("ip").args(arguments).status().unwrap();
+    assert!(status.success(), "ip {arguments:?}");
 }
 
 fn kill(child: Option<Child>) {
