@@ -74,8 +74,9 @@ pub fn load<T: Copy>(start: *const u8, at: usize) -> T {
     unsafe { start.wrapping_add(at).cast::<T>().read_unaligned() }
 }
 
+/// Writes where [`bytes`] has checked.
 #[inline(always)]
-fn store<T: Copy>(start: *mut u8, at: usize, value: T) {
+pub fn store<T: Copy>(start: *mut u8, at: usize, value: T) {
     // SAFETY: as in `load`.
     unsafe { start.wrapping_add(at).cast::<T>().write_unaligned(value) };
 }

@@ -30,11 +30,12 @@
 //! - attached is only what is pinned, by a link, never by netlink: it outlives every process, and
 //!   `unload` finds all of it;
 //! - the book in memory is never lost by a load: what is pinned is adopted or refused by name;
-//! - what a ring in a process needs ([`Steer`]) is the exception: nothing of it is pinned, all of it goes with the process;
+//! - what a ring in a process needs ([`Steer`]) and what has no state ([`Bare`]) are the exceptions: nothing of them is pinned, all of it goes with the process;
 //! - a loader may be killed at any [`Step`]; the next load or unload repairs what it left.
 
 #![deny(unsafe_code)]
 
+mod bare;
 mod error;
 #[expect(
     unsafe_code,
@@ -56,6 +57,7 @@ mod subprograms;
 mod sys;
 mod unload;
 
+pub use bare::Bare;
 pub use error::{Exit, LoaderError};
 pub use load::{
     ARENA_ADDRESS, ARENA_BYTES_MAX, InitError, LoadOptions, LoadReport, Loaded, Mode, Step, load,

@@ -62,8 +62,8 @@ fn list(violations: &[Violation]) -> String {
     text
 }
 
-/// The programs of `ebpf/`: the matcher, what the loader's tests load, and what feeds the AF_XDP ring.
-pub(crate) const PROGRAMS: [&str; 3] = ["ring0", "proof", "steer"];
+/// The programs of `ebpf/`: the matcher, what the loader's tests load, what feeds the AF_XDP ring, and what benches measure beside.
+pub(crate) const PROGRAMS: [&str; 4] = ["ring0", "proof", "steer", "echo"];
 
 /// [`PROGRAMS`]' matcher with its log.
 const LOG_PROGRAM: &str = "ring0-log";
@@ -89,9 +89,9 @@ pub(crate) struct Built {
 pub(crate) fn build(root: &Path) -> Result<Built, BuildError> {
     let folder = root.join("ebpf");
     let (folder, versions) = compile(root, &folder, &folder.join("target"), &[])?;
-    let [ring0, proof, steer] = PROGRAMS.map(|name| checked(name, folder.join(name)));
+    let [ring0, proof, steer, echo] = PROGRAMS.map(|name| checked(name, folder.join(name)));
     Ok(Built {
-        objects: [ring0?, proof?, steer?],
+        objects: [ring0?, proof?, steer?, echo?],
         versions,
     })
 }

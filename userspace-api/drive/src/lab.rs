@@ -9,7 +9,8 @@ use ring0_lab::{Options, Veth};
 use ring0_rings::{KernelOptions, KernelShard, kept_object, load_shard};
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::PathBuf;
-use xdp_loader::{LoadOptions, Loaded, unload};
+use std::sync::atomic::{AtomicU64, Ordering};
+use xdp_loader::{ARENA_ADDRESS, LoadOptions, Loaded, unload};
 
 /// The XDP action that sends a frame back.
 pub const XDP_TX: u32 = 3;
@@ -33,10 +34,16 @@ impl WireLab {
     /// # Errors
     /// A privilege or feature is missing, or the capacity is refused.
     pub fn up(capacity: &Capacity, record_slots: u32) -> Result<WireLab, DriveError> {
+        /// Shards made so far. Any thread; only uniqueness matters.
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        /// As far apart as arenas of one process must be ([`LoadOptions::arena_address`]).
+        const APART: u64 = 8 << 30;
+
         let layout = Layout::new(capacity)?;
         let veth = veth_up()?;
         let mut load = LoadOptions::new(kept_object(), &veth.exchange_if, Some(&veth.exchange_ns));
         load.record_slots = record_slots;
+        load.arena_address = ARENA_ADDRESS + MADE.fetch_add(1, Ordering::Relaxed) * APART;
         let pin_root = load.pin_root.clone();
         let options = KernelOptions {
             load,

@@ -1,9 +1,11 @@
 //! `ring0 bench`: what a ring does in a second, and what it costs.
 
 mod journal;
+mod lane;
 mod processors;
 mod program;
 pub(crate) mod pump;
+mod rings;
 mod wire;
 
 use crate::fail::Fail;
@@ -19,6 +21,8 @@ pub(crate) struct Args {
 enum What {
     /// The whole kernel path over a veth pair, everything answered, beside a plain UDP-socket server with the same engine.
     Wire(wire::Args),
+    /// Every ring beside the bare echo of its transport: messages a second, latency in an open loop, processor time.
+    Rings(rings::Args),
     /// The journal: append with group sync, read and check, recovery of ten million messages.
     Journal(journal::Args),
     /// The matching core alone, beside other engines on the same streams.
@@ -36,6 +40,7 @@ enum What {
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     match &args.what {
         What::Wire(args) => wire::run(args),
+        What::Rings(args) => rings::run(args),
         What::Journal(args) => journal::run(args),
         What::Engine(args) => program::run("engine", args),
         What::Itch(args) => program::run("itch", args),

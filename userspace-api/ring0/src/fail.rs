@@ -77,6 +77,16 @@ impl From<ring0_drive::DriveError> for Fail {
     }
 }
 
+impl From<ring0_afxdp::AfxdpError> for Fail {
+    fn from(error: ring0_afxdp::AfxdpError) -> Fail {
+        match error {
+            ring0_afxdp::AfxdpError::Loader(error) => error.into(),
+            ring0_afxdp::AfxdpError::Ring(error) => error.into(),
+            other => Fail::new(other),
+        }
+    }
+}
+
 impl From<ring0d::DaemonError> for Fail {
     fn from(error: ring0d::DaemonError) -> Fail {
         let code = error.exit();

@@ -40,6 +40,16 @@ impl Busy {
         }
     }
 
+    /// What another has, added to what is there.
+    pub(crate) fn add(&mut self, other: &Busy) {
+        self.0.resize(other.0.len().max(self.0.len()), [0; 4]);
+        for (sum, more) in self.0.iter_mut().zip(&other.0) {
+            for (sum, more) in sum.iter_mut().zip(more) {
+                *sum += more;
+            }
+        }
+    }
+
     /// Seconds of all processors, without steal.
     pub(crate) fn seconds(&self) -> f64 {
         let ticks: u64 = self.0.iter().flat_map(|it| &it[..3]).sum();

@@ -3,8 +3,12 @@
 //! Invariants: packets leave in their order and no more client sequences are under way than the window has; a packet counts as
 //! answered once, by an answer that says it was taken. What is lost or not taken is sent again from there on, and counted.
 //! So when a run ends, sent = answered + lost or refused, each by its number.
+//!
+//! A paced run is an open loop: each packet has a time at which it is to leave, whatever became of those before it, and its answer's latency counts
+//! from then. What makes the sender late (a call that takes long, a full window, something sent again) is latency.
 
 use crate::fail::Fail;
+use hdrhistogram::Histogram;
 use ring0_drive::{Packets, header};
 use ring0_rings::BATCH;
 use ring0_rings::mmsg::{self, Receiver, Sender};
@@ -17,6 +21,41 @@ use std::time::{Duration, Instant};
 const RESEND_AFTER: Duration = Duration::from_millis(20);
 /// How long no answer may come before the run fails.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longest latency told apart, ten seconds: no answer may take so long.
+const LATENCY_MAX_NS: u64 = 10_000_000_000;
+
+/// Latencies in nanoseconds, to three digits.
+pub(crate) fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("bounds in order")
+}
+
+/// When packets are to leave, and how long answers took from then on.
+struct Pace {
+    begin: Instant,
+    /// The packet that is to leave at `begin`.
+    first: usize,
+    packets_per_second: f64,
+    took: Histogram<u64>,
+}
+
+impl Pace {
+    /// When a packet is to leave, nanoseconds behind `begin`.
+    fn leaves_ns(&self, at: usize) -> u64 {
+        ((at - self.first) as f64 * 1e9 / self.packets_per_second) as u64
+    }
+
+    fn is_due(&self, at: usize) -> bool {
+        self.begin.elapsed().as_nanos() as u64 >= self.leaves_ns(at)
+    }
+
+    /// A packet's answer was read at `now`.
+    fn answered(&mut self, at: usize, now: Instant) {
+        let now = (now - self.begin).as_nanos() as u64;
+        self.took
+            .saturating_record(now.saturating_sub(self.leaves_ns(at)));
+    }
+}
 
 /// Counters of a pump.
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -55,6 +94,9 @@ pub(crate) struct Pump<'a> {
     first: usize,
     /// Whether packets from `first` on are answered, as far as known.
     answered: Vec<bool>,
+    pace: Option<Pace>,
+    /// When the last datagrams were received.
+    received_at: Instant,
     /// The counters.
     pub(crate) counted: Counted,
 }
@@ -77,6 +119,8 @@ impl<'a> Pump<'a> {
             next: 0,
             first: 0,
             answered: vec![false; packets.len()],
+            pace: None,
+            received_at: Instant::now(),
             counted: Counted::default(),
         })
     }
@@ -117,11 +161,30 @@ impl<'a> Pump<'a> {
                 self.counted.resent += (self.next - self.first) as u64;
                 self.next = self.first;
                 resent_at = now;
-            } else if !self.may_send(end) {
+            } else if self.pace.is_none() && !self.may_send(end) {
                 self.wait()?;
             }
         }
         between(self.first)
+    }
+
+    /// As [`Pump::run`], each packet to leave when its time comes, at so many a second; gives the latencies from then on. The socket is asked without
+    /// sleeping.
+    pub(crate) fn run_paced(
+        &mut self,
+        end: usize,
+        packets_per_second: f64,
+        between: impl FnMut(usize) -> Result<(), Fail>,
+    ) -> Result<Histogram<u64>, Fail> {
+        self.pace = Some(Pace {
+            begin: Instant::now(),
+            first: self.next,
+            packets_per_second,
+            took: latencies(),
+        });
+        let ran = self.run(end, between);
+        let pace = self.pace.take().expect("put there above");
+        ran.map(|()| pace.took)
     }
 
     /// Sends the next packet and asks for its answer until it is there; gives the time between.
@@ -156,7 +219,7 @@ impl<'a> Pump<'a> {
     }
 
     fn may_send(&self, end: usize) -> bool {
-        if self.next >= end {
+        if self.next >= end || self.pace.as_ref().is_some_and(|it| !it.is_due(self.next)) {
             return false;
         }
         let (sequence, count) = self.packets.header(self.next);
@@ -182,6 +245,7 @@ impl<'a> Pump<'a> {
         let mut all = 0;
         loop {
             let received = self.receiver.receive(&self.socket, true)?;
+            self.received_at = Instant::now();
             for index in 0..received {
                 let (sequence, count) = header(self.receiver.get(index));
                 let (result, reason) = match self.receiver.get(index).get(23..25) {
@@ -230,6 +294,9 @@ impl<'a> Pump<'a> {
         }
         self.answered[at] = true;
         self.counted.answered += 1;
+        if let Some(pace) = &mut self.pace {
+            pace.answered(at, self.received_at);
+        }
         while self.first < self.answered.len() && self.answered[self.first] {
             self.first += 1;
         }

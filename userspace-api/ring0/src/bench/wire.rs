@@ -4,34 +4,24 @@
 //! no program. Kernel and server take turns in five rounds; a figure is the median of its rounds. On veth the kernel ring runs
 //! on the sender's processor; the server has a processor of its own. Rule: RULES 30; figures: `docs/benchmarks.md`.
 
+use super::lane::{Lane, Prepared, prepare};
 use super::processors::Busy;
-use super::pump::Pump;
+use super::pump::{Pump, latencies};
+use super::rings::{CLIENT, OTHER, RECORD_SLOTS, RingName, SetUp, Stand, Way, median};
 use crate::fail::Fail;
 use crate::replay::print;
 use hdrhistogram::Histogram;
-use ring0_drive::{
-    Cut, Ends, Market, PORT, Packets, References, WireLab, XDP_TX, clock, cut, rand_key, set_up,
-    trader_socket, veth_up,
-};
-use ring0_engine::control::Control;
+use ring0_drive::{WireLab, XDP_TX, clock, rand_key, set_up};
 use ring0_lab::machine;
-use ring0_rings::{Acks, Consumer, Live, UdpPort, UserOptions, UserShard, pin_to};
-use ring0_stream::lobstrm::{Stream, generate};
-use ring0_wire::{Key, MESSAGES_MAX};
+use ring0_rings::{Consumer, Live, pin_to};
+use ring0_wire::MESSAGES_MAX;
 use serde_json::{Map, Value, json};
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 5;
-/// Symbols of each lane's flow.
-const SYMBOLS: u32 = 64;
-/// Orders that rest before the clock starts; the mix keeps the books at about this size.
-const PREFILL: u64 = 20_000;
-/// Slots of the record ring: 64 MiB, a tenth of a second at the rate that is aimed at.
-const RECORD_SLOTS: u32 = 1 << 20;
 /// Client sequences under way: sixty full packets, as one batch.
 const WINDOW: u64 = 2_400;
 /// Messages of a round for each second asked, at full packets: what the floor rate does in a tenth of that.
@@ -40,14 +30,8 @@ const FULL_PER_SECOND: u64 = 150_000;
 const SINGLE_PER_SECOND: u64 = 15_000;
 /// Single orders of a round trip measurement.
 const ROUND_TRIPS: u64 = 20_000;
-/// Longest round trip told apart, ten seconds; a longer one fails.
-const LATENCY_MAX_NS: u64 = 10_000_000_000;
 /// Packets of a stage measurement.
 const STAGE_PACKETS: u64 = 2_000;
-/// Processor of the client, and on veth of the kernel ring; the other one has the server or the record's consumer.
-const CLIENT: usize = 0;
-const OTHER: usize = 1;
-
 /// Arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -62,45 +46,14 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What the lanes differ in.
-struct Lane {
-    name: &'static str,
-    messages_max: u16,
-    mac: bool,
-    round_messages: u64,
-    /// Messages behind the rounds, for round trips and stages.
-    more: u64,
-}
-
-/// A lane's packets.
-struct Prepared {
-    lane: Lane,
-    packets: Packets,
-    /// Packets and messages before the end of the prefill, of each round, and of what follows.
-    ends: Vec<usize>,
-    messages: Vec<u64>,
-}
-
 /// Runs the bench.
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     if args.seconds == 0 || args.seconds > 600 {
         return Err(Fail::new("--seconds is not 1 to 600"));
     }
     let lanes = lanes(args.seconds);
-    let keys: Vec<Option<[u8; 16]>> = lanes.iter().map(|lane| lane.mac.then(rand_key)).collect();
-    let streams: Vec<Stream> = (0..)
-        .zip(&lanes)
-        .map(|(index, lane)| {
-            let messages = lane.round_messages * ROUNDS as u64 + lane.more;
-            generate(args.seed + index, messages, PREFILL, SYMBOLS)
-        })
-        .collect();
-    let market = market(&streams);
-    let mut prepared = Vec::new();
-    for ((number, lane), (stream, key)) in (0..).zip(lanes).zip(streams.iter().zip(&keys)) {
-        prepared.push(prepare(number, lane, stream, key.as_ref())?);
-    }
-    drop(streams);
+    let keys: Vec<_> = lanes.iter().map(|lane| lane.key).collect();
+    let (prepared, market) = prepare(args.seed, lanes)?;
 
     let sessions = prepared.len() as u32;
     let mut controls = vec![clock()];
@@ -114,7 +67,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     }
     set_up(lab.shard.command(&controls)?)?;
     let recorder = Recording::start(&lab)?;
-    let server = ServerLab::up(&capacity, &controls, &keys)?;
+    let with = SetUp {
+        capacity,
+        controls: &controls,
+        keys: &keys,
+    };
+    let mut server = Stand::ring(RingName::Udp, &with)?;
+    server.turn(Way::Ring)?;
 
     pin_to(CLIENT)?;
     let mut report = Map::new();
@@ -122,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let mut round_trips = json!({});
     for (number, lane) in prepared.iter().enumerate() {
         let mut kernel = Pump::new(lab.trader_socket()?, &lane.packets, WINDOW)?;
-        let mut udp = Pump::new(server.trader_socket()?, &lane.packets, WINDOW)?;
+        let mut udp = Pump::new(server.client()?, &lane.packets, WINDOW)?;
         let counters = lab.shard.counters()?;
         let mut figures = rounds(lane, &mut kernel, &mut udp)?;
         figures["kernel_counters"] = counted(&counters, &lab.shard.counters()?);
@@ -130,7 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
             round_trips = json!({
                 "kernel": trips(&mut kernel)?,
                 "udp_server": trips(&mut udp)?,
-                "bare_udp_echo": echo_trips(&server, &lane.packets)?,
+                "bare_udp_echo": echo_trips(&server, lane)?,
                 "note": "one order a packet, the next one sent when the answer was read; the client asks its socket without sleeping",
             });
         } else if number == 0 {
@@ -144,86 +103,43 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         report.insert(name.into(), full[name].clone());
     }
     report.insert("records_consumed".into(), json!(recorder.stop()?));
-    report.insert("udp_server".into(), server.stop()?);
+    report.insert("udp_server".into(), server.report(Way::Ring)?);
     lab.shard.shard().check();
     print(&Value::Object(report), args.json);
     Ok(())
 }
 
 fn lanes(seconds: u64) -> Vec<Lane> {
+    let lane = |name, messages_max, key, per_second: u64, more| {
+        let mut pieces = vec![per_second * seconds; ROUNDS];
+        // Behind the rounds, for round trips and stages.
+        pieces.push(more);
+        Lane {
+            name,
+            messages_max,
+            key,
+            pieces,
+        }
+    };
+    let staged = 2 * STAGE_PACKETS * u64::from(MESSAGES_MAX);
+    let (key, other) = (Some(rand_key()), Some(rand_key()));
     vec![
-        Lane {
-            name: "full_packets",
-            messages_max: MESSAGES_MAX,
-            mac: true,
-            round_messages: FULL_PER_SECOND * seconds,
-            more: 2 * STAGE_PACKETS * u64::from(MESSAGES_MAX),
-        },
-        Lane {
-            name: "one_message_packets",
-            messages_max: 1,
-            mac: true,
-            round_messages: SINGLE_PER_SECOND * seconds,
-            more: 2 * ROUND_TRIPS,
-        },
-        Lane {
-            name: "full_packets_without_mac",
-            messages_max: MESSAGES_MAX,
-            mac: false,
-            round_messages: FULL_PER_SECOND * seconds,
-            more: 0,
-        },
+        lane("full_packets", MESSAGES_MAX, key, FULL_PER_SECOND, staged),
+        lane(
+            "one_message_packets",
+            1,
+            other,
+            SINGLE_PER_SECOND,
+            2 * ROUND_TRIPS,
+        ),
+        lane(
+            "full_packets_without_mac",
+            MESSAGES_MAX,
+            None,
+            FULL_PER_SECOND,
+            0,
+        ),
     ]
-}
-
-/// A market that holds any of the lanes.
-fn market(streams: &[Stream]) -> Market {
-    let markets: Vec<_> = streams.iter().map(Market::of).collect();
-    let most = |of: fn(&Market) -> u64| markets.iter().map(of).max().unwrap_or(1);
-    Market {
-        peak_live: most(|market| market.peak_live),
-        references: most(|market| market.references),
-        ..markets[0].clone()
-    }
-}
-
-fn prepare(
-    number: u32,
-    lane: Lane,
-    stream: &Stream,
-    key: Option<&[u8; 16]>,
-) -> Result<Prepared, Fail> {
-    let references = References::of(stream)?;
-    let key = key.map(Key::from_bytes);
-    let ends = Ends::default();
-    let plan = Cut {
-        number,
-        symbols: SYMBOLS,
-        messages_max: lane.messages_max,
-        key: key.as_ref(),
-        ends: &ends,
-    };
-    let mut prepared = Prepared {
-        packets: Packets::default(),
-        ends: Vec::new(),
-        messages: Vec::new(),
-        lane,
-    };
-    let mut sequence = 1;
-    let mut rest = stream.timed();
-    let mut pieces = vec![stream.prefill()];
-    for _ in 0..ROUNDS {
-        let (round, after) = rest.split_at(prepared.lane.round_messages as usize);
-        pieces.push(round);
-        rest = after;
-    }
-    pieces.push(rest);
-    for piece in pieces {
-        sequence = cut(piece, &references, &plan, sequence, &mut prepared.packets);
-        prepared.ends.push(prepared.packets.len());
-        prepared.messages.push(piece.len() as u64);
-    }
-    Ok(prepared)
 }
 
 /// Prefill, then the rounds, kernel and server in turn.
@@ -235,13 +151,14 @@ fn rounds<'a>(lane: &Prepared, kernel: &mut Pump<'a>, udp: &mut Pump<'a>) -> Res
     let mut busy = [Busy::default(), Busy::default()];
     let mut messages = 0;
     for round in 1..=ROUNDS {
-        messages += lane.messages[round];
+        let of_round = lane.messages(round);
+        messages += of_round;
         for (which, pump) in [&mut *kernel, &mut *udp].into_iter().enumerate() {
             let (before, begin) = (Busy::now(), Instant::now());
             pump.run(lane.ends[round], |_| Ok(()))?;
             let seconds = begin.elapsed().as_secs_f64();
             busy[which].add_since(&before);
-            rates[which].push(lane.messages[round] as f64 / seconds);
+            rates[which].push(of_round as f64 / seconds);
         }
     }
     let per_packet = messages as f64 / (lane.ends[ROUNDS] - lane.ends[0]) as f64;
@@ -269,12 +186,6 @@ fn rounds<'a>(lane: &Prepared, kernel: &mut Pump<'a>, udp: &mut Pump<'a>) -> Res
     }))
 }
 
-fn median(of: &[f64]) -> f64 {
-    let mut sorted = of.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
 /// Counters by name that moved.
 fn counted(before: &[u64], after: &[u64]) -> Value {
     let mut counters = Map::new();
@@ -288,8 +199,7 @@ fn counted(before: &[u64], after: &[u64]) -> Value {
 
 /// Single orders, one at a time.
 fn trips(pump: &mut Pump<'_>) -> Result<Value, Fail> {
-    let mut histogram =
-        Histogram::<u64>::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("bounds in order");
+    let mut histogram = latencies();
     for _ in 0..ROUND_TRIPS {
         histogram.saturating_record(pump.round_trip()?.as_nanos() as u64);
     }
@@ -305,42 +215,12 @@ fn percentiles(histogram: &Histogram<u64>) -> Value {
     })
 }
 
-/// The same packets against a server that only sends them back.
-fn echo_trips(server: &ServerLab, packets: &Packets) -> Result<Value, Fail> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let socket = exchange_socket(&server.veth, PORT + 1)?;
-    socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-    let thread = thread::spawn(move || -> Result<(), Fail> {
-        pin_to(OTHER)?;
-        let mut bytes = [0; 2048];
-        while !stopped.load(Ordering::Relaxed) {
-            if let Ok((len, from)) = socket.recv_from(&mut bytes) {
-                socket.send_to(&bytes[..len], from)?;
-            }
-        }
-        Ok(())
-    });
-    let venue = SocketAddrV4::new(server.veth.exchange_address, PORT + 1);
-    let client = trader_socket(&server.veth, venue.into())?;
-    client.set_nonblocking(true)?;
-    let mut histogram =
-        Histogram::<u64>::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("bounds in order");
-    let mut bytes = [0; 2048];
-    for index in 0..ROUND_TRIPS as usize {
-        let begin = Instant::now();
-        client.send(packets.get(index % packets.len()))?;
-        while client.recv(&mut bytes).is_err() {
-            if begin.elapsed() > Duration::from_secs(1) {
-                return Err(Fail::new("the echo server did not answer for a second"));
-            }
-        }
-        histogram.saturating_record(begin.elapsed().as_nanos() as u64);
-    }
-    stop.store(true, Ordering::Relaxed);
-    let panicked = |_| Fail::new("the echo server's thread panicked; its text is above");
-    thread.join().map_err(panicked)??;
-    Ok(percentiles(&histogram))
+/// The same packets, which the server's port gives back as they are.
+fn echo_trips(server: &Stand, lane: &Prepared) -> Result<Value, Fail> {
+    server.turn(Way::Echo)?;
+    let took = trips(&mut Pump::new(server.client()?, &lane.packets, WINDOW)?)?;
+    server.turn(Way::Ring)?;
+    Ok(took)
 }
 
 /// What a packet costs up to each stage, by test-run, one run a packet; the last one is taken for good.
@@ -440,59 +320,4 @@ impl Recording {
         let panicked = |_| Fail::new("the record consumer's thread panicked; its text is above");
         self.thread.join().map_err(panicked)?
     }
-}
-
-/// The UDP ring behind a pair of its own, without a program on it.
-struct ServerLab {
-    shard: UserShard,
-    veth: ring0_lab::Veth,
-}
-
-impl ServerLab {
-    fn up(
-        capacity: &ring0_engine::Capacity,
-        controls: &[Control],
-        keys: &[Option<[u8; 16]>],
-    ) -> Result<ServerLab, Fail> {
-        let veth = veth_up()?;
-        let port =
-            UdpPort::new(exchange_socket(&veth, PORT)?).map_err(ring0_rings::RingError::from)?;
-        let options = UserOptions {
-            capacity: *capacity,
-            record_slots: RECORD_SLOTS.into(),
-            record_ring: None,
-            acks: Acks::Matched,
-            processor: Some(OTHER),
-            spin: false,
-        };
-        let mut shard = UserShard::start(&options, Box::new(port), None)?;
-        set_up(shard.command(controls)?)?;
-        for (session, key) in (0..).zip(keys) {
-            shard.set_key(session, key.as_ref())?;
-        }
-        Ok(ServerLab { shard, veth })
-    }
-
-    fn trader_socket(&self) -> Result<UdpSocket, Fail> {
-        let venue: SocketAddr = SocketAddrV4::new(self.veth.exchange_address, PORT).into();
-        Ok(trader_socket(&self.veth, venue)?)
-    }
-
-    /// Ends it; what it did.
-    fn stop(mut self) -> Result<Value, Fail> {
-        let counters = self.shard.counters()?;
-        let report = json!({
-            "counters": counted(&vec![0; counters.len()], &counters),
-            "port_counters": self.shard.port_counters().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
-            "record_slots": self.shard.tail(),
-            "state_hash": self.shard.state_hash()?.to_string(),
-        });
-        self.shard.shard().check();
-        Ok(report)
-    }
-}
-
-fn exchange_socket(veth: &ring0_lab::Veth, port: u16) -> Result<UdpSocket, Fail> {
-    let address = veth.exchange_address;
-    Ok(veth.in_exchange(|| UdpSocket::bind((address, port)))??)
 }
