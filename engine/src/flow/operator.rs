@@ -8,8 +8,8 @@ use super::market::{
 use super::{Flow, Plan, Profile, SECOND_NS};
 use crate::control::{
     Bust, Clear, Clock, Control, ControlKind, Deposit, Disconnect, Empty, Expire, Grant, Indicate,
-    MoveLadder, OpenAccount, OpenDay, SetBands, SetLimit, SetRisk, SetSelfTrade, SetState,
-    Route, SettlementMark, Target, TransferDone, TransferIn, TransferOut, Uncross,
+    MoveLadder, OpenAccount, OpenDay, Route, SetBands, SetLimit, SetRisk, SetSelfTrade, SetState,
+    SettlementMark, Target, TransferDone, TransferIn, TransferOut, Uncross,
 };
 use crate::record::State;
 use ring0_wire::SessionId;

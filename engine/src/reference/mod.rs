@@ -32,9 +32,9 @@ mod step;
 mod stop;
 mod sweep;
 mod terms;
-mod transfer;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use crate::Capacity;
 use crate::canon::{Hasher, StateHash};

@@ -97,7 +97,11 @@ impl Reference {
     pub(super) fn transfer_done(&mut self, body: TransferDone) -> Result<(), Reason> {
         self.target_account(body.account)?;
         let transfers = self.transfers.entry(body.account).or_default();
-        if transfers.in_flight.take_if(|it| it.number == body.number).is_none() {
+        if transfers
+            .in_flight
+            .take_if(|it| it.number == body.number)
+            .is_none()
+        {
             return Err(Reason::TransferNumber);
         }
         Ok(())
