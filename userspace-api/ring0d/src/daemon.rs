@@ -367,10 +367,15 @@ impl Daemon {
             None => return Err("the shard took the command, but its record was overrun before it was read; look at `ring0 ctl accounts`".to_owned()),
         };
         let mut answer = json!({ "ok": true, "outcome": outcome, "took_ns": took_ns });
+        self.note_durable(&mut answer);
+        Ok(answer)
+    }
+
+    /// On a shard whose acks are durable the answer says whether everything up to it is on the disk.
+    pub(crate) fn note_durable(&self, answer: &mut Value) {
         if self.market.plan.shard.acks == Acks::Durable {
             answer["durable"] = self.await_durable().into();
         }
-        Ok(answer)
     }
 
     /// Whether everything recorded so far comes to be on the journal's disk within an operator's patience.

@@ -10,6 +10,7 @@ use ring0_engine::Reason;
 use ring0_engine::control::{Control, ControlKind, TransferDone, TransferIn, TransferOut};
 use ring0_engine::record::Outcome;
 use ring0_market::Peer;
+use ring0_rings::Acks;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub(crate) struct Transfers {
 }
 
 enum Tried {
+    /// The debit stands in a record up to this one, which must be on the disk of a shard whose acks are durable.
+    Recorded(u64),
     /// A thread waits for the answer.
     Asking,
     /// It did not work; what was told of it.
@@ -126,7 +129,9 @@ impl Daemon {
             .and_then(|one| one.credited.get(from as usize))
             .is_some_and(|last| number <= last.get());
         if known {
-            return Ok(json!({ "ok": true, "outcome": "known" }));
+            let mut answer = json!({ "ok": true, "outcome": "known" });
+            self.note_durable(&mut answer);
+            return Ok(answer);
         }
         self.control(ControlKind::TransferIn, &body)
     }
@@ -144,11 +149,18 @@ impl Daemon {
                 continue;
             };
             let may_be_said = match self.transfers.tried.get(&account) {
-                None => true,
+                None => self.market.plan.shard.acks != Acks::Durable,
+                Some(Tried::Recorded(last)) => self.shard.durable() >= *last,
                 Some(Tried::Asking) => false,
                 Some(Tried::Failed { at, .. }) => at.elapsed() >= AGAIN,
             };
-            if one.amount.get() == 0 || !may_be_said {
+            if one.amount.get() == 0 {
+                continue;
+            }
+            if !may_be_said {
+                let recorded = self.shard.shard().header().next_sequence.get() - 1;
+                let debit = Tried::Recorded(recorded);
+                self.transfers.tried.entry(account).or_insert(debit);
                 continue;
             }
             let plan = &self.market.plan;
