@@ -58,6 +58,8 @@ fn built() -> &'static PathBuf {
                 "--quiet",
                 "-p",
                 "ring0",
+                "--features",
+                if cfg!(feature = "dpdk") { "dpdk" } else { "" },
                 "--bin",
                 "ring0",
             ])

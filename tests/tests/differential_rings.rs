@@ -274,10 +274,9 @@ fn commands_wanted() -> u64 {
     }
 }
 
-/// A long mixed flow, then one of each profile.
-fn agree(up: Up, wanted: u64) {
-    let seed = seed();
-    let mut three = flow_through(seed, up, Profile::Mixed, wanted);
+/// A long mixed flow.
+fn agree_mixed(up: Up, wanted: u64) {
+    let mut three = flow_through(seed(), up, Profile::Mixed, wanted);
     println!(
         "{}: {} inputs, {} commands, state {}",
         three.stand.ring().name(),
@@ -297,12 +296,21 @@ fn agree(up: Up, wanted: u64) {
         "most reasons: {:?}",
         three.reasons
     );
+}
+
+fn agree_pure(up: Up, profile: Profile, wanted: u64) {
+    let three = flow_through(seed(), up, profile, wanted);
+    println!(
+        "{profile:?}: {} inputs, {} commands",
+        three.input, three.commands
+    );
+}
+
+/// A long mixed flow, then one of each profile.
+fn agree(up: Up, wanted: u64) {
+    agree_mixed(up, wanted);
     for profile in Profile::PURE {
-        let three = flow_through(seed, up, profile, wanted / 20);
-        println!(
-            "{profile:?}: {} inputs, {} commands",
-            three.input, three.commands
-        );
+        agree_pure(up, profile, wanted / 20);
     }
 }
 
@@ -313,5 +321,33 @@ fn kernel_native_and_reference_agree() {
 
 #[test]
 fn udp_native_and_reference_agree() {
-    agree(stand::udp, commands_wanted());
+    agree(stand::udp, commands_wanted() / 2);
+}
+
+#[test]
+fn afxdp_native_and_reference_agree() {
+    agree(stand::afxdp, commands_wanted() / 2);
+}
+
+/// DPDK begins once in a process, so each profile is a run of this same test by itself.
+#[cfg(feature = "dpdk")]
+#[test]
+fn dpdk_native_and_reference_agree() {
+    const PROFILE: &str = "RING0_DPDK_PROFILE";
+    let wanted = commands_wanted() / 2;
+    if let Ok(number) = std::env::var(PROFILE) {
+        let number: usize = number.parse().expect("set by the run that started this");
+        return agree_pure(stand::dpdk, Profile::PURE[number], wanted / 20);
+    }
+    agree_mixed(stand::dpdk, wanted);
+    let this = std::env::current_exe().expect("a test has a file");
+    for number in 0..Profile::PURE.len() {
+        let ran = std::process::Command::new(&this)
+            .args(["dpdk_native_and_reference_agree", "--exact", "--nocapture"])
+            .env(PROFILE, number.to_string())
+            .env("RING0_SEED", seed().to_string())
+            .status()
+            .expect("this test's own file");
+        assert!(ran.success(), "profile {:?}", Profile::PURE[number]);
+    }
 }

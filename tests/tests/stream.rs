@@ -59,6 +59,32 @@ fn the_kernel_trades_what_the_header_says_by_test_run_and_over_veth() {
     }
 }
 
+/// A thread's ring trades what the header says, to the native ring's state.
+fn trades_as_native(ring: &str) {
+    for (_dir, file) in streams() {
+        let name = "state_hash_without_time";
+        let native = replay(&file, "native", &[]);
+        let threaded = replay(&file, ring, &[]);
+        assert_eq!(native[name], threaded[name], "{threaded}");
+    }
+}
+
+#[test]
+fn the_udp_ring_trades_what_the_header_says() {
+    trades_as_native("udp");
+}
+
+#[test]
+fn the_afxdp_ring_trades_what_the_header_says() {
+    trades_as_native("afxdp");
+}
+
+#[cfg(feature = "dpdk")]
+#[test]
+fn the_dpdk_ring_trades_what_the_header_says() {
+    trades_as_native("dpdk");
+}
+
 #[test]
 fn generated_files_are_equal_for_equal_seeds() {
     let dir = tempfile::tempdir().expect("a temporary directory");

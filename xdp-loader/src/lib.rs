@@ -65,6 +65,7 @@ pub use memory::{
     Arena, COMMAND_BYTES, CURSOR_BYTES, Commands, Cursors, Fresh, PAGE_BYTES, RECORD_BYTES,
     RecordRing,
 };
+pub use netns::within;
 pub use object::Object;
 pub use pinned::{Counters, Keys, PeerPass, Pinned, Program, open_pinned};
 pub use pins::{PIN_PARENT, default_pin_root, ensure_bpffs, on_bpffs};

@@ -8,7 +8,10 @@ const NETNS_FOLDER: &str = "/run/netns";
 
 /// Runs `work` in the namespace called `netns`, on a thread of its own so that the caller stays
 /// where it is. Without a name, `work` runs here.
-pub(crate) fn within<T: Send>(
+///
+/// # Errors
+/// There is no such namespace, or what `work` says.
+pub fn within<T: Send>(
     netns: Option<&str>,
     work: impl FnOnce() -> Result<T, LoaderError> + Send,
 ) -> Result<T, LoaderError> {

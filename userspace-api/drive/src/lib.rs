@@ -12,6 +12,7 @@ mod lab;
 mod market;
 mod memory_ring;
 mod packets;
+mod ring_lab;
 
 pub use cut::{Cut, Ends, References, cut};
 pub use fold::{Fold, Stop};
@@ -19,6 +20,7 @@ pub use lab::{PORT, WireLab, XDP_TX, rand_key, trader_socket, veth_up};
 pub use market::{ANSWERS_LOG2, Market, clock, session_id, set_up};
 pub use memory_ring::MemoryRing;
 pub use packets::{Packets, header};
+pub use ring_lab::{RingLab, ThreadRing};
 
 /// Why a stream could not be carried to a ring.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +72,12 @@ pub enum DriveError {
     /// The ring failed.
     #[error(transparent)]
     Ring(#[from] ring0_rings::RingError),
+    /// The AF_XDP ring.
+    #[error(transparent)]
+    Afxdp(#[from] ring0_afxdp::AfxdpError),
+    /// The DPDK ring.
+    #[error(transparent)]
+    Dpdk(#[from] ring0_dpdk::DpdkError),
     /// A socket could not be made.
     #[error(transparent)]
     Socket(#[from] std::io::Error),

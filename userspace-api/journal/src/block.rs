@@ -312,53 +312,62 @@ fn record_len(bytes: &[u8], sequence: u64) -> Result<usize, String> {
     Ok(len)
 }
 
+/// Memory that may be written past the kernel's: it begins on a page.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C, align(4096))]
+pub(crate) struct Page(pub(crate) [u8; PAGE]);
+const _: () = assert!(size_of::<Page>() == PAGE);
+
 /// Records on their way into a block.
 #[derive(Debug)]
 pub(crate) struct Builder {
-    /// Room for the header, then the slots.
-    bytes: Vec<u8>,
+    /// Room for the largest block: header, slots, index.
+    pages: Vec<Page>,
+    /// Bytes of header and slots.
+    len: usize,
     index: Vec<u32>,
     first_sequence: u64,
 }
 
 impl Builder {
-    pub(crate) fn new() -> Builder {
+    /// With room for so many slots.
+    pub(crate) fn new(slots_max: usize) -> Builder {
         Builder {
-            bytes: vec![0; BLOCK_HEADER],
+            pages: vec![Page([0; PAGE]); block_bytes(slots_max, slots_max) / PAGE],
+            len: BLOCK_HEADER,
             index: Vec::new(),
             first_sequence: 0,
         }
     }
 
     pub(crate) fn slots(&self) -> usize {
-        (self.bytes.len() - BLOCK_HEADER) / SLOT_LEN
+        (self.len - BLOCK_HEADER) / SLOT_LEN
     }
 
     pub(crate) fn records(&self) -> usize {
         self.index.len()
     }
 
-    /// Bytes that the block would have.
-    pub(crate) fn block_bytes(&self) -> usize {
-        block_bytes(self.slots(), self.records())
-    }
-
-    /// Takes one record, which `record_len` measured.
+    /// Takes one record, which `record_len` measured; there must be room for it.
     pub(crate) fn push(&mut self, record: &[u8], sequence: u64) {
         if self.index.is_empty() {
             self.first_sequence = sequence;
         }
-        self.bytes.extend_from_slice(record);
+        let end = self.len + record.len();
+        self.pages.as_mut_bytes()[self.len..end].copy_from_slice(record);
+        self.len = end;
         self.index.push(crc32c::crc32c(record));
     }
 
-    /// Completes the block behind `place`; gives its header and bytes. [`Builder::clear`] makes room for the next.
-    pub(crate) fn finish(&mut self, place: &Place, journal_id: &[u8; 16]) -> (BlockHeader, &[u8]) {
-        let (slots, records) = (self.slots(), self.records());
-        let slots_end = self.bytes.len();
-        self.bytes
-            .extend(self.index.iter().flat_map(|crc| crc.to_le_bytes()));
-        self.bytes.resize(block_bytes(slots, records), 0);
+    /// Completes the block behind `place`; [`Builder::block`] gives it, [`Builder::clear`] makes room for the next.
+    pub(crate) fn finish(&mut self, place: &Place, journal_id: &[u8; 16]) -> BlockHeader {
+        let (slots, records, slots_end) = (self.slots(), self.records(), self.len);
+        let bytes = &mut self.pages.as_mut_bytes()[..block_bytes(slots, records)];
+        let (index, padding) = bytes[slots_end..].split_at_mut(records * INDEX_ENTRY);
+        for (entry, crc) in index.chunks_exact_mut(INDEX_ENTRY).zip(&self.index) {
+            entry.copy_from_slice(&crc.to_le_bytes());
+        }
+        padding.fill(0);
         let mut header = BlockHeader {
             magic: MAGIC,
             version: VERSION,
@@ -366,9 +375,9 @@ impl Builder {
             position: place.position,
             first_sequence: self.first_sequence,
             records: records as u32,
-            bytes: self.bytes.len() as u32,
+            bytes: bytes.len() as u32,
             journal_id: *journal_id,
-            body_crc: crc32c::crc32c(&self.bytes[BLOCK_HEADER..]),
+            body_crc: crc32c::crc32c(&bytes[BLOCK_HEADER..]),
             reserved: 0,
             chain: [0; 32],
             reserved_2: [0; 28],
@@ -377,15 +386,20 @@ impl Builder {
         header.chain = chain_of(
             &place.chain,
             &header.as_bytes()[..CHAINED],
-            &self.bytes[BLOCK_HEADER..slots_end],
+            &bytes[BLOCK_HEADER..slots_end],
         );
         header.header_crc = crc32c::crc32c(&header.as_bytes()[..HEADER_CRC_AT]);
-        self.bytes[..BLOCK_HEADER].copy_from_slice(header.as_bytes());
-        (header, &self.bytes)
+        bytes[..BLOCK_HEADER].copy_from_slice(header.as_bytes());
+        header
+    }
+
+    /// The block that was completed last: whole pages.
+    pub(crate) fn block(&self) -> &[u8] {
+        &self.pages.as_bytes()[..block_bytes(self.slots(), self.records())]
     }
 
     pub(crate) fn clear(&mut self) {
-        self.bytes.truncate(BLOCK_HEADER);
+        self.len = BLOCK_HEADER;
         self.index.clear();
     }
 }

@@ -1,8 +1,8 @@
-//! The writer: records in, blocks out, each on the disk before the next is written.
+//! The writer's one side: records in, sealed blocks to the thread that has the disk, which `writer.rs` is.
 //!
-//! Always true: no page that was synced is written again; a block is written only when the one before it is on the disk, so that at
-//! most one block can be torn and everything behind a bad one proves damage. After the first failure of a write or sync the journal
-//! is failed for ever: it writes nothing, and every call says the first reason.
+//! Always true: a block is counted as durable when that thread said so, in order. After the first failure of a write or sync the
+//! journal is failed for ever: nothing is written, and every call says the first reason.
+//! While a block is on its way to the disk the next is built; a block grows as long as the disk has work, up to its maximum.
 
 use crate::block::{BLOCK_HEADER, BLOCK_SLOTS_MAX, Builder, INDEX_ENTRY, Place, split_record};
 use crate::reader::Reader;
@@ -10,6 +10,7 @@ use crate::segment::{PART, SegmentHeader, segment_path, segments};
 use crate::snapshots::VerifiedSnapshot;
 use crate::storage::{Disk, Storage, StorageFile, write_all};
 use crate::watermark::{Watermark, watermark_path};
+use crate::writer::{Pipe, Writer, make_segment};
 use crate::{Failure, JournalError, PAGE};
 use ring0_engine::limits::SLOT_LEN;
 use ring0_mq::{Identity, MqError, Sink};
@@ -21,9 +22,8 @@ use std::time::{Duration, Instant};
 /// Slots of the largest record.
 const RECORD_SLOTS_MAX: usize = 2;
 
-/// How long the watermark may wait for its own sync: one more sync in so much time, and what may be taken for a tear though it was
-/// whole is what was written in so much time before the machine died.
-const WATERMARK_EVERY: Duration = Duration::from_secs(1);
+/// Blocks in memory: one is built, one is on its way to the disk, and one is ready for when that is there.
+const BUILDERS: usize = 3;
 
 /// How a journal is written.
 #[derive(Clone, Copy, Debug)]
@@ -68,28 +68,24 @@ pub struct Removed {
 /// A journal that is being written.
 #[derive(Debug)]
 pub struct Journal<S: Storage = Disk> {
-    storage: S,
+    pipe: Pipe<S>,
     folder: PathBuf,
     options: Options,
+    identity: Identity,
+    journal_id: [u8; 16],
     /// Slots of a block at the most, so that any fits an empty segment.
     slots_max: usize,
-    /// Of the segment being written.
-    header: SegmentHeader,
-    path: PathBuf,
-    segment: S::File,
-    /// Where the next block begins, and what it follows: all before it is on the disk.
-    offset: u64,
+    /// What the next block follows: all before it was sealed.
     place: Place,
-    /// Bytes of the segment that there is room for.
-    limit: u64,
+    /// All before it is on the disk.
+    durable: Durable,
     builder: Builder,
+    /// Builders that have nothing to do.
+    free: Vec<Builder>,
     /// Sequence behind the last record taken; 0: any may come.
     taken: u64,
     /// When the first record that waits came.
     since: Option<Instant>,
-    watermark: Watermark,
-    watermark_file: S::File,
-    watermark_synced: Instant,
     failed: Option<Failure>,
     cut_bytes: u64,
     /// Held for its lock: a journal has one writer.
@@ -182,37 +178,57 @@ impl<S: Storage> Journal<S> {
             rewrite(&segment, &path, reader.offset() - bytes, bytes)?;
         }
         segment.sync_all().map_err(failed("sync"))?;
+        let direct = segment.write_directly();
+        direct.map_err(failed("set the mode of"))?;
         let limit = fs::metadata(&path).map_err(failed("open"))?.len();
         let watermark_path = watermark_path(folder);
         let watermark_file = storage
             .open(&watermark_path)
             .map_err(Failure::of(&watermark_path, "open"))?;
 
-        let mut journal = Journal {
-            slots_max: slots_max(options.segment_bytes),
+        let place = reader.place();
+        let writer = Writer {
             storage,
             folder: folder.to_owned(),
-            options,
+            segment_bytes: options.segment_bytes,
             header,
+            path,
+            segment,
             offset: reader.offset(),
-            place: reader.place(),
+            place,
             limit,
-            builder: Builder::new(),
-            taken: reader.next_sequence(),
-            since: None,
+            zeroed: 0,
+            zeros: Vec::new(),
             watermark,
             watermark_file,
             watermark_synced: Instant::now(),
+        };
+        let slots_max = slots_max(options.segment_bytes);
+        let mut journal = Journal {
+            pipe: Pipe::start(writer)
+                .map_err(|error| JournalError::file(folder, "start the thread of", error))?,
+            folder: folder.to_owned(),
+            options,
+            identity: *identity,
+            journal_id: header.journal_id,
+            slots_max,
+            place,
+            durable: Durable {
+                position: place.position,
+                next_sequence: place.next_sequence,
+            },
+            builder: Builder::new(slots_max),
+            free: (1..BUILDERS).map(|_| Builder::new(slots_max)).collect(),
+            taken: reader.next_sequence(),
+            since: None,
             failed: None,
             cut_bytes,
-            path,
-            segment,
             _lock: lock,
         };
-        journal.attempt(|journal| {
-            journal.mark()?;
-            journal.sync_watermark()?;
-            journal.sync_folder()
+        journal.attempt(|writer| {
+            writer.mark()?;
+            writer.sync_watermark()?;
+            writer.sync_folder()
         })?;
         Ok(journal)
     }
@@ -232,10 +248,7 @@ impl<S: Storage> Journal<S> {
     /// How far it is on the disk.
     #[must_use]
     pub fn durable(&self) -> Durable {
-        Durable {
-            position: self.place.position,
-            next_sequence: self.place.next_sequence,
-        }
+        self.durable
     }
 
     /// Bytes behind the last whole block that opening cut off: of a block that was never completed.
@@ -250,8 +263,8 @@ impl<S: Storage> Journal<S> {
         self.failed.as_ref()
     }
 
-    /// Takes whole records, the ring's next ones, and syncs when enough wait or the first has waited long enough; gives how far
-    /// the journal is on the disk.
+    /// Takes whole records, the ring's next ones, and sends them to the disk when enough wait or the first has waited long enough and the
+    /// disk has time for them; gives how far the journal is there. It waits for the disk only where there is no more room.
     ///
     /// # Errors
     /// They are not the next records, and none was taken; or a write or sync failed, now or before.
@@ -266,16 +279,13 @@ impl<S: Storage> Journal<S> {
         rest = slots;
         while !rest.is_empty() {
             if self.builder.slots() + RECORD_SLOTS_MAX > self.slots_max {
-                self.sync()?;
+                self.send()?;
             }
             let (sequence, record, after) =
                 split_record(rest, self.taken).expect("it was looked at");
             self.builder.push(record, sequence);
             (rest, self.taken) = (after, sequence + 1);
             self.since.get_or_insert_with(Instant::now);
-        }
-        if self.builder.slots() * SLOT_LEN >= self.options.sync_bytes {
-            return self.sync();
         }
         self.sync_if_due()
     }
@@ -286,28 +296,40 @@ impl<S: Storage> Journal<S> {
         self.since.map(|since| since + self.options.sync_after)
     }
 
-    /// Syncs if the first record that waits has waited long enough.
+    /// Sends what waits to the disk if that has time, and enough waits or the first record has waited long enough; gives how far the journal
+    /// is there.
     ///
     /// # Errors
     /// As [`Journal::sync`].
     pub fn sync_if_due(&mut self) -> Result<Durable, JournalError> {
-        self.still_good()?;
-        if self.due().is_some_and(|due| Instant::now() >= due) {
-            return self.sync();
+        self.collect()?;
+        let is_enough = self.builder.slots() * SLOT_LEN >= self.options.sync_bytes;
+        let is_due = is_enough || self.due().is_some_and(|due| Instant::now() >= due);
+        if is_due && self.builder.records() != 0 && !self.free.is_empty() {
+            self.send()?;
         }
-        Ok(self.durable())
+        Ok(self.durable)
     }
 
-    /// Writes what waits as one block and waits until it is on the disk; gives how far the journal is there.
+    /// Waits until the disk has done something that the next call will tell, at most so long.
+    pub fn wait(&mut self, at_most: Duration) {
+        self.pipe.wait(at_most);
+    }
+
+    /// Sends what waits to the disk as one block and waits until all is there; gives how far the journal is.
     ///
     /// # Errors
     /// A write or sync failed, now or before: nothing is taken any more.
     pub fn sync(&mut self) -> Result<Durable, JournalError> {
-        self.still_good()?;
+        self.collect()?;
         if self.builder.records() != 0 {
-            self.attempt(Journal::commit)?;
+            self.send()?;
         }
-        Ok(self.durable())
+        while self.free.len() + 1 < BUILDERS {
+            self.pipe.wait_for_one();
+            self.collect()?;
+        }
+        Ok(self.durable)
     }
 
     /// Syncs what waits and the watermark, after which every change of a byte is found.
@@ -316,7 +338,7 @@ impl<S: Storage> Journal<S> {
     /// As [`Journal::sync`].
     pub fn close(mut self) -> Result<Durable, JournalError> {
         let durable = self.sync()?;
-        self.attempt(Journal::sync_watermark)?;
+        self.attempt(Writer::sync_watermark)?;
         Ok(durable)
     }
 
@@ -329,8 +351,8 @@ impl<S: Storage> Journal<S> {
         sequence: u64,
         covered: &VerifiedSnapshot,
     ) -> Result<Removed, JournalError> {
-        self.still_good()?;
-        let expected = self.header.identity().layout_hash;
+        self.collect()?;
+        let expected = self.identity.layout_hash;
         if covered.layout_hash() != expected {
             return Err(JournalError::OtherLayout {
                 found: covered.layout_hash(),
@@ -361,18 +383,7 @@ impl<S: Storage> Journal<S> {
             removed.bytes += fs::metadata(&path).map_or(0, |it| it.len());
         }
         if kept != 0 {
-            self.watermark.first = all[kept];
-            self.attempt(|journal| {
-                // First the word, then the deed: whoever dies between finds segments that are no longer needed.
-                journal.mark()?;
-                journal.sync_watermark()?;
-                for first in &all[..kept] {
-                    let path = segment_path(&journal.folder, *first);
-                    let removed = journal.storage.remove(&path);
-                    removed.map_err(Failure::of(&path, "remove"))?;
-                }
-                journal.sync_folder()
-            })?;
+            self.attempt(|writer| writer.remove(&all[..kept], all[kept]))?;
         }
         Ok(removed)
     }
@@ -384,75 +395,44 @@ impl<S: Storage> Journal<S> {
         }
     }
 
-    /// Does what may fail only once.
+    /// Has the writer do what may fail only once, between two blocks.
     fn attempt(
         &mut self,
-        act: impl FnOnce(&mut Journal<S>) -> Result<(), Failure>,
+        act: impl FnOnce(&mut Writer<S>) -> Result<(), Failure>,
     ) -> Result<(), JournalError> {
-        act(self).map_err(|failure| {
-            self.failed = Some(failure.clone());
-            JournalError::Failed(failure)
-        })
+        self.pipe.with_writer(act);
+        self.collect()
     }
 
-    fn commit(&mut self) -> Result<(), Failure> {
-        if self.offset + self.builder.block_bytes() as u64 > self.limit {
-            self.roll()?;
+    /// Learns what the disk has done.
+    fn collect(&mut self) -> Result<(), JournalError> {
+        while let Some(written) = self.pipe.written() {
+            self.durable = written.durable;
+            self.free.push(written.builder);
         }
-        let (header, bytes) = self.builder.finish(&self.place, &self.header.journal_id);
-        write_all(&self.segment, bytes, self.offset).map_err(Failure::of(&self.path, "write"))?;
-        let synced = self.segment.sync_data();
-        synced.map_err(Failure::of(&self.path, "sync"))?;
-        self.offset += bytes.len() as u64;
+        if self.failed.is_none() {
+            self.failed = self.pipe.failure();
+        }
+        self.still_good()
+    }
+
+    /// Seals what waits and sends it to the disk, where it must first wait for room for the next block.
+    fn send(&mut self) -> Result<(), JournalError> {
+        while self.free.is_empty() {
+            self.pipe.wait_for_one();
+            self.collect()?;
+        }
+        let next = self.free.pop().expect("waited for");
+        let mut builder = std::mem::replace(&mut self.builder, next);
+        let header = builder.finish(&self.place, &self.journal_id);
         self.place = Place {
             position: header.end(),
             next_sequence: header.next_sequence(),
             chain: header.chain,
         };
-        self.builder.clear();
         self.since = None;
-        self.mark()?;
-        if self.watermark_synced.elapsed() >= WATERMARK_EVERY {
-            self.sync_watermark()?;
-        }
+        self.pipe.send(builder, self.place);
         Ok(())
-    }
-
-    /// Closes the segment and goes on in a new one.
-    fn roll(&mut self) -> Result<(), Failure> {
-        let failed = |act| Failure::of(&self.path, act);
-        self.segment.set_len(self.offset).map_err(failed("close"))?;
-        self.segment.sync_all().map_err(failed("sync"))?;
-        let place = self.place;
-        self.header = self
-            .header
-            .following(place.position, place.next_sequence, place.chain);
-        let bytes = self.options.segment_bytes;
-        (self.path, self.segment) = make_segment(&self.storage, &self.folder, &self.header, bytes)?;
-        (self.offset, self.limit) = (PAGE as u64, bytes);
-        Ok(())
-    }
-
-    /// Writes how far the journal is on the disk.
-    fn mark(&mut self) -> Result<(), Failure> {
-        self.watermark.position = self.place.position;
-        self.watermark.next_sequence = self.place.next_sequence;
-        let path = watermark_path(&self.folder);
-        let written = self.watermark.write(&self.watermark_file);
-        written.map_err(Failure::of(&path, "write"))
-    }
-
-    fn sync_watermark(&mut self) -> Result<(), Failure> {
-        let path = watermark_path(&self.folder);
-        let synced = self.watermark_file.sync_all();
-        synced.map_err(Failure::of(&path, "sync"))?;
-        self.watermark_synced = Instant::now();
-        Ok(())
-    }
-
-    fn sync_folder(&self) -> Result<(), Failure> {
-        let synced = self.storage.sync_folder(&self.folder);
-        synced.map_err(Failure::of(&self.folder, "sync"))
     }
 }
 
@@ -466,11 +446,26 @@ impl<S: Storage> Sink for Journal<S> {
     }
 
     fn durable(&self) -> u64 {
-        self.place.position
+        self.durable.position
     }
 
     fn durable_sequence(&self) -> u64 {
-        self.place.next_sequence.saturating_sub(1)
+        self.durable.next_sequence.saturating_sub(1)
+    }
+
+    fn wait(&mut self, at_most: Duration) {
+        // What is not yet due is the next thing to do.
+        let due = self
+            .due()
+            .map(|due| due.saturating_duration_since(Instant::now()));
+        let at_most = due
+            .filter(|_| !self.free.is_empty())
+            .map_or(at_most, |due| due.min(at_most));
+        if self.free.len() + 1 < BUILDERS {
+            Journal::wait(self, at_most);
+        } else {
+            std::thread::sleep(at_most);
+        }
     }
 
     fn append(&mut self, slots: &[u8]) -> Result<(), MqError> {
@@ -540,28 +535,6 @@ fn begin<S: Storage>(
     let parent = parent.unwrap_or(Path::new("."));
     let synced = storage.sync_folder(parent);
     synced.map_err(Failure::of(parent, "sync"))
-}
-
-/// Makes a segment that has its header and room, whole and on the disk before it has its name.
-fn make_segment<S: Storage>(
-    storage: &S,
-    folder: &Path,
-    header: &SegmentHeader,
-    bytes: u64,
-) -> Result<(PathBuf, S::File), Failure> {
-    let path = segment_path(folder, header.first);
-    let part = path.with_extension(&PART[1..]);
-    let failed = |act| Failure::of(&part, act);
-    let file = storage.create(&part).map_err(failed("make"))?;
-    file.allocate(bytes).map_err(failed("make room in"))?;
-    write_all(&file, &header.page(), 0).map_err(failed("write"))?;
-    file.sync_all().map_err(failed("sync"))?;
-    storage
-        .rename(&part, &path)
-        .map_err(failed("give its name to"))?;
-    let synced = storage.sync_folder(folder);
-    synced.map_err(Failure::of(folder, "sync"))?;
-    Ok((path, file))
 }
 
 /// Removes segments that a removal had begun to, and one that was never completed.

@@ -18,6 +18,7 @@ mod snapshots;
 mod storage;
 mod verify;
 mod watermark;
+mod writer;
 
 pub use block::{BLOCK_HEADER, BLOCK_SLOTS_MAX, Block, BlockHeader, Chain};
 pub use error::{Failure, JournalError};

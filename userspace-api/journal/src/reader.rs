@@ -71,7 +71,9 @@ impl Reader {
     /// There is no journal, or its first segment is missing or damaged.
     pub fn open(folder: &Path) -> Result<Reader, JournalError> {
         let kept = Kept::of(folder)?;
-        Reader::at_segment(folder, kept.segments[0])
+        let reader = Reader::at_segment(folder, kept.segments[0])?;
+        reader.read_ahead()?;
+        Ok(reader)
     }
 
     /// At the record of this sequence; one that is not written yet will be the first to be given.
@@ -108,6 +110,7 @@ impl Reader {
             reader.pass(&header);
         }
         reader.from = sequence;
+        reader.read_ahead()?;
         Ok(reader)
     }
 
@@ -348,6 +351,24 @@ impl Reader {
         })
     }
 
+    /// Asks the kernel for what will be read: a closed segment whole, and the closed one behind it. Not for the last one: its room that was
+    /// never written would become pages in memory, which the file system then takes for data.
+    fn read_ahead(&self) -> Result<(), JournalError> {
+        let all = segments(&self.folder);
+        let all = all.map_err(|error| JournalError::file(&self.folder, "list", error))?;
+        let behind = all.iter().skip_while(|first| **first <= self.segment.first);
+        if behind.clone().next().is_none() {
+            return Ok(());
+        }
+        ask_for(&self.file);
+        if let (Some(next), Some(_)) = (behind.clone().next(), behind.clone().nth(1))
+            && let Ok(file) = File::open(segment_path(&self.folder, *next))
+        {
+            ask_for(&file);
+        }
+        Ok(())
+    }
+
     /// Whether something shows that a block must stand here.
     fn proof(&mut self) -> Result<Option<Proof>, JournalError> {
         if let Some(next) = self.next_segment()? {
@@ -479,7 +500,7 @@ impl Reader {
         }
         (self.path, self.file, self.segment) = (path, file, segment);
         (self.offset, self.searched) = (PAGE as u64, None);
-        Ok(())
+        self.read_ahead()
     }
 
     fn damage(&self, found: Found, proof: &Proof) -> JournalError {
@@ -530,6 +551,11 @@ impl Kept {
             _ => Ok(Kept { segments }),
         }
     }
+}
+
+/// Has the kernel read a file into its memory, while the caller does something else. Where it does not, reading is slower.
+fn ask_for(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::WillNeed);
 }
 
 fn open_segment(folder: &Path, first: u64) -> Result<(PathBuf, File, SegmentHeader), JournalError> {

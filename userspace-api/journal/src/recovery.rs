@@ -13,8 +13,13 @@ use ring0_engine::replay::Tail;
 use ring0_engine::snapshot::{Replica, ReplicaError, Snapshot};
 use ring0_mq::read_snapshot;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{channel, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 use zerocopy::FromBytes;
+
+/// Checked blocks that wait for the engine: enough that neither side waits for the other's longest one.
+const BLOCKS_AHEAD: usize = 8;
 
 /// Where a recovery begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,20 +77,20 @@ pub fn recover(
             Replica::with_recorder(capacity, broken, Tape::default()).map_err(ReplicaError::Native)
         }
     })?;
-    let (mut replica, mut reader) = (begun.replica, begun.reader);
+    let (mut replica, reader) = (begun.replica, begun.reader);
     let restoring = started.elapsed();
     let started = Instant::now();
     let first = replica.shard().header().next_sequence.get();
     let mut comparison = Comparison::default();
-    while let Some(block) = reader.next_block()? {
-        let slots = from_sequence(block.slots(), first);
+    read_beside(reader, |slots| {
+        let slots = from_sequence(slots, first);
         comparison.recorded(slots);
         let fed = replica.feed(slots);
         comparison.replayed(&replica.take_records())?;
         fed.map_err(|error| JournalError::Disagrees {
             problem: error.to_string(),
-        })?;
-    }
+        })
+    })?;
     let (native, tail) = replica.into_native();
     Ok(Recovered {
         state_hash: native.shard().state_hash(),
@@ -99,6 +104,35 @@ pub fn recover(
         left_over: comparison.left_over(),
         restoring,
         replaying: started.elapsed(),
+    })
+}
+
+/// Reads and checks blocks on a thread of its own while `take` has the slots of those before.
+fn read_beside(
+    mut reader: Reader,
+    mut take: impl FnMut(&[u8]) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
+    thread::scope(|scope| {
+        let (checked, blocks) = sync_channel::<Vec<u8>>(BLOCKS_AHEAD);
+        let (used, free) = channel::<Vec<u8>>();
+        let reading = scope.spawn(move || -> Result<(), JournalError> {
+            while let Some(block) = reader.next_block()? {
+                let mut slots = free.try_recv().unwrap_or_default();
+                slots.clear();
+                slots.extend_from_slice(block.slots());
+                if checked.send(slots).is_err() {
+                    break; // the other side failed, and says why
+                }
+            }
+            Ok(())
+        });
+        for slots in blocks {
+            take(&slots)?;
+            // Nobody needs it where the reader has come to the end.
+            let _ = used.send(slots);
+        }
+        let read = reading.join();
+        read.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 

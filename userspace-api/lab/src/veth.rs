@@ -125,6 +125,31 @@ impl Veth {
         &self.prefix
     }
 
+    /// Takes the address off the exchange's interface, for a ring that has the address itself and whose packets the kernel sees too (DPDK's packet
+    /// sockets): the kernel would refuse them to their sender by ICMP.
+    ///
+    /// # Errors
+    /// The namespace was removed by somebody else.
+    pub fn take_exchange_address(&self) -> Result<(), LabError> {
+        let arguments = [
+            "-n",
+            &self.exchange_ns,
+            "address",
+            "flush",
+            "dev",
+            &self.exchange_if,
+        ];
+        let output = Command::new("ip").args(arguments).output();
+        let output = output.map_err(LabError::Shell)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(LabError::Script {
+            arguments: format!("(ip {})", arguments.join(" ")),
+            message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        })
+    }
+
     /// Runs `work` at the exchange's end: [`crate::in_netns`].
     ///
     /// # Errors

@@ -38,6 +38,11 @@ pub trait Sink {
     /// # Errors
     /// The file system's.
     fn sync(&mut self, all: bool) -> Result<(), MqError>;
+
+    /// Waits at most so long, less where something that it was given comes to the disk before.
+    fn wait(&mut self, at_most: Duration) {
+        std::thread::sleep(at_most);
+    }
 }
 
 impl Sink for RecordFile {
@@ -182,7 +187,8 @@ impl<S: Sink> Recorder<S> {
             // their sync is busy.
             let waits = self.sink.durable() != self.sink.position();
             let quiet = !waits && idle.elapsed() > Duration::from_millis(100);
-            std::thread::sleep(Duration::from_micros(if quiet { 1000 } else { 200 }));
+            let pause = Duration::from_micros(if quiet { 1000 } else { 200 });
+            self.sink.wait(pause);
         }
         // Not until nothing more comes, which might be never.
         let end = self.consumer.tail();

@@ -4,6 +4,8 @@ mod lobster;
 mod stream;
 
 use crate::fail::Fail;
+use ring0_drive::ThreadRing;
+use ring0_engine::canon::{Hasher, Listing, StateHash, Tag};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -12,6 +14,12 @@ use std::path::PathBuf;
 pub(crate) enum RingName {
     /// In the kernel, loaded for this replay over a veth pair of its own.
     Kernel,
+    /// In a thread behind AF_XDP sockets, over a veth pair of its own.
+    Afxdp,
+    /// In a thread behind a DPDK device, over a veth pair of its own.
+    Dpdk,
+    /// In a thread behind a UDP socket on loopback.
+    Udp,
     /// In this process.
     Native,
     /// The naive reference book, in this process.
@@ -22,9 +30,45 @@ impl RingName {
     fn name(self) -> &'static str {
         match self {
             RingName::Kernel => "kernel",
+            RingName::Afxdp => "afxdp",
+            RingName::Dpdk => "dpdk",
+            RingName::Udp => "udp",
             RingName::Native => "native",
             RingName::Reference => "reference",
         }
+    }
+
+    /// The ring in a thread that it names, if so.
+    fn thread(self) -> Option<ThreadRing> {
+        match self {
+            RingName::Afxdp => Some(ThreadRing::Afxdp),
+            RingName::Dpdk => Some(ThreadRing::Dpdk),
+            RingName::Udp => Some(ThreadRing::Udp),
+            RingName::Kernel | RingName::Native | RingName::Reference => None,
+        }
+    }
+}
+
+/// Hash of a state without what a clock wrote, so that rings with different clocks can be compared; `list` lists the state.
+fn timeless(list: impl FnOnce(&mut Timeless)) -> StateHash {
+    let mut listing = Timeless::default();
+    list(&mut listing);
+    listing.0.finish()
+}
+
+/// The listing without what a clock wrote, so that rings with different clocks can be compared.
+#[derive(Default)]
+struct Timeless(Hasher);
+
+impl Listing for Timeless {
+    fn item(&mut self, tag: Tag, numbers: &[u64]) {
+        let mut numbers = numbers.to_vec();
+        match tag {
+            Tag::Shard => numbers[0] = 0,   // venue time
+            Tag::Session => numbers[7] = 0, // rate state
+            _ => {}
+        }
+        self.0.item(tag, &numbers);
     }
 }
 

@@ -1,17 +1,26 @@
 //! Where a shard lives, and how it is found there or begun: in the kernel, or in a thread of this process.
 
-use crate::{Args, Attach, DaemonError, RingKind};
+use crate::{Args, DaemonError, RingKind};
+use ring0_afxdp::{AfxdpOptions, AfxdpShard, BusyPoll, kept_steer_object};
+use ring0_dpdk::{DpdkPort, Eal, EalOptions, PortOptions};
 use ring0_engine::layout::Layout;
+use ring0_engine::snapshot::Snapshot;
 use ring0_market::Market;
 use ring0_mq::read_snapshot;
 use ring0_rings::{
-    Consumer, KernelOptions, Live, Outlet, Port, RecordRing, UdpPort, UserOptions, UserShard,
-    kept_object, load_shard, restore_shard,
+    Consumer, KernelOptions, Live, Outlet, Port, RecordRing, RingError, UdpPort, UserOptions,
+    UserShard, kept_object, load_shard, restore_shard,
 };
 use serde_json::{Value, json};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
-use xdp_loader::{LoadOptions, LoadReport, Mode, Object, Pinned};
+use std::time::Duration;
+use xdp_loader::{LoadOptions, LoadReport, Object, Pinned};
+
+/// Packets that one busy poll takes at the most: what needs no privilege (socket(7), `SO_BUSY_POLL_BUDGET`).
+const BUSY_POLL_BUDGET: u32 = 64;
+/// How long a DPDK thread that does not spin sleeps when nothing has come: far below a human's time, far above a packet's.
+const NAP: Duration = Duration::from_micros(50);
 
 /// Where the shard lives.
 pub(crate) enum Home {
@@ -35,12 +44,68 @@ pub(crate) enum Home {
 pub(crate) fn find(args: &Args, market: &Market) -> Result<(Home, Box<dyn Live>), DaemonError> {
     match args.ring {
         RingKind::Kernel => in_kernel(args, market),
-        RingKind::Udp => {
-            let address = SocketAddrV4::new(args.listen, market.plan.shard.port);
-            let port = UdpPort::bind(address).map_err(ring0_rings::RingError::from)?;
-            in_thread(args, market, Box::new(port))
-        }
+        RingKind::Udp => udp(args, market),
+        RingKind::Afxdp => afxdp(args, market),
+        RingKind::Dpdk => dpdk(args, market),
     }
+}
+
+fn udp(args: &Args, market: &Market) -> Result<(Home, Box<dyn Live>), DaemonError> {
+    let address = SocketAddrV4::new(args.listen, market.plan.shard.port);
+    let port = xdp_loader::within(args.netns.as_deref(), || Ok(UdpPort::bind(address)))?;
+    in_thread(args, market, Box::new(port.map_err(RingError::from)?))
+}
+
+fn afxdp(args: &Args, market: &Market) -> Result<(Home, Box<dyn Live>), DaemonError> {
+    let Some(interface) = &args.interface else {
+        return Err(DaemonError::Usage(
+            "the afxdp ring wants --interface: where traders' packets come in",
+        ));
+    };
+    let object = match &args.object {
+        Some(path) => Object::Path(path.clone()),
+        None => kept_steer_object(),
+    };
+    let port = market.plan.shard.port;
+    let options = AfxdpOptions {
+        mode: args.mode.into(),
+        queues: args.queues,
+        busy_poll: args.busy_poll.map(|micros| BusyPoll {
+            micros,
+            budget: BUSY_POLL_BUDGET,
+        }),
+        ..AfxdpOptions::new(object, interface, args.netns.as_deref(), port)
+    };
+    let (shard, report) = AfxdpShard::start(
+        &user_options(args, market),
+        &options,
+        snapshot(args)?.as_ref(),
+    )?;
+    eprintln!("ring0d: AF_XDP on {interface}: {report}");
+    let outlet = shard.user().outlet();
+    Ok((threads_home(args, market, outlet)?, Box::new(shard)))
+}
+
+fn dpdk(args: &Args, market: &Market) -> Result<(Home, Box<dyn Live>), DaemonError> {
+    let Some(device) = &args.device else {
+        return Err(DaemonError::Usage(
+            "the dpdk ring wants --device: a DPDK device, for instance net_af_packet0,iface=eth1 (docs/rings-dpdk.md)",
+        ));
+    };
+    let options = PortOptions {
+        address: (!args.listen.is_loopback()).then_some(args.listen),
+        nap: if args.spin { Duration::ZERO } else { NAP },
+        ..PortOptions::new(device.as_str(), market.plan.shard.port)
+    };
+    let eal_options = EalOptions {
+        huge_pages: args.huge_pages,
+        ..EalOptions::new([device.as_str()])
+    };
+    // Virtual devices open their sockets where they begin.
+    let port = xdp_loader::within(args.netns.as_deref(), || {
+        Ok(Eal::start(&eal_options).and_then(|eal| DpdkPort::open(&eal, &options)))
+    })??;
+    in_thread(args, market, Box::new(port))
 }
 
 fn in_kernel(args: &Args, market: &Market) -> Result<(Home, Box<dyn Live>), DaemonError> {
@@ -56,10 +121,7 @@ fn in_kernel(args: &Args, market: &Market) -> Result<(Home, Box<dyn Live>), Daem
     let layout = Layout::new(&market.capacity())
         .map_err(|error| DaemonError::Capacity(error.to_string()))?;
     let mut load = LoadOptions::new(object, interface, args.netns.as_deref());
-    load.mode = match args.mode {
-        Attach::Native => Mode::Native,
-        Attach::Skb => Mode::Skb,
-    };
+    load.mode = args.mode.into();
     if let Some(pin_root) = &args.pin_root {
         load.pin_root.clone_from(pin_root);
     }
@@ -96,22 +158,31 @@ fn in_thread(
     market: &Market,
     port: Box<dyn Port>,
 ) -> Result<(Home, Box<dyn Live>), DaemonError> {
-    let path = record_ring_path(args, market);
-    let options = UserOptions {
+    let options = user_options(args, market);
+    let shard = UserShard::start(&options, port, snapshot(args)?.as_ref())?;
+    Ok((threads_home(args, market, shard.outlet())?, Box::new(shard)))
+}
+
+fn user_options(args: &Args, market: &Market) -> UserOptions {
+    UserOptions {
         capacity: market.capacity(),
         record_slots: market.plan.shard.ring_slots,
-        record_ring: Some(path.clone()),
+        record_ring: Some(record_ring_path(args, market)),
         acks: market.plan.shard.acks,
         processor: args.processor,
         spin: args.spin,
-    };
-    let snapshot = args.restore.as_deref().map(read_snapshot).transpose()?;
-    let shard = UserShard::start(&options, port, snapshot.as_ref())?;
-    let home = Home::Thread {
-        ring: RecordRing::open(&path)?,
-        outlet: shard.outlet(),
-    };
-    Ok((home, Box::new(shard)))
+    }
+}
+
+fn snapshot(args: &Args) -> Result<Option<Snapshot>, DaemonError> {
+    Ok(args.restore.as_deref().map(read_snapshot).transpose()?)
+}
+
+fn threads_home(args: &Args, market: &Market, outlet: Outlet) -> Result<Home, DaemonError> {
+    Ok(Home::Thread {
+        ring: RecordRing::open(&record_ring_path(args, market))?,
+        outlet,
+    })
 }
 
 /// The record ring's file of a shard in a thread.

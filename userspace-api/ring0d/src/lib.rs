@@ -44,10 +44,10 @@ pub struct Args {
     /// Where the engine runs.
     #[arg(long, value_enum, default_value = "kernel")]
     pub ring: RingKind,
-    /// Interface that traders' packets come in by; the udp ring needs none.
-    #[arg(long, value_name = "IF", required_if_eq("ring", "kernel"))]
+    /// Interface that traders' packets come in by; the udp and dpdk rings need none.
+    #[arg(long, value_name = "IF", required_if_eq_any([("ring", "kernel"), ("ring", "afxdp")]))]
     pub interface: Option<String>,
-    /// Address that the udp ring listens at, with the market's port.
+    /// Address that the udp ring listens at, with the market's port; one that is not loopback is also the dpdk ring's, which answers ARP for it.
     #[arg(long, value_name = "IP", default_value_t = Ipv4Addr::LOCALHOST)]
     pub listen: Ipv4Addr,
     /// The record ring's file of a ring that is not the kernel's [default: /dev/shm/ring0-SHARD.ring].
@@ -56,6 +56,18 @@ pub struct Args {
     /// Processor that the ring's thread stays on.
     #[arg(long, value_name = "N")]
     pub processor: Option<usize>,
+    /// DPDK device of the dpdk ring, for instance `net_af_packet0,iface=eth1` or `0000:03:00.0`.
+    #[arg(long, value_name = "DEVICE", required_if_eq("ring", "dpdk"))]
+    pub device: Option<String>,
+    /// DPDK memory in huge pages, as hardware wants it.
+    #[arg(long)]
+    pub huge_pages: bool,
+    /// Receive queues that the afxdp ring takes, from 0 on [default: all].
+    #[arg(long, value_name = "N")]
+    pub queues: Option<u32>,
+    /// Microseconds that the afxdp ring's thread polls its driver before it sleeps (preferred busy polling) [default: it sleeps].
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub busy_poll: Option<u32>,
     /// Let the ring's thread ask for packets without ever sleeping: a whole processor, and the shortest way.
     #[arg(long)]
     pub spin: bool,
@@ -99,6 +111,10 @@ pub struct Args {
 pub enum RingKind {
     /// In the kernel, at XDP.
     Kernel,
+    /// Behind AF_XDP sockets in a thread of this process: checked and numbered in the kernel, Linux 5.12.
+    Afxdp,
+    /// Behind a DPDK device in a thread of this process, which polls it.
+    Dpdk,
     /// Behind a UDP socket in a thread of this process: no privilege, any kernel.
     Udp,
 }
@@ -109,6 +125,8 @@ impl RingKind {
     pub const fn name(self) -> &'static str {
         match self {
             RingKind::Kernel => "kernel",
+            RingKind::Afxdp => "afxdp",
+            RingKind::Dpdk => "dpdk",
             RingKind::Udp => "udp",
         }
     }
@@ -121,6 +139,15 @@ pub enum Attach {
     Native,
     /// In the network stack.
     Skb,
+}
+
+impl From<Attach> for xdp_loader::Mode {
+    fn from(attach: Attach) -> xdp_loader::Mode {
+        match attach {
+            Attach::Native => xdp_loader::Mode::Native,
+            Attach::Skb => xdp_loader::Mode::Skb,
+        }
+    }
 }
 
 /// Why the daemon did not start, or ended.
@@ -138,6 +165,12 @@ pub enum DaemonError {
     /// The kernel's side.
     #[error(transparent)]
     Ring(#[from] ring0_rings::RingError),
+    /// The AF_XDP ring.
+    #[error(transparent)]
+    Afxdp(#[from] ring0_afxdp::AfxdpError),
+    /// The DPDK ring.
+    #[error(transparent)]
+    Dpdk(#[from] ring0_dpdk::DpdkError),
     /// Another daemon runs this shard.
     #[error(transparent)]
     Mq(#[from] ring0_mq::MqError),

@@ -146,13 +146,6 @@ impl Desk {
         &self.native.shard().scratch().answer
     }
 
-    /// Whether continuations wait.
-    #[inline]
-    pub(crate) fn is_pending(&self) -> bool {
-        let header = self.shard().header();
-        header.pending_count.get() != 0 && header.halted.get() == 0 && header.broken.get() == 0
-    }
-
     /// A run with nothing but continuation steps.
     pub(crate) fn steps(&mut self) {
         self.native.steps();

@@ -151,6 +151,44 @@ pub trait Live {
     }
 }
 
+impl<T: Live + ?Sized> Live for Box<T> {
+    fn memory(&self) -> Memory<'_> {
+        (**self).memory()
+    }
+
+    fn records(&self) -> &Consumer {
+        (**self).records()
+    }
+
+    fn command(&mut self, commands: &[Control]) -> Result<Vec<(Outcome, Reason)>, RingError> {
+        (**self).command(commands)
+    }
+
+    fn ring_doorbell(&mut self) -> Result<(), RingError> {
+        (**self).ring_doorbell()
+    }
+
+    fn set_key(&mut self, session: u32, bytes: Option<&[u8; 16]>) -> Result<(), RingError> {
+        (**self).set_key(session, bytes)
+    }
+
+    fn tags(&self) -> &[Option<Key>] {
+        (**self).tags()
+    }
+
+    fn counters(&self) -> Result<Vec<u64>, RingError> {
+        (**self).counters()
+    }
+
+    fn port_counters(&mut self) -> Vec<(&'static str, u64)> {
+        (**self).port_counters()
+    }
+
+    fn failure(&self) -> Option<String> {
+        (**self).failure()
+    }
+}
+
 /// An entry of a table of the region; tables lie inside it, whose offsets fit 32 bits.
 fn entry<'a, T: Cells>(
     memory: Memory<'a>,

@@ -9,7 +9,6 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::time::Duration;
 
 /// Bytes kept of a datagram: more than any packet of ours has, so that one which is too long is seen to be.
 const DATAGRAM: usize = 1536;
@@ -179,7 +178,7 @@ impl Default for Receiver {
 }
 
 impl Receiver {
-    /// Takes what is there, at most [`BATCH`]. With `wait`, waits for the first as long as the socket's timeout lets it; gives 0 where none came.
+    /// Takes what is there, at most [`BATCH`]. With `wait`, waits for the first as the socket is set to; gives 0 where none came.
     ///
     /// # Errors
     /// The socket's.
@@ -266,14 +265,6 @@ pub fn buffers(socket: &UdpSocket, bytes: i32) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// How long a receiving call waits: see [`Receiver::receive`].
-///
-/// # Errors
-/// The socket's.
-pub fn timeout(socket: &UdpSocket, wait: Duration) -> io::Result<()> {
-    socket.set_read_timeout(Some(wait))
 }
 
 /// Datagrams that the kernel dropped because the socket's buffer was full (`SO_MEMINFO`, Linux 4.12).

@@ -1,7 +1,8 @@
 //! A userspace ring: one thread that runs the engine over memory of its own, with packets from a [`Port`].
 //!
 //! Always true: only the thread touches the region's memory, but for its own process's readers, who look at it through a second mapping and know
-//! that it changes (`set_running`). Between two batches it carries out what the process asks of it.
+//! that it changes (`set_running`). Between two batches it carries out what the process asks of it: as at the kernel ring, continuations of a quiet
+//! market too are stepped by whoever rings.
 //!
 //! System calls of the thread: those of its port, and none else once it runs. It allocates nothing for a packet.
 
@@ -245,8 +246,6 @@ impl Thread {
             if self.is_over {
                 return Ok(());
             }
-            let pending = self.desk.is_pending();
-            let wait = if pending { Duration::ZERO } else { wait };
             let packets = self.port.receive(wait)?;
             if packets != 0 {
                 self.desk.set_running(true);
@@ -255,8 +254,6 @@ impl Thread {
                 }
                 self.desk.set_running(false);
                 self.port.flush()?;
-            } else if pending {
-                self.steps();
             }
         }
     }

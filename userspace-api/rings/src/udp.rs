@@ -1,13 +1,14 @@
 //! The UDP port: one socket, `recvmmsg` and `sendmmsg`. No privilege, any kernel.
 //!
-//! System calls of its thread: one `recvmmsg` a batch, which waits where nothing has come, one `sendmmsg` a batch with answers, and the boot-time
-//! clock (vDSO) a packet.
+//! System calls of its thread: one `recvmmsg` and one `sendmmsg` a batch with answers; a `ppoll`, and one `recvmmsg` more, where nothing has come; the
+//! boot-time clock (vDSO) a packet.
 
 use crate::mmsg::{self, Receiver, Sender};
 use crate::port::{Arrival, Port, PortError};
 use crate::thread::boot_ns;
 use ring0_engine::record::ReplyTo;
 use ring0_wire::Buffer;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
@@ -19,7 +20,6 @@ const BUFFER_BYTES: i32 = 8 << 20;
 pub struct UdpPort {
     socket: UdpSocket,
     local: Ipv4Addr,
-    wait: Duration,
     receiver: Receiver,
     sender: Sender,
     /// Answers that the stack did not take.
@@ -63,7 +63,6 @@ impl UdpPort {
         Ok(UdpPort {
             socket,
             local,
-            wait: Duration::ZERO,
             receiver: Receiver::default(),
             sender: Sender::default(),
             lost: 0,
@@ -93,13 +92,25 @@ impl Port for UdpPort {
     }
 
     fn receive(&mut self, wait: Duration) -> Result<usize, PortError> {
-        if !wait.is_zero() && wait != self.wait {
-            mmsg::timeout(&self.socket, wait).map_err(|error| failed("wait for packets", error))?;
-            self.wait = wait;
+        let mut receive = || {
+            let received = self.receiver.receive(&self.socket, false);
+            received.map_err(|error| failed("receive packets", error))
+        };
+        let received = receive()?;
+        if received != 0 || wait.is_zero() {
+            return Ok(received);
         }
-        self.receiver
-            .receive(&self.socket, !wait.is_zero())
-            .map_err(|error| failed("receive packets", error))
+        // Not the receiving call's own timeout: that is one of the scheduler's ticks, some milliseconds.
+        let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
+        let wait = Timespec {
+            tv_sec: 0,
+            tv_nsec: wait.subsec_nanos().into(),
+        };
+        match poll(&mut socket, Some(&wait)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => Ok(0),
+            Ok(_) => receive(),
+            Err(error) => Err(failed("wait for packets", error.into())),
+        }
     }
 
     #[inline]

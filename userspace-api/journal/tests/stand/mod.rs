@@ -8,13 +8,13 @@ use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::record::{Head, Kind};
 use ring0_journal::{Disk, Journal, JournalError, Options, PAGE, Reader, Storage, StorageFile};
 use ring0_mq::Identity;
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use zerocopy::IntoBytes;
 
@@ -148,50 +148,50 @@ enum Unsure {
 struct Plan {
     fault: Fault,
     /// Operations until it fails.
-    left: Cell<u64>,
-    failed: Cell<bool>,
+    left: AtomicU64,
+    failed: AtomicBool,
     /// Operations that were tried after it had failed.
-    after: Cell<u64>,
-    unsure: Rc<RefCell<Vec<Unsure>>>,
+    after: AtomicU64,
+    unsure: Arc<Mutex<Vec<Unsure>>>,
 }
 
 /// The file system, until its operations are used up: then one fails, and all after it.
 #[derive(Clone)]
-pub(crate) struct Faulty(Rc<Plan>);
+pub(crate) struct Faulty(Arc<Plan>);
 
 impl Faulty {
     pub(crate) fn new(fault: Fault, operations: u64) -> Faulty {
-        Faulty::of(fault, operations, Rc::default())
+        Faulty::of(fault, operations, Arc::default())
     }
 
     /// The same machine for another process, so many operations until one fails.
     pub(crate) fn next_process(&self, operations: u64) -> Faulty {
-        Faulty::of(self.0.fault, operations, Rc::clone(&self.0.unsure))
+        Faulty::of(self.0.fault, operations, Arc::clone(&self.0.unsure))
     }
 
-    fn of(fault: Fault, operations: u64, unsure: Rc<RefCell<Vec<Unsure>>>) -> Faulty {
-        Faulty(Rc::new(Plan {
+    fn of(fault: Fault, operations: u64, unsure: Arc<Mutex<Vec<Unsure>>>) -> Faulty {
+        Faulty(Arc::new(Plan {
             fault,
-            left: Cell::new(operations),
-            failed: Cell::new(false),
-            after: Cell::new(0),
+            left: AtomicU64::new(operations),
+            failed: AtomicBool::new(false),
+            after: AtomicU64::new(0),
             unsure,
         }))
     }
 
     /// Whether an operation failed.
     pub(crate) fn has_failed(&self) -> bool {
-        self.0.failed.get()
+        self.0.failed.load(SeqCst)
     }
 
     /// Operations tried after one had failed.
     pub(crate) fn tried_after(&self) -> u64 {
-        self.0.after.get()
+        self.0.after.load(SeqCst)
     }
 
     /// Is the machine that dies: of what no sync made sure of, some is lost.
     pub(crate) fn crash(&self, random: &mut Random) {
-        for unsure in self.0.unsure.borrow_mut().drain(..).rev() {
+        for unsure in self.0.unsure.lock().unwrap().drain(..).rev() {
             let is_given_up = matches!(unsure, Unsure::Page(.., true));
             if !is_given_up && random.below(2) == 0 {
                 continue;
@@ -214,13 +214,13 @@ impl Faulty {
     /// Counts an operation; the error if this is the one that fails, or one has failed before.
     fn operation(&self) -> io::Result<()> {
         let plan = &self.0;
-        if plan.failed.get() {
-            plan.after.set(plan.after.get() + 1);
-        } else if plan.left.get() > 0 {
-            plan.left.set(plan.left.get() - 1);
+        if plan.failed.load(SeqCst) {
+            plan.after.fetch_add(1, SeqCst);
+        } else if plan.left.load(SeqCst) > 0 {
+            plan.left.fetch_sub(1, SeqCst);
             return Ok(());
         }
-        plan.failed.set(true);
+        plan.failed.store(true, SeqCst);
         Err(self.error())
     }
 
@@ -232,26 +232,26 @@ impl Faulty {
     }
 
     fn sure(&self, is_sure: impl Fn(&Unsure) -> bool) {
-        self.0.unsure.borrow_mut().retain(|it| !is_sure(it));
+        self.0.unsure.lock().unwrap().retain(|it| !is_sure(it));
     }
 }
 
 pub(crate) struct FaultyFile {
     storage: Faulty,
     /// The name that it was opened with, or was given since.
-    path: Rc<RefCell<PathBuf>>,
+    path: Arc<Mutex<PathBuf>>,
     file: File,
 }
 
-thread_local! {
-    /// Names of open files, which a rename changes.
-    static NAMES: RefCell<Vec<Rc<RefCell<PathBuf>>>> = const { RefCell::new(Vec::new()) };
-}
+/// Names of open files, which a rename changes.
+static NAMES: Mutex<Vec<Weak<Mutex<PathBuf>>>> = Mutex::new(Vec::new());
 
 impl Faulty {
     fn file(&self, path: &Path, file: File) -> FaultyFile {
-        let path = Rc::new(RefCell::new(path.to_owned()));
-        NAMES.with_borrow_mut(|names| names.push(Rc::clone(&path)));
+        let path = Arc::new(Mutex::new(path.to_owned()));
+        let mut names = NAMES.lock().unwrap();
+        names.retain(|name| name.strong_count() != 0);
+        names.push(Arc::downgrade(&path));
         FaultyFile {
             storage: self.clone(),
             path,
@@ -276,22 +276,21 @@ impl Storage for Faulty {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.operation()?;
         Disk.rename(from, to)?;
-        NAMES.with_borrow(|names| {
-            for name in names {
-                if *name.borrow() == from {
-                    *name.borrow_mut() = to.to_owned();
-                }
+        for name in NAMES.lock().unwrap().iter().filter_map(Weak::upgrade) {
+            let mut name = name.lock().unwrap();
+            if *name == from {
+                *name = to.to_owned();
             }
-        });
+        }
         let rename = Unsure::Rename(from.to_owned(), to.to_owned());
-        self.0.unsure.borrow_mut().push(rename);
+        self.0.unsure.lock().unwrap().push(rename);
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.operation()?;
         let remove = Unsure::Remove(path.to_owned(), fs::read(path)?);
-        self.0.unsure.borrow_mut().push(remove);
+        self.0.unsure.lock().unwrap().push(remove);
         Disk.remove(path)
     }
 
@@ -312,7 +311,7 @@ impl StorageFile for FaultyFile {
             (Err(_), ..) => 0,
         };
         let (page, end) = (PAGE as u64, offset + len as u64);
-        let reading = File::open(&*self.path.borrow())?;
+        let reading = File::open(&*self.path.lock().unwrap())?;
         let mut at = offset / page * page;
         while at < end {
             let mut before = vec![0; PAGE];
@@ -320,8 +319,8 @@ impl StorageFile for FaultyFile {
             while let Ok(read @ 1..) = reading.read_at(&mut before[filled..], at + filled as u64) {
                 filled += read;
             }
-            let path = self.path.borrow().clone();
-            let mut all = self.storage.0.unsure.borrow_mut();
+            let path = self.path.lock().unwrap().clone();
+            let mut all = self.storage.0.unsure.lock().unwrap();
             // Written to again, it is a later sync's matter; on the disk is what was there before the first time.
             let given_up = all.iter().position(
                 |it| matches!(it, Unsure::Page(of, page, _, true) if (of, *page) == (&path, at)),
@@ -336,6 +335,11 @@ impl StorageFile for FaultyFile {
         may.map(|()| len)
     }
 
+    /// The test's own memory of what was not synced stands for the kernel's.
+    fn write_directly(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.storage.operation()?;
         self.file.allocate(len)
@@ -347,9 +351,9 @@ impl StorageFile for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let path = self.path.borrow().clone();
+        let path = self.path.lock().unwrap().clone();
         if let Err(error) = self.storage.operation() {
-            for unsure in self.storage.0.unsure.borrow_mut().iter_mut() {
+            for unsure in self.storage.0.unsure.lock().unwrap().iter_mut() {
                 if let Unsure::Page(of, _, _, given_up) = unsure {
                     *given_up |= *of == path;
                 }

@@ -32,6 +32,13 @@ const BATCHES: [u64; 2] = [1, 32];
 /// Single records are sent so far apart: the queue is empty then.
 const EVERY_NS: u64 = 3_000;
 
+const ICEORYX2_PROGRAM: &str = "ring0-bench-mq-iceoryx2";
+const ICEORYX2: &str = "iceoryx2 0.10.0";
+
+/// What to do where it is not there. Its platform layer is built with libclang, which nothing else here needs.
+const ICEORYX2_HELP: &str = "not built: run scripts/setup, which installs libclang1-N and libclang-common-N-dev (N: the LLVM of the eBPF compiler) and builds it, \
+    or build userspace-api/mq/bench/iceoryx2 with cargo and name the program with --iceoryx2";
+
 /// Measure the record ring between two processors: records a second and nanoseconds a record, beside other queues.
 #[derive(Parser)]
 #[command(name = "ring0 bench mq", version, max_term_width = 100)]
@@ -45,7 +52,7 @@ struct Args {
     /// Folder for the record file; without it the system's folder for temporary files.
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// The iceoryx2 program, built from its own folder beside this package; without it iceoryx2 is left out.
+    /// The iceoryx2 program [default: where scripts/setup puts it; what is not there is left out, and the report says so].
     #[arg(long, value_name = "PROGRAM")]
     iceoryx2: Option<PathBuf>,
     /// Print one JSON object.
@@ -131,13 +138,19 @@ fn run(args: &Args) -> Result<(), BenchError> {
             run: Box::new(threads::disruptor),
         },
     ];
-    if let Some(program) = &args.iceoryx2 {
-        queues.push(Queue {
-            name: "iceoryx2 0.10.0",
+    let iceoryx2 = match &args.iceoryx2 {
+        Some(program) => Some(program.clone()),
+        None => find_iceoryx2()?,
+    };
+    let mut absent = Vec::new();
+    match iceoryx2 {
+        Some(program) => queues.push(Queue {
+            name: ICEORYX2,
             between: "processes",
             batches: false, // it sends one sample at a time
-            run: Box::new(move |job| other_program(program, job)),
-        });
+            run: Box::new(move |job| other_program(&program, job)),
+        }),
+        None => absent.push(json!({ "queue": ICEORYX2, "help": ICEORYX2_HELP })),
     }
     let mut rows = Vec::new();
     for shape in Shape::ALL {
@@ -152,6 +165,7 @@ fn run(args: &Args) -> Result<(), BenchError> {
         "ring_bytes": BENCH_SLOTS * 64,
         "note": "every consumer copies each record out and checks its number; consumers share the second processor and are served in turn, as producers do the first; a single record's time has two readings of the clock in it",
         "rows": rows,
+        "absent": absent,
         "recording": record(args)?,
     });
     report::print(&report, args.json);
@@ -219,6 +233,20 @@ fn measure(
         rows.push(row);
     }
     Ok(rows)
+}
+
+/// The iceoryx2 program beside this one, or where `scripts/setup` builds it: `target/tools` of the `target` that this program lies in.
+fn find_iceoryx2() -> Result<Option<PathBuf>, BenchError> {
+    let this = std::env::current_exe()?;
+    let beside = this.with_file_name(ICEORYX2_PROGRAM);
+    let built = this
+        .ancestors()
+        .nth(2)
+        .map(|target| target.join("tools/iceoryx2/release").join(ICEORYX2_PROGRAM));
+    Ok([Some(beside), built]
+        .into_iter()
+        .flatten()
+        .find(|program| program.is_file()))
 }
 
 /// A queue in a program of its own, which is told the job and says what it measured.

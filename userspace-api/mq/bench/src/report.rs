@@ -34,6 +34,10 @@ pub(crate) fn print(report: &Value, json: bool) {
             time("ns_p999"),
         );
     }
+    for absent in report["absent"].as_array().into_iter().flatten() {
+        let text = |name: &str| absent[name].as_str().unwrap_or_default();
+        println!("\nabsent: {}: {}", text("queue"), text("help"));
+    }
     println!("\nwith the record file on");
     for (name, value) in report["recording"].as_object().into_iter().flatten() {
         println!("{name:24} {value}");

@@ -162,6 +162,7 @@ fn a_name_goes_on_where_it_was_and_places_are_four() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it fills the ring several times, which takes minutes")]
 fn one_that_joins_late_begins_at_the_tail() {
     let ring = LocalRing::new(1 << 13, 520);
     let producer = ring.producer();
@@ -192,6 +193,7 @@ fn pushes_that_are_no_commands_are_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it fills the ring, which takes minutes")]
 fn records_are_found_and_the_last_one_too() {
     let ring = LocalRing::new(64, 4);
     let producer = ring.producer();
@@ -214,8 +216,9 @@ fn records_are_found_and_the_last_one_too() {
 fn readers_beside_a_writer_get_whole_records() {
     let seed: u64 = rand::random();
     println!("seed {seed}");
-    const LAST: u64 = 300_000;
-    let ring = LocalRing::new(1 << 12, 64);
+    // Miri takes a thousand times as long.
+    const LAST: u64 = if cfg!(miri) { 400 } else { 300_000 };
+    let ring = LocalRing::new(if cfg!(miri) { 128 } else { 1 << 12 }, 64);
     let mut required = ring.consumer(name("journal"), Kind::Required).unwrap();
     let mut optional = ring.consumer(name("screen"), Kind::Optional).unwrap();
     let producer = ring.producer();
@@ -281,6 +284,7 @@ fn shared(folder: &Path) -> SharedRing {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "miri maps no files")]
 fn a_file_is_made_whole_and_once() {
     let folder = tempfile::tempdir().unwrap();
     let made = shared(folder.path());
@@ -309,6 +313,7 @@ fn a_file_is_made_whole_and_once() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "miri maps no files")]
 fn a_role_has_one_holder() {
     let folder = tempfile::tempdir().unwrap();
     let ring = shared(folder.path());
@@ -328,6 +333,7 @@ fn a_role_has_one_holder() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "miri maps no files")]
 fn memory_without_a_name_is_attached_by_its_path() {
     let ring = SharedRing::anonymous(&Options::new(1 << 12)).unwrap();
     let other = SharedRing::open(ring.path()).unwrap();
@@ -340,6 +346,7 @@ fn memory_without_a_name_is_attached_by_its_path() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "miri maps no files")]
 fn what_is_no_ring_is_refused_and_left_alone() {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     let folder = tempfile::tempdir().unwrap();

@@ -11,7 +11,9 @@ use ring0_engine::layout::Layout;
 use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::native::{Native, TagRule};
 use ring0_engine::record::{Head, Kind};
-use ring0_journal::{Journal, Options, Reader, Snapshotter, Start, recover, verify};
+use ring0_journal::{
+    Disk, Journal, Options, PAGE, Reader, Snapshotter, Start, Storage, StorageFile, recover, verify,
+};
 use ring0_lab::machine;
 use ring0_mq::Identity;
 use ring0_stream::lobstrm::{RECORDS_MAX, Stream, generate};
@@ -105,6 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let scratch = Scratch::new(&parent)?;
     let before = Busy::now();
 
+    let disk_before = disk_speed(&scratch.0)?;
     let part = prefix(&recorded.slots, ROUND_MESSAGES);
     let part_messages = messages(part) as f64;
     let (mut appends, mut reads, mut verifies) = (Vec::new(), Vec::new(), Vec::new());
@@ -137,6 +140,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
 
     let folder = scratch.0.join("recovery");
     let whole_append = append(&folder, &identity, options, &recorded.slots)?;
+    let disk_after = disk_speed(&scratch.0)?;
     let expected = recorded.native.shard().state_hash();
     let recovered = recover(&folder, &capacity, Start::NewestSnapshot, None)?;
     if recovered.state_hash != expected {
@@ -185,6 +189,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         "recovery_messages": all_messages,
         "recovery_records": all_records,
         "recovery_append_seconds": whole_append,
+        "recovery_append_messages_per_second": rate(all_messages as f64, whole_append),
+        "recovery_append_megabytes_per_second": (recorded.slots.len() as f64 / whole_append / 1e6).round(),
+        "disk_before": disk_before,
+        "disk_after": disk_after,
         "recovery_seconds": recovery_seconds,
         "recovery_messages_per_second": rate(all_messages as f64, recovery_seconds),
         "snapshot_follow_seconds": snapshot_seconds,
@@ -297,6 +305,35 @@ fn append(folder: &Path, identity: &Identity, options: Options, slots: &[u8]) ->
     }
     journal.close()?;
     Ok(begin.elapsed().as_secs_f64())
+}
+
+/// What the disk takes when nothing is built: `write` past the kernel's memory into room that was made, `fdatasync`, the next; MB/s.
+fn disk_speed(folder: &Path) -> Result<Value, Fail> {
+    const BYTES: u64 = 512 << 20;
+    let path = folder.join("disk");
+    let mut speeds = serde_json::Map::new();
+    for (name, write_bytes) in [("write_1_mib", 1_u64 << 20), ("write_4_mib", 4 << 20)] {
+        let file = Disk.create(&path)?;
+        file.allocate(BYTES)?;
+        StorageFile::sync_all(&file)?;
+        file.write_directly()?;
+        let memory = vec![0x5A; write_bytes as usize + PAGE];
+        let first = memory.as_ptr().align_offset(PAGE);
+        let bytes = &memory[first..first + write_bytes as usize];
+        let begin = Instant::now();
+        for at in (0..BYTES).step_by(bytes.len()) {
+            if StorageFile::write_at(&file, bytes, at)? != bytes.len() {
+                return Err(Fail::new(
+                    "the disk took a part of a write; give another --folder",
+                ));
+            }
+            StorageFile::sync_data(&file)?;
+        }
+        let speed = BYTES as f64 / begin.elapsed().as_secs_f64() / 1e6;
+        speeds.insert(name.to_owned(), json!(speed.round()));
+        fs::remove_file(&path)?;
+    }
+    Ok(Value::Object(speeds))
 }
 
 fn median(seconds: &mut [f64]) -> f64 {

@@ -106,6 +106,9 @@ impl Stage {
             RingKind::Udp => None,
             _ => Some(Veth::up(Options::default())?),
         };
+        if let (RingKind::Dpdk, Some(veth)) = (ring, &veth) {
+            veth.take_exchange_address()?;
+        }
         let place = match (ring, &veth) {
             (RingKind::Kernel, Some(veth)) => {
                 xdp_loader::default_pin_root(&veth.exchange_if, Some(&veth.exchange_ns))
@@ -254,6 +257,14 @@ impl Stage {
         }
         if restored {
             arguments.extend(["--restore".to_owned(), path(self.snapshot())]);
+        }
+        if let (RingKind::Dpdk, Some(veth)) = (self.ring, &self.veth) {
+            arguments.extend([
+                "--device".to_owned(),
+                format!("net_af_packet0,iface={}", veth.exchange_if),
+                "--listen".to_owned(),
+                veth.exchange_address.to_string(),
+            ]);
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.daemon = Some(self.spawn("daemon.log", &arguments)?);

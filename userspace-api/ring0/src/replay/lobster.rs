@@ -3,10 +3,9 @@
 //! In this process a packet goes straight into the engine; the kernel ring gets it from the trader SDK's socket over a veth
 //! pair. Fills are read from the records, the book from the shard itself. Rule: `docs/streams.md#lobster`.
 
-use super::RingName;
+use super::{RingName, timeless};
 use crate::fail::Fail;
-use ring0_drive::{WireLab, rand_key};
-use ring0_engine::canon::StateHash;
+use ring0_drive::{RingLab, WireLab, rand_key};
 use ring0_engine::control::{Clock, Control, ControlKind, Deposit, Grant, List, OpenAccount};
 use ring0_engine::native::Native;
 use ring0_engine::record::{Filled, Head, Kind, Outcome, State, Step};
@@ -22,6 +21,7 @@ use ring0_wire::SessionId;
 use ring0_wire::host::{Answer, Inbound, PacketBuilder};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::net::UdpSocket;
 use std::path::Path;
 use zerocopy::FromBytes;
 
@@ -56,7 +56,7 @@ pub(crate) fn run(dir: &Path, ring: RingName) -> Result<(Value, Option<String>),
             "priority of executions",
         ),
         (
-            replayed != state_hash,
+            replayed.shard().state_hash() != state_hash,
             "the state after replaying the records",
         ),
     ];
@@ -84,7 +84,8 @@ pub(crate) fn run(dir: &Path, ring: RingName) -> Result<(Value, Option<String>),
         "ring": ring.name(),
         "transport": driver.port.transport(),
         "state_hash": state_hash.to_string(),
-        "replayed_state_hash": replayed.to_string(),
+        "replayed_state_hash": replayed.shard().state_hash().to_string(),
+        "state_hash_without_time": timeless(|listing| replayed.shard().list(listing)).to_string(),
     });
     Ok((object, disagreed))
 }
@@ -210,7 +211,7 @@ enum Port {
     },
     Wire {
         traders: Box<[Trader<UdpTransport>; 2]>,
-        lab: Box<WireLab>,
+        lab: Lab,
     },
 }
 
@@ -218,6 +219,10 @@ impl Port {
     fn transport(&self) -> &'static str {
         match self {
             Port::InProcess { .. } => "in process",
+            Port::Wire {
+                lab: Lab::Thread(lab),
+                ..
+            } if lab.wire.name() == "udp" => "UDP sockets on loopback",
             Port::Wire { .. } => "UDP sockets over veth",
         }
     }
@@ -228,6 +233,34 @@ struct Acked {
     outcome: u8,
     reason: u8,
     venue_sequence: u64,
+}
+
+/// A living ring.
+enum Lab {
+    Kernel(Box<WireLab>),
+    Thread(Box<RingLab>),
+}
+
+impl Lab {
+    fn ring(&mut self) -> &mut dyn Ring {
+        match self {
+            Lab::Kernel(lab) => &mut lab.shard,
+            Lab::Thread(lab) => &mut lab.wire,
+        }
+    }
+}
+
+/// The two traders, with these keys and a socket each.
+fn traders(
+    keys: &[[u8; 16]; 2],
+    socket: impl Fn() -> Result<UdpSocket, Fail>,
+) -> Result<Box<[Trader<UdpTransport>; 2]>, Fail> {
+    let trader = |index: u32| -> Result<_, Fail> {
+        let session = Session::new(session_id(index), &keys[index as usize]);
+        let transport = UdpTransport::new(socket()?);
+        Ok(Trader::new(session.with_answers(256), transport))
+    };
+    Ok(Box::new([trader(0)?, trader(1)?]))
 }
 
 /// [`Book`] over a ring.
@@ -260,13 +293,24 @@ impl Driver {
                 for (session, key) in (0..).zip(&keys) {
                     lab.shard.set_key(session, Some(key))?;
                 }
-                let trader = |index: u32| -> Result<_, Fail> {
-                    let session = Session::new(session_id(index), &keys[index as usize]);
-                    let transport = UdpTransport::new(lab.trader_socket()?);
-                    Ok(Trader::new(session.with_answers(256), transport))
-                };
-                let traders = Box::new([trader(0)?, trader(1)?]);
-                Port::Wire { traders, lab }
+                let traders = traders(&keys, || Ok(lab.trader_socket()?))?;
+                Port::Wire {
+                    traders,
+                    lab: Lab::Kernel(lab),
+                }
+            }
+            RingName::Afxdp | RingName::Dpdk | RingName::Udp => {
+                let ring = ring.thread().expect("one of these three");
+                let mut lab = Box::new(RingLab::up(ring, capacity, 1 << 16)?);
+                let keys = [0, 1].map(|_| rand_key());
+                for (session, key) in (0..).zip(&keys) {
+                    lab.wire.shard.set_key(session, Some(key))?;
+                }
+                let traders = traders(&keys, || Ok(lab.trader_socket()?))?;
+                Port::Wire {
+                    traders,
+                    lab: Lab::Thread(lab),
+                }
             }
         };
         let mut driver = Driver {
@@ -293,7 +337,7 @@ impl Driver {
     fn ring(&mut self) -> Result<&mut dyn Ring, Fail> {
         Ok(match &mut self.port {
             Port::InProcess { ring, .. } => ring.as_mut(),
-            Port::Wire { lab, .. } => &mut lab.shard,
+            Port::Wire { lab, .. } => lab.ring(),
         })
     }
 
@@ -350,7 +394,7 @@ impl Driver {
     fn take_records(&mut self) -> Result<(), RingError> {
         let records = match &mut self.port {
             Port::InProcess { ring, .. } => ring.take_records()?,
-            Port::Wire { lab, .. } => lab.shard.take_records()?,
+            Port::Wire { lab, .. } => lab.ring().take_records()?,
         };
         self.records.extend_from_slice(&records);
         Ok(())
@@ -387,14 +431,14 @@ impl Driver {
         Ok(fills)
     }
 
-    /// The state hash of a native shard to which the records were replayed.
-    fn replayed(&mut self, capacity: &Capacity) -> Result<StateHash, Fail> {
+    /// A native shard to which the records were replayed.
+    fn replayed(&mut self, capacity: &Capacity) -> Result<Native, Fail> {
         let mut native = Native::new(capacity)?;
         let mut replayer = Replayer::new(&native, None);
         replayer
             .feed(&self.records, &mut native)
             .map_err(Fail::disagreed)?;
-        Ok(native.shard().state_hash())
+        Ok(native)
     }
 }
 
@@ -424,7 +468,7 @@ impl Book for Driver {
         while !self.step_done {
             match &mut self.port {
                 Port::InProcess { ring, .. } => ring.steps()?,
-                Port::Wire { lab, .. } => lab.shard.steps()?,
+                Port::Wire { lab, .. } => lab.ring().steps()?,
             }
             self.take_records()?;
             fills.extend(self.fills()?);
@@ -458,7 +502,7 @@ impl Book for Driver {
         };
         let depth = match &mut self.port {
             Port::InProcess { ring, .. } => ring.depth(0, letter, levels),
-            Port::Wire { lab, .. } => lab.shard.depth(0, letter, levels),
+            Port::Wire { lab, .. } => lab.ring().depth(0, letter, levels),
         };
         let level = |it: &ring0_engine::Depth| (it.price * TICK_WIRE, it.lots as u32);
         Ok(depth.iter().map(level).collect())

@@ -3,24 +3,25 @@
 //! Invariants: the stream and every packet are in memory before the clock starts, and for the kernel signed. Market, packets and
 //! trades are those of `ring0_drive`. Rule: `docs/streams.md#driving-a-ring`.
 
-use super::RingName;
+use super::{RingName, timeless};
 use crate::bench::pump::Pump;
 use crate::fail::Fail;
 use ring0_drive::{
-    ANSWERS_LOG2, Cut, Ends, Fold, Market, Packets, References, WireLab, XDP_TX, clock, cut,
-    rand_key, set_up,
+    ANSWERS_LOG2, Cut, Ends, Fold, Market, Packets, References, RingLab, ThreadRing, WireLab,
+    XDP_TX, clock, cut, rand_key, set_up,
 };
-use ring0_engine::canon::{Hasher, Listing, StateHash, Tag};
+use ring0_engine::canon::StateHash;
 use ring0_engine::control::Control;
 use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::native::{Native, TagRule};
 use ring0_engine::reference::Reference;
 use ring0_engine::{Recorder, Shard, copy_outbox};
-use ring0_rings::{KernelShard, Live, Ring};
+use ring0_rings::{Live, Ring};
 use ring0_stream::lobstrm::Stream;
 use ring0_wire::Key;
 use serde_json::{Value, json};
 use std::cell::RefCell;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::time::Instant;
 
@@ -54,22 +55,6 @@ impl Recorder for Keep {
     }
 }
 
-/// The listing without what a clock wrote, so that rings with different clocks can be compared.
-#[derive(Default)]
-struct Timeless(Hasher);
-
-impl Listing for Timeless {
-    fn item(&mut self, tag: Tag, numbers: &[u64]) {
-        let mut numbers = numbers.to_vec();
-        match tag {
-            Tag::Shard => numbers[0] = 0,   // venue time
-            Tag::Session => numbers[7] = 0, // rate state
-            _ => {}
-        }
-        self.0.item(tag, &numbers);
-    }
-}
-
 /// What a run came to.
 struct Ran {
     elapsed_ns: u64,
@@ -90,7 +75,8 @@ pub(crate) fn run(
     let market = Market::of(&stream);
     let mut ends = Ends::default();
     let (ran, fold, packets) = loop {
-        let bytes = (ring == RingName::Kernel).then(rand_key);
+        let is_alive = ring == RingName::Kernel || ring.thread().is_some();
+        let bytes = is_alive.then(rand_key);
         let key = bytes.as_ref().map(Key::from_bytes);
         let plan = Cut {
             number: 0,
@@ -112,8 +98,12 @@ pub(crate) fn run(
         let ran = match ring {
             RingName::Native => run.native(&mut fold),
             RingName::Reference => run.reference(&mut fold),
-            RingName::Kernel if wire => run.wire(&mut fold, bytes.as_ref()),
+            RingName::Kernel if wire => run.kernel_wire(&mut fold, bytes.as_ref()),
             RingName::Kernel => run.kernel(&mut fold, bytes.as_ref()),
+            RingName::Afxdp | RingName::Dpdk | RingName::Udp => {
+                let thread = ring.thread().expect("one of these three");
+                run.thread(thread, &mut fold, bytes.as_ref())
+            }
         }?;
         match fold.stop.take() {
             None => break (ran, fold, packets.len()),
@@ -131,6 +121,9 @@ pub(crate) fn run(
         RingName::Kernel if wire => {
             "pre-signed packets over veth from one UDP socket: send, tag, sequence, match, record, answer, receive, read of the records"
         }
+        RingName::Afxdp | RingName::Dpdk | RingName::Udp => {
+            "pre-signed packets from one UDP socket to the ring's thread: send, tag, sequence, match, record, answer, receive, read of the records"
+        }
         RingName::Kernel => {
             "one pre-signed packet a run of the kernel program: system call, tag, sequence, match, record, answer, read of the records"
         }
@@ -142,6 +135,8 @@ pub(crate) fn run(
         "ring": ring.name(),
         "transport": match ring {
             RingName::Kernel if wire => "veth",
+            RingName::Afxdp | RingName::Dpdk => "veth",
+            RingName::Udp => "loopback",
             RingName::Kernel => "test-run, one packet a run",
             _ => "in process",
         },
@@ -205,13 +200,11 @@ impl Run<'_> {
             }
         }
         let elapsed_ns = begin.elapsed().as_nanos() as u64;
-        let mut timeless = Timeless::default();
-        native.shard().list(&mut timeless);
         Ok(Ran {
             elapsed_ns,
             program_ns: None,
             state_hash: native.shard().state_hash(),
-            timeless: timeless.0.finish(),
+            timeless: timeless(|listing| native.shard().list(listing)),
         })
     }
 
@@ -231,13 +224,11 @@ impl Run<'_> {
             }
         }
         let elapsed_ns = begin.elapsed().as_nanos() as u64;
-        let mut timeless = Timeless::default();
-        reference.list(&mut timeless);
         Ok(Ran {
             elapsed_ns,
             program_ns: None,
             state_hash: reference.state_hash(),
-            timeless: timeless.0.finish(),
+            timeless: timeless(|listing| reference.list(listing)),
         })
     }
 
@@ -282,16 +273,20 @@ impl Run<'_> {
         Ok(ended(shard, elapsed_ns, Some(program_ns)))
     }
 
-    fn wire(&self, fold: &mut Fold<'_>, key: Option<&[u8; 16]>) -> Result<Ran, Fail> {
-        let mut lab = self.lab(key)?;
-        fold.records(&lab.shard.take_records()?);
-        let mut pump = Pump::new(lab.trader_socket()?, self.packets, 1 << ANSWERS_LOG2)?;
+    /// Over the wire of a living ring, one client's socket.
+    fn wire(
+        &self,
+        fold: &mut Fold<'_>,
+        socket: UdpSocket,
+        ring: &mut dyn Ring,
+    ) -> Result<u64, Fail> {
+        fold.records(&ring.take_records()?);
+        let mut pump = Pump::new(socket, self.packets, 1 << ANSWERS_LOG2)?;
         pump.run(self.prefill, |_| Ok(()))?;
-        fold.records(&lab.shard.take_records()?);
+        fold.records(&ring.take_records()?);
         let begin = Instant::now();
-        let shard = &mut lab.shard;
         pump.run(self.packets.len(), |_| {
-            fold.records(&shard.take_records()?);
+            fold.records(&ring.take_records()?);
             match fold.stop {
                 // What follows makes no sense any more; the packets are cut anew.
                 Some(_) => Err(Fail::new("stopped")),
@@ -305,19 +300,35 @@ impl Run<'_> {
                 Err(fail)
             }
         })?;
-        fold.records(&shard.take_records()?);
-        let elapsed_ns = begin.elapsed().as_nanos() as u64;
-        Ok(ended(shard, elapsed_ns, None))
+        fold.records(&ring.take_records()?);
+        Ok(begin.elapsed().as_nanos() as u64)
+    }
+
+    fn kernel_wire(&self, fold: &mut Fold<'_>, key: Option<&[u8; 16]>) -> Result<Ran, Fail> {
+        let mut lab = self.lab(key)?;
+        let elapsed_ns = self.wire(fold, lab.trader_socket()?, &mut lab.shard)?;
+        Ok(ended(&lab.shard, elapsed_ns, None))
+    }
+
+    fn thread(
+        &self,
+        ring: ThreadRing,
+        fold: &mut Fold<'_>,
+        key: Option<&[u8; 16]>,
+    ) -> Result<Ran, Fail> {
+        let mut lab = RingLab::up(ring, &self.market.capacity(1)?, RECORD_SLOTS)?;
+        lab.wire.shard.set_key(0, key)?;
+        set_up(lab.wire.shard.command(&self.controls())?)?;
+        let elapsed_ns = self.wire(fold, lab.trader_socket()?, &mut lab.wire)?;
+        Ok(ended(&lab.wire.shard, elapsed_ns, None))
     }
 }
 
-fn ended(shard: &KernelShard, elapsed_ns: u64, program_ns: Option<u64>) -> Ran {
-    let mut timeless = Timeless::default();
-    shard.shard().list(&mut timeless);
+fn ended(shard: &dyn Live, elapsed_ns: u64, program_ns: Option<u64>) -> Ran {
     Ran {
         elapsed_ns,
         program_ns,
         state_hash: shard.shard().state_hash(),
-        timeless: timeless.0.finish(),
+        timeless: timeless(|listing| shard.shard().list(listing)),
     }
 }

@@ -37,8 +37,17 @@ fn main() -> ExitCode {
 
 type Service = PortFactory<ipc::Service, [u8], ()>;
 
-fn service(name: &str, job: &Job) -> Result<Service, BenchError> {
+/// The node must outlive the service's ports, and takes its files away when it is dropped. They lie in `folder`, which is the job's alone.
+fn service(
+    folder: &str,
+    name: &str,
+    job: &Job,
+) -> Result<(Node<ipc::Service>, Service), BenchError> {
+    let mut config = Config::default();
+    let folder = Path::new(folder.as_bytes()).map_err(BenchError::queue)?;
+    config.global.set_root_path(&folder);
     let node = NodeBuilder::new()
+        .config(&config)
         .create::<ipc::Service>()
         .map_err(BenchError::queue)?;
     let name: ServiceName = name.try_into().map_err(BenchError::queue)?;
@@ -51,9 +60,7 @@ fn service(name: &str, job: &Job) -> Result<Service, BenchError> {
         .max_subscribers(job.shape.consumers as usize)
         .open_or_create()
         .map_err(BenchError::queue)?;
-    // The service lives without it, but the node must outlive its ports.
-    std::mem::forget(node);
-    Ok(service)
+    Ok((node, service))
 }
 
 struct Publishers {
@@ -102,7 +109,12 @@ fn run(job: &str) -> Result<(), BenchError> {
     );
     on_processor(0)?;
     let name = format!("ring0 bench mq {}", std::process::id());
-    let service = service(&name, &job)?;
+    let scratch = tempfile::tempdir()?;
+    let folder = scratch
+        .path()
+        .to_str()
+        .ok_or_else(|| BenchError::Other("TMPDIR is not UTF-8; give another".to_owned()))?;
+    let (_node, service) = service(folder, &name, &job)?;
     let ports: Result<Vec<_>, _> = (0..job.shape.producers)
         .map(|_| {
             service
@@ -116,7 +128,7 @@ fn run(job: &str) -> Result<(), BenchError> {
         ports: ports.map_err(BenchError::queue)?,
         bytes: job.bytes,
     };
-    let role = serde_json::to_string(&(&name, &job)).map_err(BenchError::queue)?;
+    let role = serde_json::to_string(&(folder, &name, &job)).map_err(BenchError::queue)?;
     let consumer = start_consumer(&role)?;
     let begin = now_ns();
     if job.every_ns == 0 {
@@ -134,9 +146,10 @@ fn run(job: &str) -> Result<(), BenchError> {
 }
 
 fn consume(role: &str) -> Result<(), BenchError> {
-    let (name, job): (String, Job) = serde_json::from_str(role).map_err(BenchError::queue)?;
+    let (folder, name, job): (String, String, Job) =
+        serde_json::from_str(role).map_err(BenchError::queue)?;
     on_processor(1)?;
-    let service = service(&name, &job)?;
+    let (_node, service) = service(&folder, &name, &job)?;
     let mut receivers = Vec::<Box<dyn Receiver>>::new();
     for _ in 0..job.shape.consumers {
         let port = service
