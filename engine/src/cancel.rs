@@ -39,7 +39,7 @@ impl<'a> Shard<'a> {
         let session_index = self.header().session.get();
         let slot = self.find_order(session_index, message.reference.get());
         if slot == 0 {
-            return Done::rejected(Reason::UnknownOrder as u8);
+            return self.not_here(u32::from(message.locate.get()), Reason::UnknownOrder as u32);
         }
         let order = self.order(slot);
         let index = order.instrument();
@@ -112,7 +112,7 @@ impl<'a> Shard<'a> {
         if locate != 0
             && (index >= header.instruments_max.get() || self.instrument(index).listed.get() == 0)
         {
-            return Done::rejected(Reason::UnknownInstrument as u8);
+            return self.not_here(locate, Reason::UnknownInstrument as u32);
         }
         let work = header.packet_work.get();
         if work > PACKET_WORK_MAX - FILLS_MAX {

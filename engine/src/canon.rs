@@ -16,6 +16,8 @@ pub enum Tag {
     /// `state` left out, signed ones sign-extended), then `state, dynamic_ticks, fat_ticks, pause_ticks, reference, last trade, auction price,
     /// pause_low, pause_high`.
     Instrument = b'I',
+    /// `instrument, port`: an instrument that another shard trades.
+    Route = b'R',
     /// `book (0 to 5), price, orders, lots`.
     Level = b'L',
     /// `side (0 buy, 1 sell), kind letter, offset (as a byte), limit, orders, lots`: a peg queue.
@@ -32,6 +34,10 @@ pub enum Tag {
     /// `account, asset, available, held, outflow, limit`; for an open account every asset where one of the first three
     /// is not zero or the limit is not the default.
     Balance = b'A',
+    /// `account, number, amount, asset, shard`: its last transfer out; the last three 0 unless it is in flight. Only where there was one.
+    Transfer = b't',
+    /// `account, shard, number`: its last transfer in from a shard; only where there was one.
+    Credited = b'c',
     /// `session, id (first 8 bytes little-endian), id (last 2), account, status, expected, last reference, rate state,
     /// interval, burst (messages), expiry, answers_log2, references_log2, orders_max, shares_max, notional_max, cancel_on_disconnect`.
     Session = b'S',

@@ -87,11 +87,19 @@ pub enum ControlKind {
     Bust = 30,
     /// [`Gap`]: packets were lost behind the program that numbered them; the record says it, nothing else happens.
     Gap = 31,
+    /// [`Route`].
+    Route = 32,
+    /// [`TransferOut`].
+    TransferOut = 33,
+    /// [`TransferIn`].
+    TransferIn = 34,
+    /// [`TransferDone`].
+    TransferDone = 35,
 }
 
 impl ControlKind {
     /// Every kind.
-    pub const ALL: [ControlKind; 30] = [
+    pub const ALL: [ControlKind; 34] = [
         ControlKind::Clock,
         ControlKind::OpenAccount,
         ControlKind::Deposit,
@@ -122,6 +130,10 @@ impl ControlKind {
         ControlKind::MoveLadder,
         ControlKind::Bust,
         ControlKind::Gap,
+        ControlKind::Route,
+        ControlKind::TransferOut,
+        ControlKind::TransferIn,
+        ControlKind::TransferDone,
     ];
 }
 
@@ -393,6 +405,58 @@ body! {
         ladder_len: u32,
         /// Zero.
         reserved: u32,
+    }
+
+    /// Says which shard trades an instrument that is not listed here: messages about it are rejected
+    /// [`WrongShard`](crate::Reason::WrongShard) with the port.
+    Route {
+        /// Instrument index.
+        instrument: u32,
+        /// UDP port of the shard; 0: none is known any more.
+        port: u32,
+    }
+
+    /// Takes an amount out of an account's allotment, to be brought into the one of another shard (RULES 7). Until [`TransferDone`] it is in
+    /// flight, and no other one of the account begins.
+    TransferOut {
+        /// Account index.
+        account: u32,
+        /// Asset index.
+        asset: u32,
+        /// Engine units, not zero.
+        amount: u64,
+        /// Number of the transfer: one more than the account's last one out of this shard; the first is 1.
+        number: u64,
+        /// Number of the shard it goes to, its place in the venue's file from 0.
+        to: u32,
+        /// Zero.
+        reserved: u32,
+    }
+
+    /// Brings an amount in that another shard has taken out. What came in already is refused.
+    TransferIn {
+        /// Account index.
+        account: u32,
+        /// Asset index.
+        asset: u32,
+        /// Engine units, not zero.
+        amount: u64,
+        /// Number of the transfer, as the other shard's [`TransferOut`] had it.
+        number: u64,
+        /// Number of the shard it comes from.
+        from: u32,
+        /// Zero.
+        reserved: u32,
+    }
+
+    /// The transfer in flight has come in.
+    TransferDone {
+        /// Account index.
+        account: u32,
+        /// Zero.
+        reserved: u32,
+        /// Its number.
+        number: u64,
     }
 
     /// Packets that arrived and never came to the engine (RULES 34).

@@ -69,7 +69,7 @@ impl Shard<'_> {
         }
         let index = u32::from(message.locate.get()).wrapping_sub(1);
         if index >= header.instruments_max.get() || self.instrument(index).listed.get() == 0 {
-            return Done::rejected(Reason::UnknownInstrument as u8);
+            return self.not_here(index.wrapping_add(1), Reason::UnknownInstrument as u32);
         }
         let instrument = self.instrument(index);
         let stock = message.stock.get();
@@ -427,7 +427,7 @@ impl Shard<'_> {
         }
         let slot = self.find_order(session_index, message.reference.get());
         if slot == 0 {
-            return Done::rejected(Reason::UnknownOrder as u8);
+            return self.not_here(u32::from(message.locate.get()), Reason::UnknownOrder as u32);
         }
         let order = self.order(slot);
         let index = order.instrument();

@@ -293,6 +293,10 @@ impl<'a> Shard<'a> {
     fn list_instrument_state(self, index: u32, listing: &mut dyn Listing) {
         let instrument = self.instrument(index);
         if instrument.listed.get() == 0 {
+            let port = instrument.route.get();
+            if port != 0 {
+                listing.item(Tag::Route, &[index.into(), port.into()]);
+            }
             return;
         }
         let wide = u64::from;
@@ -444,6 +448,21 @@ impl<'a> Shard<'a> {
                     Tag::Balance,
                     &[index.into(), asset.into(), available, held, outflow, limit],
                 );
+            }
+        }
+        let transfers = self.transfers(index);
+        let number = transfers.number.get();
+        if number != 0 {
+            let (asset, to) = (transfers.asset.get(), transfers.to.get());
+            let amount = transfers.amount.get();
+            listing.item(
+                Tag::Transfer,
+                &[index.into(), number, amount, asset.into(), to.into()],
+            );
+        }
+        for (from, number) in (0..).zip(&transfers.credited) {
+            if number.get() != 0 {
+                listing.item(Tag::Credited, &[index.into(), from, number.get()]);
             }
         }
         self.list_mass(&account.mass, listing);

@@ -8,11 +8,11 @@ use crate::ladder::LOWEST_BIT;
 use crate::limits::SLOT_LEN;
 use crate::shard::{
     Account, Asset, BOOKS, Balance, Bucket, Header, Instrument, Level, MAGIC, Order, Pending,
-    SCRATCH_AT, Scratch, Session, Shard, StoredAnswer, Terms,
+    SCRATCH_AT, Scratch, Session, Shard, StoredAnswer, Terms, Transfers,
 };
 
 /// Changes whenever the meaning of a byte in the region changes.
-pub const LAYOUT_VERSION: u64 = 3;
+pub const LAYOUT_VERSION: u64 = 4;
 
 /// Largest region: the arena's 4 GiB less page 0, less a page behind (RULES 20).
 pub const REGION_BYTES_MAX: u64 = (1 << 32) - 2 * 4096;
@@ -111,7 +111,7 @@ impl Part {
 }
 
 /// Number of parts of a region.
-pub const PARTS: usize = 19;
+pub const PARTS: usize = 20;
 
 /// Where everything lies.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -197,6 +197,7 @@ impl Layout {
                 wide(c.instruments) + wide(c.sessions) + wide(c.accounts) + 1,
                 size_of::<Pending>(),
             ),
+            table("transfers", wide(c.accounts), size_of::<Transfers>()),
         ];
         let mut at = 0;
         for part in &mut parts {
@@ -262,6 +263,7 @@ impl Layout {
         header.sessions_at.set(self.at("sessions"));
         header.orders_at.set(self.at("orders"));
         header.terms_at.set(self.at("terms"));
+        header.transfers_at.set(self.at("transfers"));
         header.levels_at.set(self.at("levels"));
         header.ladder_at.set(self.at("ladder"));
         header.bitmap_at.set(self.at("bitmap"));

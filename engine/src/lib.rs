@@ -48,6 +48,7 @@ pub mod shard;
 #[cfg(feature = "std")]
 pub mod snapshot;
 mod stop;
+mod transfer;
 
 #[cfg(feature = "std")]
 pub use auction::Equilibrium;

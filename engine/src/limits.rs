@@ -32,6 +32,9 @@ pub const PEG_QUEUES_MAX: u32 = 8;
 /// Orders in one bucket of the overflow table of client references (RULES 16): one cache line of slots.
 pub const BUCKET_LEN: u32 = 16;
 
+/// Shards of one venue at the most; a power of two. Each account has eight bytes for each.
+pub const SHARDS_MAX: u32 = 8;
+
 /// Bytes of one slot of the record ring.
 pub const SLOT_LEN: usize = 64;
 

@@ -53,6 +53,7 @@ impl Shard<'_> {
         instrument.best[5].set(none);
         clear32(&instrument.pegs[0]);
         clear32(&instrument.pegs[1]);
+        clear32(&instrument.route);
         clear32(&instrument.work);
         clear32(&instrument.sweep);
         clear32(&instrument.purge_next);

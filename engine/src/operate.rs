@@ -105,6 +105,10 @@ impl Shard<'_> {
         const CLOSE_DAY: u32 = ControlKind::CloseDay as u32;
         const DELIST: u32 = ControlKind::Delist as u32;
         const GAP: u32 = ControlKind::Gap as u32;
+        const ROUTE: u32 = ControlKind::Route as u32;
+        const TRANSFER_OUT: u32 = ControlKind::TransferOut as u32;
+        const TRANSFER_IN: u32 = ControlKind::TransferIn as u32;
+        const TRANSFER_DONE: u32 = ControlKind::TransferDone as u32;
         match kind {
             // The day base was set before the command's time; a gap is told by its record.
             CLOCK | GAP => DONE,
@@ -122,6 +126,8 @@ impl Shard<'_> {
             MOVE_LADDER => self.move_ladder(),
             OPEN_DAY => self.open_day(),
             BUST => self.bust(),
+            ROUTE => self.route(),
+            TRANSFER_OUT | TRANSFER_IN | TRANSFER_DONE => self.transfer(kind),
             HALT_SHARD => {
                 self.header().halted.set(1);
                 DONE

@@ -29,6 +29,12 @@ impl Done {
         Done((Outcome::Rejected as u64) << 32 | (reason as u64) << 40)
     }
 
+    /// Rejected because another shard trades the instrument: the quantity is its UDP port.
+    #[inline(always)]
+    pub(crate) const fn misdirected(port: u32) -> Done {
+        Done(Done::rejected(crate::Reason::WrongShard as u8).0 | port as u64)
+    }
+
     #[inline(always)]
     pub(crate) const fn quantity(self) -> u32 {
         self.0 as u32

@@ -108,6 +108,8 @@ reasons! {
     MarketClosed = 36,
     /// Orders are being collected for an auction, which takes limit orders that may rest, and stops.
     NotInAuction = 37,
+    /// Another shard trades this instrument: the ack's quantity is its UDP port.
+    WrongShard = 38,
 
     // The order's terms.
     /// The price is not a whole number of ticks.
@@ -252,6 +254,12 @@ reasons! {
     BadSetting = 145,
     /// An instrument is not closed.
     NotClosed = 146,
+    /// The number is not that of the account's next transfer, or of the one in flight.
+    TransferNumber = 147,
+    /// A transfer of the account is in flight; it is finished first.
+    TransferPending = 148,
+    /// The transfer has come in already.
+    TransferKnown = 149,
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! Sizes per entry: order 48 bytes and 40 of rarer terms, level 32, balance 32, account 96, session 152, stored answer 24, instrument 448,
 //! ladder place 24 (six books) and its bitmaps 3/4, reference window place 4 and 1/8, overflow bucket 64. `ring0 capacity` adds them up.
 
-use crate::limits::{BUCKET_LEN, COMMAND_SLOTS_MAX, PEG_QUEUES_MAX};
+use crate::limits::{BUCKET_LEN, COMMAND_SLOTS_MAX, PEG_QUEUES_MAX, SHARDS_MAX};
 use crate::region::{Cells, Memory, cells};
 use core::cell::Cell;
 use ring0_wire::{Buffer, MessageCells};
@@ -262,8 +262,8 @@ cells! {
         pub reference_bits_at: Cell<u32>,
         /// Oldest order of each second of the day: offset of the table.
         pub expiry_at: Cell<u32>,
-        /// Zero.
-        pub reserved2: Cell<u32>,
+        /// See `terms_at`.
+        pub transfers_at: Cell<u32>,
         /// Seconds that have orders; its `ladder` is the table's offset.
         pub expiry: Side,
         /// Where the packet's answer goes if it is held, as [`ReplyTo::words`](crate::record::ReplyTo::words); 0 where it is given at once.
@@ -486,8 +486,8 @@ cells! {
         pub places: Cell<u32>,
         /// Of a pending sweep: lots that its order has filled.
         pub sweep_filled: Cell<u32>,
-        /// Zero.
-        pub reserved: Cell<u32>,
+        /// UDP port of the shard that trades the instrument of this index, where another one does; or 0.
+        pub route: Cell<u32>,
         /// Its six ladders, by book.
         pub sides: [Side; BOOKS],
         /// What `reciprocal` says of the tick size.
@@ -562,6 +562,22 @@ cells! {
         pub outflow: Cell<u64>,
         /// Limit of outflow and what orders could add to it.
         pub limit: Cell<u64>,
+    }
+
+    /// What an account has moved to and from other shards. In a table of its own: no packet reads it.
+    pub struct Transfers: 96 {
+        /// Number of the last one out; the first is 1.
+        pub number: Cell<u64>,
+        /// Engine units in flight: taken out and not yet known to have come in; 0: none.
+        pub amount: Cell<u64>,
+        /// Asset in flight.
+        pub asset: Cell<u32>,
+        /// Number of the shard that it goes to.
+        pub to: Cell<u32>,
+        /// By shard that it came from: number of the last one in.
+        pub credited: [Cell<u64>; SHARDS_MAX as usize],
+        /// Zero.
+        pub reserved: Cell<u64>,
     }
 
     /// One asset, in engine units.
@@ -732,6 +748,11 @@ impl<'a> Shard<'a> {
     #[inline(always)]
     pub(crate) fn session(self, index: u32) -> &'a Session {
         self.entry(self.header().sessions_at.get(), index)
+    }
+
+    #[inline(always)]
+    pub(crate) fn transfers(self, index: u32) -> &'a Transfers {
+        self.entry(self.header().transfers_at.get(), index)
     }
 
     #[inline(always)]

@@ -640,7 +640,7 @@ impl Flow {
         };
         if self.random.percent(bent) {
             match self.random.below(9) {
-                0 => wire_locate = self.random.pick(&[0, 1, 2, 3, 6, 7]),
+                0 => wire_locate = self.random.pick(&[0, 1, 2, 3, 6, 7, 8, 8]),
                 1 => new_price = list.ladder_base + list.ladder_len,
                 2 => new_lots = list.lots_max + 1,
                 3 => extra.0 = 1,
@@ -707,11 +707,20 @@ impl Flow {
         let shares = self.random.between(1, lots + 1) * list_of(locate).lot_size + u32::from(off);
         inbound(&Message {
             letter: b'X',
-            locate: if self.random.percent(2) { 9 } else { locate },
+            locate: self.elsewhere(locate),
             reference,
             shares,
             ..Message::default()
         })
+    }
+
+    /// The locate, or rarely one where nothing is listed: another shard may trade it, or none.
+    fn elsewhere(&mut self, locate: u16) -> u16 {
+        match self.random.below(100) {
+            0..3 => 8,
+            3 | 4 => 9,
+            _ => locate,
+        }
     }
 
     fn cancel(&mut self, session: u32) -> Inbound {
@@ -720,7 +729,7 @@ impl Flow {
         } = self.recent(session);
         inbound(&Message {
             letter: b'D',
-            locate: if self.random.percent(2) { 9 } else { locate },
+            locate: self.elsewhere(locate),
             reference,
             ..Message::default()
         })
@@ -728,7 +737,7 @@ impl Flow {
 
     /// A mass cancel; what it kills is soon revived.
     fn any_mass(&mut self, session: u32) -> Inbound {
-        let locate = self.random.pick(&[0, 0, 1, 2, 3, 4, 5, 6, 7, 9]);
+        let locate = self.random.pick(&[0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         let side = self.random.pick(&[BOTH, BOTH, BUY, SELL]);
         let kill = u8::from(self.random.percent(10));
         let scope = if self.random.percent(25) {

@@ -8,8 +8,8 @@ use super::market::{
 use super::{Flow, Plan, Profile, SECOND_NS};
 use crate::control::{
     Bust, Clear, Clock, Control, ControlKind, Deposit, Disconnect, Empty, Expire, Grant, Indicate,
-    MoveLadder, OpenAccount, OpenDay, SetBands, SetLimit, SetRisk, SetSelfTrade, SetState,
-    SettlementMark, Target, Uncross,
+    MoveLadder, OpenAccount, OpenDay, Route, SetBands, SetLimit, SetRisk, SetSelfTrade, SetState,
+    SettlementMark, Target, TransferDone, TransferIn, TransferOut, Uncross,
 };
 use crate::record::State;
 use ring0_wire::SessionId;
@@ -245,7 +245,7 @@ impl Flow {
     }
 
     fn push_control(&mut self, controls: &mut Vec<Control>) {
-        match self.random.below(40) {
+        match self.random.below(46) {
             0..8 => self.push_money(controls),
             8..11 => self.push_state(controls),
             11 => {
@@ -268,6 +268,8 @@ impl Flow {
                 self.day_base_ns = self.day_base_ns.wrapping_add(shift) - 1_000_000;
                 controls.push(self.clock());
             }
+            38 | 39 => self.push_route(controls),
+            40..44 => self.push_transfer(controls),
             _ => {
                 let mut control = Control::new(ControlKind::Clock, &Empty {});
                 control.kind = self
@@ -314,6 +316,66 @@ impl Flow {
                 controls.push(limit_of(account, asset, limit));
             }
             _ => self.push_mark(controls, account, asset),
+        }
+    }
+
+    /// Another shard trades an instrument, or none does any more.
+    fn push_route(&mut self, controls: &mut Vec<Control>) {
+        let body = Route {
+            instrument: self.random.pick(&[7, 7, 7, 7, LATE_MARKET, 0, INSTRUMENTS]),
+            port: self.random.pick(&[0, 1, 40_002, 40_002, 65_535, 65_536]),
+        };
+        controls.push(Control::new(ControlKind::Route, &body));
+    }
+
+    /// A transfer's way out, its end, or one's way in.
+    fn push_transfer(&mut self, controls: &mut Vec<Control>) {
+        let account = (self.random).pick(&[0, 0, 1, 2, 3, 3, 5, CLOSED_ACCOUNT, ACCOUNTS + 1]);
+        let asset = self.random.pick(&[0, 0, 1, 1, 2, 3, ASSETS]);
+        let shard = self.random.pick(&[0, 1, 1, 2, 7, 8, u32::MAX]);
+        let amount = match self.random.below(10) {
+            0 => self.random.pick(&[0, 1 << 63, UNLIMITED, u64::MAX]),
+            _ => u64::from(self.random.below(9_000)),
+        };
+        let (last, in_flight) = (self.view.transfers)
+            .get(account as usize)
+            .copied()
+            .unwrap_or_default();
+        let wrong = self.random.percent(10);
+        let reserved = 0;
+        if self.random.percent(35) {
+            let number = u64::from(self.random.below(200));
+            let body = TransferIn {
+                account,
+                asset,
+                amount,
+                number,
+                from: shard,
+                reserved,
+            };
+            controls.push(Control::new(ControlKind::TransferIn, &body));
+        } else if in_flight != wrong {
+            let number = last + u64::from(self.random.percent(10));
+            let body = TransferDone {
+                account,
+                reserved,
+                number,
+            };
+            controls.push(Control::new(ControlKind::TransferDone, &body));
+        } else {
+            let number = match self.random.below(12) {
+                0 => self.random.pick(&[0, last, last + 2, u64::MAX]),
+                _ => last + 1,
+            };
+            let body = TransferOut {
+                account,
+                asset,
+                amount,
+                number,
+                to: shard,
+                reserved,
+            };
+            controls.push(Control::new(ControlKind::TransferOut, &body));
         }
     }
 

@@ -2,8 +2,10 @@
 //!
 //! It is only used to choose inputs that lead somewhere, so what it misses costs variety, never a wrong verdict.
 
-use super::market::{INSTRUMENTS, middle_of};
-use crate::control::{Control, ControlKind, Expire, List, OpenDay, Target};
+use super::market::{ACCOUNTS, INSTRUMENTS, middle_of};
+use crate::control::{
+    Control, ControlKind, Expire, List, OpenDay, Target, TransferDone, TransferOut,
+};
 use crate::limits::SLOT_LEN;
 use crate::record::{
     ControlRecord, Crossed, Decremented, Filled, Head, Kind, Outcome, Reduced, Removed, Replaced,
@@ -54,6 +56,8 @@ pub(super) struct View {
     pub(super) second: u32,
     pub(super) day: u32,
     pub(super) midnight_ns: u64,
+    /// Of each account the number of its last transfer out, and whether that is in flight.
+    pub(super) transfers: [(u64, bool); ACCOUNTS as usize],
 }
 
 impl View {
@@ -70,6 +74,7 @@ impl View {
             second: 0,
             day: 0,
             midnight_ns: 0,
+            transfers: [(0, false); ACCOUNTS as usize],
         }
     }
 
@@ -208,6 +213,16 @@ impl View {
         } else if is(ControlKind::OpenDay) {
             let opened: OpenDay = control.body();
             (self.day, self.midnight_ns, self.second) = (opened.day, opened.midnight_ns, 0);
+        } else if is(ControlKind::TransferOut) {
+            let out: TransferOut = control.body();
+            if let Some(last) = self.transfers.get_mut(out.account as usize) {
+                *last = (out.number, true);
+            }
+        } else if is(ControlKind::TransferDone) {
+            let done: TransferDone = control.body();
+            if let Some(last) = self.transfers.get_mut(done.account as usize) {
+                last.1 = false;
+            }
         }
     }
 

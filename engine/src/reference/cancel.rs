@@ -42,7 +42,8 @@ impl Reference {
     /// The live order that `U`, `X` or `D` names, on the instrument that the message names.
     pub(super) fn named(&self, index: u32, message: &Message) -> Result<Order, Reason> {
         let id = self.session(index).references.get(&message.reference);
-        let order = self.orders[id.ok_or(Reason::UnknownOrder)?];
+        let id = id.ok_or_else(|| self.not_here(message.locate, Reason::UnknownOrder))?;
+        let order = self.orders[id];
         if u32::from(message.locate) != locate_of(order.instrument) {
             return Err(Reason::WrongInstrument);
         }

@@ -44,7 +44,7 @@ impl Reference {
         self.may_enter(index)?; // 5 to 8
         let at = self
             .listed(message.locate)
-            .ok_or(Reason::UnknownInstrument)?; // 9
+            .ok_or_else(|| self.not_here(message.locate, Reason::UnknownInstrument))?; // 9
         let list = self.instrument(at).list;
         if message.stock != STOCK_SPACES && message.stock != u64::from_be_bytes(list.symbol) {
             return Err(Reason::StockMismatch); // 10

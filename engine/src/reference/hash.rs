@@ -38,6 +38,8 @@ impl Reference {
         for (index, instrument) in (0_u64..).zip(&self.instruments) {
             if let Some(instrument) = instrument {
                 self.list_instrument_state(to, index, instrument);
+            } else if let Some(&port) = self.routes.get(&(index as u32)) {
+                to.item(Tag::Route, &[index, port.into()]);
             }
         }
         for (index, account) in (0_u64..).zip(&self.accounts) {
@@ -64,6 +66,7 @@ impl Reference {
                     to.item(Tag::Balance, &numbers);
                 }
             }
+            self.list_transfers(to, index as u32);
             list_mass(to, account.mass.as_ref());
         }
         for (index, session) in (0_u64..).zip(&self.sessions) {

@@ -36,6 +36,7 @@ impl Reference {
             self.ladder_used += places;
             self.ladders.insert(index, places);
         }
+        self.routes.remove(&index);
         self.instruments[index as usize] = Some(Instrument {
             list,
             state,

@@ -70,7 +70,7 @@ impl Reference {
     ) -> Result<Done, Reason> {
         let named = self.listed(message.locate);
         if message.locate != 0 && named.is_none() {
-            return Err(Reason::UnknownInstrument);
+            return Err(self.not_here(message.locate, Reason::UnknownInstrument));
         }
         work_is_left(*work)?;
         let kill = message.kill == 1;

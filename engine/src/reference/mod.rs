@@ -34,6 +34,7 @@ mod sweep;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use crate::Capacity;
 use crate::canon::{Hasher, StateHash};
@@ -46,6 +47,7 @@ use ring0_wire::SessionId;
 use session::Session;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use step::Pending;
+use transfer::Transfers;
 
 /// A shard as the page describes it.
 #[derive(Clone)]
@@ -67,6 +69,10 @@ pub struct Reference {
     assets: Vec<Asset>,
     /// By index; `None` where nothing is listed.
     instruments: Vec<Option<Instrument>>,
+    /// By index of an instrument that is not listed: port of the shard that trades it.
+    routes: BTreeMap<u32, u16>,
+    /// By account index, what moved to and from other shards.
+    transfers: BTreeMap<u32, Transfers>,
     /// By index; `None` where none is open.
     accounts: Vec<Option<Account>>,
     /// By index; `None` where none is granted.
@@ -129,6 +135,8 @@ impl Reference {
             reply_to: ReplyTo::default(),
             assets: vec![Asset::default(); capacity.assets as usize],
             instruments: (0..capacity.instruments).map(|_| None).collect(),
+            routes: BTreeMap::new(),
+            transfers: BTreeMap::new(),
             accounts: (0..capacity.accounts).map(|_| None).collect(),
             sessions: (0..capacity.sessions).map(|_| None).collect(),
             windows: BTreeMap::new(),

@@ -112,6 +112,10 @@ impl Reference {
             ControlKind::Expire => return self.expire(command.body()),
             ControlKind::OpenDay => self.open_day(command.body())?,
             ControlKind::Bust => self.bust(command.body())?,
+            ControlKind::Route => self.route(command.body())?,
+            ControlKind::TransferOut => self.transfer_out(command.body())?,
+            ControlKind::TransferIn => self.transfer_in(command.body())?,
+            ControlKind::TransferDone => self.transfer_done(command.body())?,
             ControlKind::HaltShard => self.halted = true,
             ControlKind::ResumeShard => self.halted = false,
         }
@@ -301,13 +305,13 @@ impl Reference {
 
     // What a command names.
 
-    fn account_and_asset(&self, account: u32, asset: u32) -> Result<(), Reason> {
+    pub(super) fn account_and_asset(&self, account: u32, asset: u32) -> Result<(), Reason> {
         in_range(account, self.capacity.accounts)?;
         in_range(asset, self.capacity.assets)?;
         self.target_account(account).map(|_| ())
     }
 
-    fn target_account(&self, index: u32) -> Result<u32, Reason> {
+    pub(super) fn target_account(&self, index: u32) -> Result<u32, Reason> {
         in_range(index, self.capacity.accounts)?;
         match self.accounts[index as usize] {
             Some(_) => Ok(index),

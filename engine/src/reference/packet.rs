@@ -192,6 +192,10 @@ impl Reference {
         };
         let (outcome, reason, quantity) = match done {
             Ok(done) => (done.outcome, Reason::None, done.quantity),
+            Err(Reason::WrongShard) => {
+                let port = self.route_of(cells.get().locate).expect("it is routed");
+                (Outcome::Rejected, Reason::WrongShard, port.into())
+            }
             Err(reason) => (Outcome::Rejected, reason, 0),
         };
         let mut whole = [0; 56];

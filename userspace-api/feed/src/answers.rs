@@ -540,9 +540,10 @@ pub fn cancel_reason_of(removal: u8) -> u8 {
 pub fn reject_reason_of(reason: Reason) -> u16 {
     match reason {
         Reason::InstrumentHalted | Reason::MarketClosed | Reason::Halted => reject_reason::HALTED,
-        Reason::UnknownInstrument | Reason::StockMismatch | Reason::WrongInstrument => {
-            reject_reason::SYMBOL
-        }
+        Reason::UnknownInstrument
+        | Reason::StockMismatch
+        | Reason::WrongInstrument
+        | Reason::WrongShard => reject_reason::SYMBOL,
         Reason::NotATick
         | Reason::OffLadder
         | Reason::PriceBand

@@ -3,7 +3,7 @@
 use crate::plan::{Bands, Instrument, Market, Risk};
 use crate::rate::Rate;
 use ring0_engine::control::{
-    Control, ControlKind, Deposit, Grant, List, OpenAccount, SetBands, SetLimit, SetRisk,
+    Control, ControlKind, Deposit, Grant, List, OpenAccount, Route, SetBands, SetLimit, SetRisk,
     SetSelfTrade, SetState,
 };
 use ring0_engine::record::State;
@@ -11,7 +11,7 @@ use ring0_trader::SessionId;
 
 impl Market {
     /// The commands in their order: accounts, their risk limits and self-trade prevention, limits, deposits, instruments, their bands
-    /// and states, sessions. The clock (`Clock`) is the daemon's and comes before them; so are the commands' numbers.
+    /// and states, the ports of those that other shards trade, sessions. The clock (`Clock`) is the daemon's and comes before them; so are the commands' numbers.
     #[must_use]
     pub fn controls(&self) -> Vec<Control> {
         let plan = &self.plan;
@@ -72,12 +72,23 @@ impl Market {
         let instruments = || {
             (0_u32..)
                 .zip(&plan.instruments)
+                .filter(|(_, one)| one.shard == plan.number)
                 .map(|(index, one)| one.controls(index))
         };
         controls.extend(instruments().map(|one| one.list));
         controls.extend(instruments().filter_map(|one| one.bands));
         controls.extend(instruments().filter_map(|one| one.state));
+        for (instrument, one) in (0_u32..).zip(&plan.instruments) {
+            if one.shard != plan.number {
+                let port = plan.peers[one.shard as usize].port.into();
+                let route = Route { instrument, port };
+                controls.push(Control::new(ControlKind::Route, &route));
+            }
+        }
         for ((index, session), opened) in (0_u32..).zip(&plan.sessions).zip(&self.sessions) {
+            if session.shard != plan.number {
+                continue;
+            }
             let grant = Grant {
                 session: index,
                 account: session.account,

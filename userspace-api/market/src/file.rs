@@ -1,20 +1,80 @@
 //! The TOML file as it is written: names and types, no judgement. `docs/market.md` has each key.
 
 use crate::amount::Amount;
-use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MarketFile {
-    pub(crate) shard: ShardFile,
+    pub(crate) shard: Shards,
     pub(crate) asset: Vec<AssetFile>,
     pub(crate) instrument: Vec<InstrumentFile>,
     #[serde(default)]
     pub(crate) account: Vec<AccountFile>,
     #[serde(default)]
     pub(crate) session: Vec<SessionFile>,
+}
+
+/// `[shard]`, or `[[shard]]` of a venue with several.
+#[derive(Debug)]
+pub(crate) enum Shards {
+    One(Box<ShardFile>),
+    Many(Vec<ShardFile>),
+}
+
+impl Shards {
+    pub(crate) fn all(&self) -> &[ShardFile] {
+        match self {
+            Shards::One(shard) => std::slice::from_ref(shard),
+            Shards::Many(shards) => shards,
+        }
+    }
+}
+
+// By hand: an untagged enum would say of a misspelt key only that nothing fits.
+impl<'de> Deserialize<'de> for Shards {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Shards, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Shards;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("a [shard] table, or [[shard]] tables")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Shards, A::Error> {
+                let one = ShardFile::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Shards::One(Box::new(one)))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Shards, A::Error> {
+                let many = Vec::deserialize(SeqAccessDeserializer::new(seq))?;
+                Ok(Shards::Many(many))
+            }
+        }
+        from.deserialize_any(Either)
+    }
+}
+
+/// How errors name a shard's table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    Only,
+    Numbered(usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Only => to.write_str("shard"),
+            Place::Numbered(index) => write!(to, "shard[{index}]"),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +133,7 @@ pub(crate) struct AssetFile {
 pub(crate) struct InstrumentFile {
     pub(crate) symbol: String,
     pub(crate) count: Option<u32>,
+    pub(crate) shard: Option<String>,
     pub(crate) base: String,
     pub(crate) quote: String,
     pub(crate) tick_size: u32,
@@ -116,6 +177,8 @@ pub(crate) struct AccountFile {
     #[serde(default)]
     pub(crate) balances: BTreeMap<String, Amount>,
     #[serde(default)]
+    pub(crate) allotments: BTreeMap<String, BTreeMap<String, Amount>>,
+    #[serde(default)]
     pub(crate) limits: BTreeMap<String, Amount>,
     #[serde(default)]
     pub(crate) orders_max: u32,
@@ -145,6 +208,7 @@ pub(crate) enum SelfTradeFile {
 pub(crate) struct SessionFile {
     pub(crate) name: String,
     pub(crate) account: String,
+    pub(crate) shard: Option<String>,
     pub(crate) key_file: PathBuf,
     #[serde(default = "answers")]
     pub(crate) answers: u32,

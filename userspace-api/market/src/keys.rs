@@ -21,7 +21,8 @@ pub struct KeyMade {
 /// # Errors
 /// The market file is wrong, or a key file cannot be written; those made before stay.
 pub fn keygen(market: &Path, existing: Existing) -> Result<Vec<KeyMade>, MarketError> {
-    let plan = Plan::load(market)?;
+    let mut plans = Plan::load_all(market)?;
+    let plan = plans.swap_remove(0); // sessions are those of the whole venue in each
     let mut report = Vec::with_capacity(plan.sessions.len());
     for (index, session) in plan.sessions.iter().enumerate() {
         let path = &session.key_file;

@@ -1,4 +1,4 @@
-//! A market in one TOML file: shard, assets, instruments, accounts, sessions and their keys.
+//! A market in one TOML file: shard or shards, assets, instruments, accounts, sessions and their keys.
 //!
 //! Knows what the file may say (`docs/market.md`) and which control commands make an empty shard
 //! that market; knows no engine state and no socket. What it loads, the engine accepts: every rule of
@@ -11,6 +11,7 @@ mod file;
 mod keys;
 mod plan;
 mod rate;
+mod venue;
 
 pub use controls::Listing;
 pub use keys::{KeyMade, keygen};
@@ -20,3 +21,4 @@ pub use plan::{
 };
 pub use rate::{Rate, RateError};
 pub use ring0_trader::Existing;
+pub use venue::Peer;

@@ -6,10 +6,11 @@
 
 use crate::amount::Amount;
 use crate::file::{
-    AccountFile, AcksFile, AssetFile, InstrumentFile, MarketFile, RateFile, SelfTradeFile,
+    AccountFile, AcksFile, AssetFile, InstrumentFile, MarketFile, Place, RateFile, SelfTradeFile,
     SessionFile, ShardFile, StateFile,
 };
 use crate::rate::{Rate, RateError};
+use crate::venue::{self, Peer, Venue};
 use ring0_abi::Acks;
 use ring0_engine::Capacity;
 use ring0_engine::limits::{
@@ -113,6 +114,8 @@ impl Asset {
 pub struct Instrument {
     /// The symbol without padding.
     pub symbol: String,
+    /// Number of the shard that trades it.
+    pub shard: u32,
     /// Index of the asset that is bought and sold.
     pub base_asset: u32,
     /// Index of the asset it is paid in.
@@ -174,7 +177,7 @@ pub struct Risk {
 pub struct Account {
     /// Its name in the file.
     pub name: String,
-    /// Asset index and engine units, not zero.
+    /// First deposits in this shard: asset index and engine units, not zero.
     pub balances: Vec<(u32, u64)>,
     /// Asset index and limit of un-co-signed outflow in engine units.
     pub limits: Vec<(u32, u64)>,
@@ -195,6 +198,8 @@ pub struct SessionPlan {
     pub name: String,
     /// Index of its account.
     pub account: u32,
+    /// Number of the shard that it trades in.
+    pub shard: u32,
     /// Its key file, relative paths resolved from the market's file.
     pub key_file: PathBuf,
     /// Stored answers, a power of two.
@@ -211,13 +216,18 @@ pub struct SessionPlan {
     pub cancel_on_disconnect_s: u32,
 }
 
-/// A market as its file says it, without keys: enough to plan memory and to make the keys.
+/// A market as its file says it for one shard, without keys: enough to plan memory and to make the keys. Instruments, accounts and sessions are
+/// those of the whole venue, so that their numbers are the same in every shard.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Plan {
-    /// Where it was read from.
+    /// The file that it was read from.
     pub path: PathBuf,
-    /// The shard.
+    /// The shard that it is of.
     pub shard: Shard,
+    /// Its number: its place among the [`peers`](Plan::peers).
+    pub number: u32,
+    /// Every shard of the venue, this one too, by number.
+    pub peers: Vec<Peer>,
     /// By asset index.
     pub assets: Vec<Asset>,
     /// By instrument index.
@@ -238,16 +248,33 @@ pub struct Market {
 }
 
 impl Plan {
-    /// Reads a market file and checks every rule. Key files are not looked at.
+    /// Reads a market file and checks every rule. Key files are not looked at. Of a file with several shards the path names one: `FILE#SHARD`.
     ///
     /// # Errors
     /// The first thing wrong: file, key, problem and what to do.
     pub fn load(path: &Path) -> Result<Plan, MarketError> {
-        let text = fs::read_to_string(path).map_err(|source| MarketError::File {
-            path: path.to_owned(),
-            source,
-        })?;
-        Plan::parse(path, &text)
+        let (path, shard) = venue::split(path);
+        Plan::parse_shard(&path, &read(&path)?, shard.as_deref())
+    }
+
+    /// The same shard's plan, from the file as it is now.
+    ///
+    /// # Errors
+    /// As [`Plan::load`].
+    pub fn again(&self) -> Result<Plan, MarketError> {
+        Plan::parse_shard(&self.path, &read(&self.path)?, Some(&self.shard.name))
+    }
+
+    /// Reads the plan of every shard of a file, by number.
+    ///
+    /// # Errors
+    /// As [`Plan::load`].
+    pub fn load_all(path: &Path) -> Result<Vec<Plan>, MarketError> {
+        let (path, _) = venue::split(path);
+        let text = read(&path)?;
+        let plan = Plan::parse_any(&path, &text)?;
+        let of = |peer: &Peer| Plan::parse_shard(&path, &text, Some(&peer.name));
+        plan.peers.iter().map(of).collect()
     }
 
     /// As [`Plan::load`] with the text of the file; `path` is for errors and relative key files.
@@ -255,16 +282,30 @@ impl Plan {
     /// # Errors
     /// As [`Plan::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Plan, MarketError> {
-        let file: MarketFile = toml::from_str(text).map_err(|error| MarketError::Syntax {
-            path: path.to_owned(),
-            source: Box::new(error),
-        })?;
-        judge(path, file).map_err(|wrong| MarketError::Rule {
-            path: path.to_owned(),
-            key: wrong.key,
-            problem: wrong.problem,
-            fix: wrong.fix,
-        })
+        Plan::parse_shard(path, text, None)
+    }
+
+    fn parse_shard(path: &Path, text: &str, shard: Option<&str>) -> Result<Plan, MarketError> {
+        parse(path, text, |venue| venue.chosen(shard))
+    }
+
+    /// Of the first shard: it says which there are.
+    fn parse_any(path: &Path, text: &str) -> Result<Plan, MarketError> {
+        parse(path, text, |_| Ok(0))
+    }
+
+    /// Whether this shard trades the instrument of an index.
+    #[must_use]
+    pub fn trades(&self, instrument: usize) -> bool {
+        let one = self.instruments.get(instrument);
+        one.is_some_and(|one| one.shard == self.number)
+    }
+
+    /// Whether the session of an index is this shard's.
+    #[must_use]
+    pub fn grants(&self, session: usize) -> bool {
+        let one = self.sessions.get(session);
+        one.is_some_and(|one| one.shard == self.number)
     }
 
     /// How much the shard can hold.
@@ -306,13 +347,17 @@ impl Market {
 }
 
 /// What breaks a rule, without the file's name.
-struct Wrong {
-    key: String,
-    problem: String,
-    fix: String,
+pub(crate) struct Wrong {
+    pub(crate) key: String,
+    pub(crate) problem: String,
+    pub(crate) fix: String,
 }
 
-fn wrong<T>(key: impl Display, problem: impl Display, fix: impl Display) -> Result<T, Wrong> {
+pub(crate) fn wrong<T>(
+    key: impl Display,
+    problem: impl Display,
+    fix: impl Display,
+) -> Result<T, Wrong> {
     Err(Wrong {
         key: key.to_string(),
         problem: problem.to_string(),
@@ -321,20 +366,59 @@ fn wrong<T>(key: impl Display, problem: impl Display, fix: impl Display) -> Resu
 }
 
 /// Places of named things. Names are unique, so a name is as good as an index.
-type Names = BTreeMap<String, u32>;
+pub(crate) type Names = BTreeMap<String, u32>;
 
-fn judge(path: &Path, file: MarketFile) -> Result<Plan, Wrong> {
+fn read(path: &Path) -> Result<String, MarketError> {
+    fs::read_to_string(path).map_err(|source| MarketError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn parse(
+    path: &Path,
+    text: &str,
+    choose: impl FnOnce(&Venue) -> Result<usize, Wrong>,
+) -> Result<Plan, MarketError> {
+    let file: MarketFile = toml::from_str(text).map_err(|error| MarketError::Syntax {
+        path: path.to_owned(),
+        source: Box::new(error),
+    })?;
+    judge(path, file, choose).map_err(|wrong| MarketError::Rule {
+        path: path.to_owned(),
+        key: wrong.key,
+        problem: wrong.problem,
+        fix: wrong.fix,
+    })
+}
+
+fn judge(
+    path: &Path,
+    file: MarketFile,
+    choose: impl FnOnce(&Venue) -> Result<usize, Wrong>,
+) -> Result<Plan, Wrong> {
+    let venue = Venue::of(&file.shard)?;
+    let own = choose(&venue)?;
+    let number = own as u32; // at most `SHARDS_MAX`
     let names = names("asset", file.asset.iter().map(|asset| &asset.name))?;
     let assets = assets(file.asset)?;
-    let instruments = instruments(file.instrument, &names, &assets)?;
+    let instruments = instruments(file.instrument, &venue, &names, &assets)?;
     let account_names = self::names("account", file.account.iter().map(|account| &account.name))?;
-    let accounts = accounts(file.account, &names, &assets)?;
+    let accounts = accounts(file.account, &venue, number, &names, &assets)?;
     self::names("session", file.session.iter().map(|session| &session.name))?;
-    let sessions = sessions(path, file.session, &account_names, &names, &assets)?;
-    let shard = shard(file.shard, &assets, &instruments, &accounts, &sessions)?;
+    let sessions = sessions(path, file.session, &venue, &account_names, &names, &assets)?;
+    // Every one is judged, whichever is asked for: a file is right or wrong as a whole.
+    let mut shards = Vec::with_capacity(venue.peers.len());
+    for (number, one) in file.shard.all().iter().enumerate() {
+        let listed = Listed::of(number as u32, &assets, &instruments, &accounts, &sessions);
+        shards.push(shard(venue::key_of(&file.shard, number), one, &listed)?);
+    }
+    let shard = shards.swap_remove(own);
     Ok(Plan {
         path: path.to_owned(),
         shard,
+        number,
+        peers: venue.peers,
         assets,
         instruments,
         accounts,
@@ -343,7 +427,10 @@ fn judge(path: &Path, file: MarketFile) -> Result<Plan, Wrong> {
 }
 
 /// The index of each name; each is plain and given once.
-fn names<'a>(table: &str, given: impl Iterator<Item = &'a String>) -> Result<Names, Wrong> {
+pub(crate) fn names<'a>(
+    table: &str,
+    given: impl Iterator<Item = &'a String>,
+) -> Result<Names, Wrong> {
     let mut names = Names::new();
     for (index, name) in (0_u32..).zip(given) {
         let key = format!("{table}[{index}].name");
@@ -372,7 +459,12 @@ fn is_plain(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-fn index_of(names: &Names, table: &str, key: impl Display, name: &str) -> Result<u32, Wrong> {
+pub(crate) fn index_of(
+    names: &Names,
+    table: &str,
+    key: impl Display,
+    name: &str,
+) -> Result<u32, Wrong> {
     match names.get(name) {
         Some(&index) => Ok(index),
         None => {
@@ -417,6 +509,7 @@ fn assets(given: Vec<AssetFile>) -> Result<Vec<Asset>, Wrong> {
 
 fn instruments(
     given: Vec<InstrumentFile>,
+    venue: &Venue,
     names: &Names,
     assets: &[Asset],
 ) -> Result<Vec<Instrument>, Wrong> {
@@ -424,6 +517,7 @@ fn instruments(
     let mut seen = BTreeSet::new();
     for (index, file) in given.into_iter().enumerate() {
         let at = format!("instrument[{index}]");
+        let shard = venue.shard_of(&at, file.shard.as_deref())?;
         let base_asset = index_of(names, "asset", format_args!("{at}.base"), &file.base)?;
         let quote_asset = index_of(names, "asset", format_args!("{at}.quote"), &file.quote)?;
         if base_asset == quote_asset {
@@ -463,6 +557,7 @@ fn instruments(
             }
             instruments.push(Instrument {
                 symbol,
+                shard,
                 base_asset,
                 quote_asset,
                 tick_size: file.tick_size,
@@ -679,33 +774,44 @@ fn one_notional(at: impl Display, given: &[(u32, u64)]) -> Result<u64, Wrong> {
 
 fn accounts(
     given: Vec<AccountFile>,
+    venue: &Venue,
+    number: u32,
     names: &Names,
     assets: &[Asset],
 ) -> Result<Vec<Account>, Wrong> {
     let mut totals = vec![0_u64; assets.len()];
     let mut accounts = Vec::with_capacity(given.len());
     for (index, file) in given.into_iter().enumerate() {
-        let amounts = |table: &str, given: &BTreeMap<String, Amount>| {
-            amounts(&format!("account[{index}].{table}"), given, names, assets)
-        };
-        let mut balances = amounts("balances", &file.balances)?;
-        balances.retain(|&(_, amount)| amount != 0);
-        for &(asset, amount) in &balances {
-            let total = &mut totals[asset as usize];
-            match total.checked_add(amount).filter(|&sum| sum <= AMOUNT_MAX) {
-                Some(sum) => *total = sum,
-                None => {
-                    let asset = &assets[asset as usize].name;
-                    return wrong(
-                        format_args!("account[{index}].balances.{asset}"),
-                        format_args!(
-                            "all balances of {asset} together are not below 2^63 engine units"
-                        ),
-                        "give less, or raise the asset's unit_exponent",
-                    );
+        let at = format!("account[{index}]");
+        let given_to = venue.allotments(&at, &file.balances, &file.allotments)?;
+        let mut balances = Vec::new();
+        for (shard, key, given) in given_to {
+            let mut given = amounts(&key, given, names, assets)?;
+            given.retain(|&(_, amount)| amount != 0);
+            // Of all shards together: what is moved later fits wherever it goes.
+            for &(asset, amount) in &given {
+                let total = &mut totals[asset as usize];
+                match total.checked_add(amount).filter(|&sum| sum <= AMOUNT_MAX) {
+                    Some(sum) => *total = sum,
+                    None => {
+                        let asset = &assets[asset as usize].name;
+                        return wrong(
+                            format_args!("{key}.{asset}"),
+                            format_args!(
+                                "all balances of {asset} together are not below 2^63 engine units"
+                            ),
+                            "give less, or raise the asset's unit_exponent",
+                        );
+                    }
                 }
             }
+            if shard == number {
+                balances = given;
+            }
         }
+        let amounts = |table: &str, given: &BTreeMap<String, Amount>| {
+            amounts(&format!("{at}.{table}"), given, names, assets)
+        };
         let limits = amounts("limits", &file.limits)?;
         let notional = amounts("notional_max", &file.notional_max)?;
         accounts.push(Account {
@@ -734,6 +840,7 @@ fn accounts(
 fn sessions(
     path: &Path,
     given: Vec<SessionFile>,
+    venue: &Venue,
     accounts: &Names,
     names: &Names,
     assets: &[Asset],
@@ -749,6 +856,7 @@ fn sessions(
             format_args!("{at}.account"),
             &file.account,
         )?;
+        let shard = venue.shard_of(&at, file.shard.as_deref())?;
         let key_file = folder.join(&file.key_file);
         if let Some(before) = files.insert(key_file.clone(), index) {
             return wrong(
@@ -799,6 +907,7 @@ fn sessions(
             cancel_on_disconnect_s: file.cancel_on_disconnect,
             name: file.name,
             account,
+            shard,
             key_file,
             answers: file.answers,
             references: file.references,
@@ -857,23 +966,17 @@ pub fn time_of_day(text: &str) -> Option<u64> {
     }
 }
 
-fn shard(
-    file: ShardFile,
-    assets: &[Asset],
-    instruments: &[Instrument],
-    accounts: &[Account],
-    sessions: &[SessionPlan],
-) -> Result<Shard, Wrong> {
+fn shard(at: Place, file: &ShardFile, listed: &Listed) -> Result<Shard, Wrong> {
     if !is_plain(&file.name) {
         return wrong(
-            "shard.name",
+            format_args!("{at}.name"),
             format_args!("{:?} is not a name", file.name),
             "use 1 to 32 of A-Z a-z 0-9 _ . -",
         );
     }
     if file.port == 0 {
         return wrong(
-            "shard.port",
+            format_args!("{at}.port"),
             "it is 0",
             "give the UDP port that traders send to",
         );
@@ -883,7 +986,7 @@ fn shard(
     let slots_max = 1 << 25; // 2 GiB: the ring is one map
     if !file.ring_slots.is_power_of_two() || !(slots_min..=slots_max).contains(&file.ring_slots) {
         return wrong(
-            "shard.ring_slots",
+            format_args!("{at}.ring_slots"),
             format_args!(
                 "{} is not a power of two from {slots_min} to {slots_max}",
                 file.ring_slots
@@ -891,24 +994,9 @@ fn shard(
             "1048576 (64 MiB) holds some 400,000 messages",
         );
     }
-    let listed = Listed {
-        accounts: accounts.len() as u64,
-        assets: assets.len() as u64,
-        instruments: instruments.len() as u64,
-        sessions: sessions.len() as u64,
-        ladder: instruments
-            .iter()
-            .map(|one| u64::from(one.ladder_len.next_power_of_two().max(PLACES_MIN)))
-            .sum(),
-        answers: sessions.iter().map(|one| u64::from(one.answers)).sum(),
-        references: sessions
-            .iter()
-            .map(|one| u64::from(one.references.max(PLACES_MIN)))
-            .sum(),
-    };
-    let capacity = capacity(&file, &listed)?;
+    let capacity = capacity(at, file, listed)?;
     Ok(Shard {
-        name: file.name,
+        name: file.name.clone(),
         port: file.port,
         ring_slots: file.ring_slots,
         tag: file.tag,
@@ -931,12 +1019,40 @@ struct Listed {
     references: u64,
 }
 
+impl Listed {
+    /// Indices are those of the whole venue; ladders and windows only those of this shard.
+    fn of(
+        number: u32,
+        assets: &[Asset],
+        instruments: &[Instrument],
+        accounts: &[Account],
+        sessions: &[SessionPlan],
+    ) -> Listed {
+        let own = || sessions.iter().filter(|one| one.shard == number);
+        Listed {
+            accounts: accounts.len() as u64,
+            assets: assets.len() as u64,
+            instruments: instruments.len() as u64,
+            sessions: sessions.len() as u64,
+            ladder: instruments
+                .iter()
+                .filter(|one| one.shard == number)
+                .map(|one| u64::from(one.ladder_len.next_power_of_two().max(PLACES_MIN)))
+                .sum(),
+            answers: own().map(|one| u64::from(one.answers)).sum(),
+            references: own()
+                .map(|one| u64::from(one.references.max(PLACES_MIN)))
+                .sum(),
+        }
+    }
+}
+
 /// What is given, checked against what is listed; what is not given, from what is listed with room
 /// for as much again, since accounts, instruments and sessions are added while a shard runs.
-fn capacity(file: &ShardFile, listed: &Listed) -> Result<Capacity, Wrong> {
+fn capacity(at: Place, file: &ShardFile, listed: &Listed) -> Result<Capacity, Wrong> {
     let given = &file.capacity;
     let part = |name: &str, given: Option<u32>, need: u64, usual: u64, max: u64| {
-        let key = format!("shard.capacity.{name}");
+        let key = format!("{at}.capacity.{name}");
         if need > max {
             return wrong(
                 key,
@@ -1009,7 +1125,7 @@ fn capacity(file: &ShardFile, listed: &Listed) -> Result<Capacity, Wrong> {
     let buckets = part("buckets", given.buckets, 1, buckets_usual, 1 << 31)?;
     if !buckets.is_power_of_two() {
         return wrong(
-            "shard.capacity.buckets",
+            format_args!("{at}.capacity.buckets"),
             format_args!("{buckets} is not a power of two"),
             format_args!("give {}", buckets.next_power_of_two()),
         );

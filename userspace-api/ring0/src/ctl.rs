@@ -5,6 +5,10 @@ use ring0_mq::Records;
 use ring0d::{Afterwards, BookSide, Client, MarketState, Prevention, Trade, Verb, default_socket};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a transfer is waited for; what is in flight then comes in as soon as the other shard's daemon is there.
+const TRANSFER_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -12,8 +16,8 @@ pub(crate) struct Args {
     /// The daemon's socket.
     #[arg(long, value_name = "PATH", global = true, conflicts_with = "market")]
     socket: Option<PathBuf>,
-    /// The market's file: its daemon's default socket.
-    #[arg(long, value_name = "FILE", global = true)]
+    /// The market's file, of one with several shards also which: its daemon's default socket.
+    #[arg(long, value_name = "FILE[#SHARD]", global = true)]
     market: Option<PathBuf>,
     /// The daemon's answer as it is, one JSON object.
     #[arg(long, global = true)]
@@ -49,6 +53,18 @@ enum Say {
         asset: String,
         /// Whole units.
         amount: String,
+    },
+    /// Move an amount of an account to another shard of the venue, and wait until it has come in there.
+    Transfer {
+        /// Account name.
+        account: String,
+        /// Asset name.
+        asset: String,
+        /// Whole units.
+        amount: String,
+        /// Name of the other shard.
+        #[arg(long, value_name = "SHARD")]
+        to: String,
     },
     /// Limit an account's un-co-signed outflow.
     Limit {
@@ -222,13 +238,32 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         }
     };
     let verb = verb(&args.say)?;
-    let answer = Client::connect(&socket)?.call(&verb)?;
+    let mut client = Client::connect(&socket)?;
+    let mut answer = client.call(&verb)?;
+    if let Verb::Transfer { account, .. } = &verb {
+        answer["in_flight"] = landed(&mut client, account)?;
+    }
     if args.json {
         println!("{answer}");
     } else {
         print_lines("", &answer);
     }
     Ok(())
+}
+
+/// Waits until nothing of the account is in flight any more; gives what still is when patience ends.
+fn landed(client: &mut Client, account: &str) -> Result<Value, Fail> {
+    let end = Instant::now() + TRANSFER_PATIENCE;
+    loop {
+        let accounts = client.call(&Verb::Accounts)?;
+        let known = accounts["accounts"].as_array();
+        let own = known.and_then(|all| all.iter().find(|one| one["name"] == account));
+        let in_flight = own.map_or(Value::Null, |one| one["in_flight"].clone());
+        if in_flight.is_null() || Instant::now() >= end {
+            return Ok(in_flight);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The words as the daemon takes them.
@@ -253,6 +288,17 @@ fn verb(say: &Say) -> Result<Verb, Fail> {
             account,
             asset,
             amount,
+        },
+        Say::Transfer {
+            account,
+            asset,
+            amount,
+            to,
+        } => Verb::Transfer {
+            account,
+            asset,
+            amount,
+            to,
         },
         Say::Limit {
             account,

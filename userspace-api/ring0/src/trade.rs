@@ -3,7 +3,7 @@
 use crate::fail::Fail;
 use ring0_market::{Instrument, Market};
 use ring0_trader::{
-    Ack, Locate, Order, Outcome, Peg, Price, Reference, SelfTrade, Shares, Side, Trader,
+    Ack, Locate, Order, Outcome, Peg, Price, Reference, Rejection, SelfTrade, Shares, Side, Trader,
     UdpTransport,
 };
 use ring0d::{BookSide, Prevention};
@@ -227,10 +227,18 @@ fn print(ack: &Ack, as_json: bool) {
                 "reason": name,
                 "help": help,
                 "reference": ack.reference.0,
-                "quantity": ack.quantity,
+                "quantity": if ack.port().is_some() { 0 } else { ack.quantity },
+                "port": ack.port(),
                 "sequence": ack.sequence,
                 "venue_sequence": ack.venue_sequence,
             })
+        );
+        return;
+    }
+    if let Err(rejection @ Rejection::WrongShard { .. }) = ack.accepted() {
+        println!(
+            "{outcome}  reference {}  venue sequence {}  {name}: {rejection}",
+            ack.reference.0, ack.venue_sequence
         );
         return;
     }

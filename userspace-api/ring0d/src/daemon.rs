@@ -7,10 +7,9 @@ use crate::instrument::{Limits, rejected};
 use crate::protocol::state_name;
 use crate::server::{Call, Server, refusal};
 use crate::steady::steady;
+use crate::transfers::Transfers;
 use crate::watch::Watch;
-use crate::{
-    Args, DaemonError, Request, amount, default_socket, end_with_parent, setup, stop_flag,
-};
+use crate::{Args, DaemonError, Request, amount, end_with_parent, setup, stop_flag};
 use ring0_abi::command;
 use ring0_engine::control::{
     Body, Control, ControlKind, Deposit, Empty, SetLimit, SetRisk, SetSelfTrade, Target,
@@ -47,6 +46,7 @@ pub(crate) struct Daemon {
     pub(crate) duties: Duties,
     /// Trades taken back since it was started.
     pub(crate) busted: HashSet<u64>,
+    pub(crate) transfers: Transfers,
     /// Whether the shard's fault was told.
     told: bool,
 }
@@ -83,6 +83,7 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
         answers: None,
         duties: Duties::new(),
         busted: HashSet::new(),
+        transfers: Transfers::new(args.sockets.clone()),
         told: false,
     };
     let sent = setup::bring_up(&mut *daemon.shard, &daemon.market, args.restore.is_some())?;
@@ -91,10 +92,10 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
         daemon.answers = Some(Answers::start(&daemon.home, &daemon.market)?);
     }
 
-    let socket = args
-        .socket
-        .clone()
-        .unwrap_or_else(|| default_socket(&daemon.market.plan.shard.name));
+    let socket = args.socket.clone().unwrap_or_else(|| {
+        let name = format!("{}.sock", daemon.market.plan.shard.name);
+        args.sockets.join(name)
+    });
     let (calls, requests) = channel();
     let server = Server::start(&socket, calls)?;
     eprintln!(
@@ -147,6 +148,7 @@ impl Daemon {
             eprintln!("ring0d: the doorbell failed: {error}");
         }
         self.do_duties();
+        self.carry_transfers();
         self.watch.look();
         if !self.told
             && let Some(text) = self.fault_text()
@@ -186,6 +188,19 @@ impl Daemon {
                 asset,
                 amount,
             } => self.amount_command(ControlKind::Withdraw, account, asset, amount),
+            Request::Transfer {
+                account,
+                asset,
+                amount,
+                to,
+            } => self.transfer(account, asset, amount, to),
+            Request::Credit {
+                account,
+                asset,
+                units,
+                number,
+                from,
+            } => self.credit(account, asset, *units, *number, from),
             Request::Limit {
                 account,
                 asset,
@@ -352,10 +367,15 @@ impl Daemon {
             None => return Err("the shard took the command, but its record was overrun before it was read; look at `ring0 ctl accounts`".to_owned()),
         };
         let mut answer = json!({ "ok": true, "outcome": outcome, "took_ns": took_ns });
+        self.note_durable(&mut answer);
+        Ok(answer)
+    }
+
+    /// On a shard whose acks are durable the answer says whether everything up to it is on the disk.
+    pub(crate) fn note_durable(&self, answer: &mut Value) {
         if self.market.plan.shard.acks == Acks::Durable {
             answer["durable"] = self.await_durable().into();
         }
-        Ok(answer)
     }
 
     /// Whether everything recorded so far comes to be on the journal's disk within an operator's patience.
@@ -371,7 +391,7 @@ impl Daemon {
         true
     }
 
-    fn account(&self, name: &str) -> Result<u32, String> {
+    pub(crate) fn account(&self, name: &str) -> Result<u32, String> {
         let accounts = &self.market.plan.accounts;
         index(
             accounts.iter().map(|one| one.name.as_str()),
@@ -381,7 +401,7 @@ impl Daemon {
     }
 
     /// Index and decimal places.
-    fn asset(&self, name: &str) -> Result<(u32, u32), String> {
+    pub(crate) fn asset(&self, name: &str) -> Result<(u32, u32), String> {
         let assets = &self.market.plan.assets;
         let at = index(assets.iter().map(|one| one.name.as_str()), "asset", name)?;
         Ok((at, assets[at as usize].places()))
@@ -397,12 +417,17 @@ impl Daemon {
     }
 
     fn session(&self, name: &str) -> Result<u32, String> {
-        let sessions = &self.market.plan.sessions;
-        index(
-            sessions.iter().map(|one| one.name.as_str()),
-            "session",
-            name,
-        )
+        let plan = &self.market.plan;
+        let names = plan.sessions.iter().map(|one| one.name.as_str());
+        let at = index(names, "session", name)?;
+        if !plan.grants(at as usize) {
+            let peer = &plan.peers[plan.sessions[at as usize].shard as usize];
+            return Err(format!(
+                "session {name:?} is of shard {}; say it to that one's daemon",
+                peer.name
+            ));
+        }
+        Ok(at)
     }
 
     fn status(&mut self, hash: bool) -> Result<Value, String> {
@@ -418,6 +443,7 @@ impl Daemon {
         });
         let sessions: Vec<Value> = (0_u32..)
             .zip(&self.market.plan.sessions)
+            .filter(|(index, _)| self.market.plan.grants(*index as usize))
             .map(|(index, plan)| {
                 let session = self.shard.session(index);
                 json!({
@@ -432,6 +458,10 @@ impl Daemon {
             .zip(&self.market.plan.instruments)
             .map(|(index, plan)| {
                 let Some(listed) = self.shard.instrument(index) else {
+                    if !self.market.plan.trades(index as usize) {
+                        let peer = &self.market.plan.peers[plan.shard as usize];
+                        return json!({ "symbol": plan.symbol, "locate": index + 1, "state": "traded by another shard", "shard": peer.name, "port": peer.port });
+                    }
                     return json!({ "symbol": plan.symbol, "locate": index + 1, "state": "not listed" });
                 };
                 let wire = |ticks: u32| (ticks != 0).then(|| ticks * listed.tick_size.get());
@@ -542,6 +572,7 @@ impl Daemon {
                     "killed": listed.map(|it| it.killed.get() != 0),
                     "orders": listed.map(|it| it.orders_live.get()),
                     "balances": balances,
+                    "in_flight": self.in_flight(account),
                 })
             })
             .collect();
@@ -550,7 +581,7 @@ impl Daemon {
 }
 
 /// The place of a name among the names, or which there are.
-fn index<'a>(
+pub(crate) fn index<'a>(
     names: impl Iterator<Item = &'a str> + Clone,
     what: &str,
     name: &str,

@@ -12,7 +12,6 @@ use ring0_engine::control::{
     Body, Clear, Control, ControlKind, MoveLadder, SetBands, SetState, Target, Uncross,
 };
 use ring0_engine::record::{Outcome, State, Work};
-use ring0_market::Plan;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -274,12 +273,19 @@ impl Daemon {
     /// Lists an instrument of the market file, which may have grown or, for one that is not listed, changed.
     pub(crate) fn list(&mut self, symbol: &str) -> Result<Value, String> {
         let old = &self.market.plan;
-        let new = Plan::load(&old.path).map_err(|error| error.to_string())?;
+        let new = old.again().map_err(|error| error.to_string())?;
         let index = new
             .instruments
             .iter()
             .position(|one| one.symbol == symbol)
             .ok_or_else(|| format!("{} lists no instrument {symbol:?}", old.path.display()))?;
+        if !new.trades(index) {
+            let peer = &new.peers[new.instruments[index].shard as usize];
+            return Err(format!(
+                "shard {} trades {symbol}; say it to that one's daemon",
+                peer.name
+            ));
+        }
         if self.shard.instrument(index as u32).is_some() {
             return Err(format!("{symbol} is listed already"));
         }

@@ -21,6 +21,7 @@ mod setup;
 mod steady;
 #[expect(unsafe_code, reason = "installs a signal handler")]
 mod stop;
+mod transfers;
 mod watch;
 
 pub use client::{Client, ClientError};
@@ -37,8 +38,8 @@ use std::path::PathBuf;
 /// What the daemon is started with.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The market's TOML file (docs/market.md); its key files must exist (`ring0 keygen`).
-    #[arg(long, value_name = "FILE")]
+    /// The market's TOML file (docs/market.md), of a file with several shards also which one; its key files must exist (`ring0 keygen`).
+    #[arg(long, value_name = "FILE[#SHARD]")]
     pub market: PathBuf,
     /// Where the engine runs.
     #[arg(long, value_enum, default_value = "kernel")]
@@ -85,9 +86,12 @@ pub struct Args {
     /// Load the shard of this snapshot (`ring0 snapshot make`) in place of an empty one; nothing may be pinned yet.
     #[arg(long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
-    /// The operator's socket [default: /run/ring0/SHARD.sock].
+    /// The operator's socket [default: SHARD.sock in the folder of --sockets].
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// Folder where the daemons of the venue's shards listen, each as SHARD.sock: where transfers between shards are said.
+    #[arg(long, value_name = "DIR", default_value = "/run/ring0")]
+    pub sockets: PathBuf,
     /// How to attach: in the driver, or in the network stack where the driver cannot.
     #[arg(long, value_enum, default_value = "native")]
     pub mode: Attach,

@@ -32,6 +32,30 @@ pub enum Verb {
         /// Whole units.
         amount: String,
     },
+    /// Moves an amount of an account's allotment here to the one in another shard.
+    Transfer {
+        /// Account name.
+        account: String,
+        /// Asset name.
+        asset: String,
+        /// Whole units.
+        amount: String,
+        /// Name of the other shard.
+        to: String,
+    },
+    /// Said by the daemon of another shard: takes in what that one has debited. Once a number; again does no harm.
+    Credit {
+        /// Account name.
+        account: String,
+        /// Asset name.
+        asset: String,
+        /// Engine units.
+        units: u64,
+        /// Number of the transfer.
+        number: u64,
+        /// Name of the other shard.
+        from: String,
+    },
     /// Limits an account's un-co-signed outflow in an asset; without an amount: no limit.
     Limit {
         /// Account name.

@@ -25,8 +25,9 @@ pub(crate) fn bring_up(
     let mut commands = vec![clock()];
     commands.extend(market.controls());
     let taken = usize::try_from(taken).unwrap_or(usize::MAX);
-    // The last command grants the last session: where that is granted the setup is over, and a file that has grown since changes nothing.
-    let last = (market.plan.sessions.len() as u32).checked_sub(1);
+    // The last command grants the shard's last session: where that is granted the setup is over, and a file that has grown since changes nothing.
+    let own = |index: &u32| market.plan.grants(*index as usize);
+    let last = (0..market.plan.sessions.len() as u32).rev().find(own);
     let is_over = last.is_some_and(|last| shard.session(last).is_some());
     let missing = match commands.get(taken..) {
         Some(missing) if !is_over => missing,
@@ -49,6 +50,9 @@ pub(crate) fn bring_up(
     }
     // Last, so that another market's file cannot take the keys of the one that is trading.
     for ((index, plan), session) in (0_u32..).zip(&market.plan.sessions).zip(market.sessions()) {
+        if !own(&index) {
+            continue;
+        }
         debug_assert_eq!(plan.answers, session.answers());
         let bytes = session
             .key()
@@ -81,7 +85,8 @@ fn day_base_ns() -> u64 {
 /// What a setup command is, in the market file's words.
 fn describe(command: &Control, market: &Market) -> String {
     use ring0_engine::control::{
-        Deposit, Grant, List, OpenAccount, SetBands, SetLimit, SetRisk, SetSelfTrade, SetState,
+        Deposit, Grant, List, OpenAccount, Route, SetBands, SetLimit, SetRisk, SetSelfTrade,
+        SetState,
     };
     let plan = &market.plan;
     let account = |index: u32| plan.accounts[index as usize].name.clone();
@@ -112,6 +117,8 @@ fn describe(command: &Control, market: &Market) -> String {
             "to list instrument {}",
             symbol(command.body::<List>().instrument)
         )
+    } else if kind(ControlKind::Route) {
+        format!("the port of {}", symbol(command.body::<Route>().instrument))
     } else if kind(ControlKind::SetBands) {
         format!(
             "the bands of {}",
@@ -153,6 +160,14 @@ fn agree(shard: &dyn Live, market: &Market) -> Result<(), DaemonError> {
     }
     for (index, id) in (0_u32..).zip(market.session_ids()) {
         let name = &market.plan.sessions[index as usize].name;
+        if !market.plan.grants(index as usize) {
+            if live.session_id(index).is_some() {
+                return other(format!(
+                    "session {name} is granted in it and another shard's by the file"
+                ));
+            }
+            continue;
+        }
         match live.session_id(index) {
             None => return other(format!("session {name} is not granted in it")),
             Some(found) if found != id => {
@@ -177,6 +192,15 @@ fn agree(shard: &dyn Live, market: &Market) -> Result<(), DaemonError> {
     }
     let mut differs = Vec::new();
     for (index, plan) in (0_u32..).zip(&market.plan.instruments) {
+        if !market.plan.trades(index as usize) {
+            if shard.instrument(index).is_some() {
+                return other(format!(
+                    "{} is listed in it and another shard's by the file",
+                    plan.symbol
+                ));
+            }
+            continue;
+        }
         let Some(listed) = shard.instrument(index) else {
             differs.push(format!("{} is not listed", plan.symbol));
             continue;

@@ -6,7 +6,7 @@ use ring0_abi::Acks;
 use ring0_engine::control::Control;
 use ring0_engine::record::Outcome;
 use ring0_engine::region::{Cells, Memory};
-use ring0_engine::shard::{Account, Instrument, Session};
+use ring0_engine::shard::{Account, Instrument, Session, Transfers};
 use ring0_engine::{Reason, Shard};
 use ring0_wire::Key;
 use std::cell::Cell;
@@ -83,6 +83,18 @@ pub trait Live {
             &header.accounts_max,
         )?;
         (one.open.get() != 0).then_some(one)
+    }
+
+    /// What an account that is open has moved to and from other shards.
+    fn transfers(&self, index: u32) -> Option<&Transfers> {
+        self.account(index)?;
+        let header = self.shard().header();
+        entry(
+            self.memory(),
+            &header.transfers_at,
+            index,
+            &header.accounts_max,
+        )
     }
 
     /// The numbers of a session that is granted.

@@ -26,5 +26,5 @@ pub use order::{Locate, Order, Peg, Price, Reference, Shares, Side};
 pub use ring0_engine::Reason;
 pub use ring0_wire::{Flags, Message, SelfTrade, SessionId, TimeInForce};
 pub use session::{ANSWERS_MIN, Existing, Session, SessionError};
-pub use trader::{Ack, Adopted, Options, Outcome, Sent, Stats, Trader, TraderError};
+pub use trader::{Ack, Adopted, Options, Outcome, Rejection, Sent, Stats, Trader, TraderError};
 pub use transport::{Transport, UdpTransport};

@@ -79,7 +79,7 @@ pub struct Ack {
     pub venue_sequence: u64,
     /// Reference of the order, of a replacement the new one.
     pub reference: Reference,
-    /// Shares filled, cancelled or reduced; for a mass cancel orders.
+    /// Shares filled, cancelled or reduced; for a mass cancel orders; of a misdirected message the [port](Ack::port).
     pub quantity: u32,
     /// What became of it.
     pub outcome: Outcome,
@@ -93,6 +93,52 @@ impl Ack {
     pub fn reason(&self) -> Option<Reason> {
         Reason::from_number(self.reason_number)
     }
+
+    /// UDP port of the shard that trades the instrument, where the message was rejected because this one does not.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        let is_misdirected =
+            self.outcome == Outcome::Rejected && self.reason_number == Reason::WrongShard as u8;
+        is_misdirected
+            .then(|| u16::try_from(self.quantity).ok())
+            .flatten()
+    }
+
+    /// The ack as a result: its rejection as an error that says what to do.
+    ///
+    /// # Errors
+    /// The message was rejected.
+    pub fn accepted(&self) -> Result<&Ack, Rejection> {
+        match (self.outcome, self.port()) {
+            (Outcome::Rejected, Some(port)) => Err(Rejection::WrongShard { port }),
+            (Outcome::Rejected, None) => Err(Rejection::Refused {
+                number: self.reason_number,
+            }),
+            _ => Ok(self),
+        }
+    }
+}
+
+/// Why the venue rejected a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Rejection {
+    /// Another shard trades the instrument.
+    #[error(
+        "another shard trades this instrument: send to UDP port {port} of the venue, with a session of that shard"
+    )]
+    WrongShard {
+        /// The other shard's port.
+        port: u16,
+    },
+    /// See the reason.
+    #[error("{}", Reason::from_number(*number).map_or_else(
+        || format!("the reason has number {number}, which this version does not know; take the venue's"),
+        |reason| format!("{}: {}", reason.name(), reason.help().trim())
+    ))]
+    Refused {
+        /// The reason's number.
+        number: u8,
+    },
 }
 
 /// Where a packet stands in the client sequence.
