@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+/// A shard's number, where its deposits stand in the file, and they by asset.
+type Given<'a> = (u32, String, &'a BTreeMap<String, Amount>);
+
 /// A shard as the others know it. Its number is its place in the file, from 0.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Peer {
@@ -102,7 +105,7 @@ impl Venue {
         at: impl Display,
         balances: &'a BTreeMap<String, Amount>,
         allotments: &'a BTreeMap<String, BTreeMap<String, Amount>>,
-    ) -> Result<Vec<(u32, String, &'a BTreeMap<String, Amount>)>, Wrong> {
+    ) -> Result<Vec<Given<'a>>, Wrong> {
         if !self.is_divided() {
             if !allotments.is_empty() {
                 return wrong(
