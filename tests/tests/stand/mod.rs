@@ -248,6 +248,19 @@ impl Stand {
         let signal = if frozen { Signal::STOP } else { Signal::CONT };
         let daemon = self.daemon.as_ref().expect("it runs");
         kill_process(Pid::from_child(daemon), signal).unwrap();
+        // A thread on another processor runs on until the signal comes there.
+        let tasks = format!("/proc/{}/task", daemon.id());
+        let is_stopped = |task: std::io::Result<fs::DirEntry>| {
+            let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ")
+                .next()
+                .is_some_and(|it| it.starts_with('T'))
+        };
+        let end = Instant::now() + PATIENCE;
+        while frozen && !fs::read_dir(&tasks).unwrap().all(is_stopped) {
+            assert!(Instant::now() < end, "the daemon does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     pub(crate) fn kill_recorder(&mut self) {
