@@ -73,6 +73,9 @@
 /* Orders are being collected for an auction, which takes limit orders that may rest, and stops. */
 #define RING0_REASON_NOT_IN_AUCTION 37
 
+/* Another shard trades this instrument: the ack's quantity is its UDP port. */
+#define RING0_REASON_WRONG_SHARD 38
+
 /* The price is not a whole number of ticks. */
 #define RING0_REASON_NOT_A_TICK 48
 
@@ -273,6 +276,15 @@
 
 /* An instrument is not closed. */
 #define RING0_REASON_NOT_CLOSED 146
+
+/* The number is not that of the account's next transfer, or of the one in flight. */
+#define RING0_REASON_TRANSFER_NUMBER 147
+
+/* A transfer of the account is in flight; it is finished first. */
+#define RING0_REASON_TRANSFER_PENDING 148
+
+/* The transfer has come in already. */
+#define RING0_REASON_TRANSFER_KNOWN 149
 
 
 // Version of this header. A library with another number from `ring0_abi_version` must not be used with it.
