@@ -4,7 +4,9 @@
 mod tape;
 
 use ring0_engine::canon::{Listing, Tag};
-use ring0_engine::control::{Bust, Control, ControlKind, Deposit, List, MoveLadder, OpenAccount};
+use ring0_engine::control::{
+    Bust, Control, ControlKind, Deposit, List, MoveLadder, OpenAccount, TransferIn, TransferOut,
+};
 use ring0_engine::flow::{Flow, Input, Options};
 use ring0_engine::native::Native;
 use ring0_engine::record::{ControlRecord, Message, Outcome};
@@ -290,6 +292,12 @@ impl Consumer {
             let amount = i128::from(body.amount);
             let sign = if is(ControlKind::Deposit) { 1 } else { -1 };
             self.balance(body.account, body.asset).0 += sign * amount;
+        } else if is(ControlKind::TransferOut) {
+            let body = control.body::<TransferOut>();
+            self.balance(body.account, body.asset).0 -= i128::from(body.amount);
+        } else if is(ControlKind::TransferIn) {
+            let body = control.body::<TransferIn>();
+            self.balance(body.account, body.asset).0 += i128::from(body.amount);
         } else if is(ControlKind::Bust) {
             // As if each had traded the other way, with the fee given back.
             let bust = control.body::<Bust>();
