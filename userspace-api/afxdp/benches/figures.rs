@@ -1,7 +1,8 @@
-//! Figures: `cargo test --release -p ring0-afxdp --test figures -- --ignored --nocapture`, on a quiet machine.
+//! Figures: `cargo bench -p ring0-afxdp`, on a quiet machine.
 //!
 //! Client on processor 1, server on processor 0; on veth the steering program runs on the client's. The engine is left out: a packet's tag is checked and its first bytes go back. So what is measured is the way in and out.
 
+#[path = "../tests/stand/mod.rs"]
 mod stand;
 
 use ring0_afxdp::{BusyPoll, Mode};
@@ -109,9 +110,7 @@ fn measure(name: &str, socket: &UdpSocket, serve: impl FnOnce(&AtomicBool) -> u6
     });
 }
 
-#[test]
-#[ignore = "figures"]
-fn round_trips_and_rates() {
+fn main() {
     println!("{}", ring0_lab::machine());
     type Change = fn(&mut ring0_afxdp::AfxdpOptions);
     let modes: [(&str, Change); 3] = [
