@@ -143,7 +143,10 @@ impl Venue {
             Control::new(ControlKind::CloseSession, &target),
             Control::new(ControlKind::GrantSession, &grant),
         ] {
-            self.market.native.steps();
+            // A session of many orders is emptied in many steps.
+            while self.market.native.shard().header().pending_count.get() != 0 {
+                self.market.native.steps();
+            }
             self.market
                 .native
                 .control(&[control], self.market.flow.boot_ns());
