@@ -1,9 +1,21 @@
 //! The laboratory: experiments as data.
 //!
 //! Knows what a scenario says, what its traders send and when, what a result is and how it is shown and compared; knows no ring. The verb `ring0 lab`
-//! carries a scenario to the rings and measures.
+//! carries a scenario to the rings and measures. Method: `docs/research.md`.
 #![deny(unsafe_code)]
 
+mod random;
+mod replayed;
+pub mod scenario;
+mod schedule;
+mod shim;
 mod tap;
+mod traders;
 
+pub use random::Random;
+pub use replayed::Format;
+pub use scenario::{Scenario, ScenarioError};
+pub use schedule::{Arrivals, schedule};
+pub use shim::{Fate, Faults, Injected, Shim};
 pub use tap::{Seen, Tap, TapError};
+pub use traders::{Flow, Instrument, Maker, Replay, Spoofer, TICK_WIRE, Taker, Trader};

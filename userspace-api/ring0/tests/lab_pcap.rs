@@ -339,7 +339,6 @@ fn random_message(random: &mut StdRng) -> Inbound {
         peg_offset_ticks: random.random(),
         trade_group: random.random(),
         kill: random.random_range(0..2),
-        ..Message::default()
     };
     Inbound::from_message(&message).expect("letters of ours")
 }
