@@ -34,13 +34,25 @@ impl WireLab {
     /// # Errors
     /// A privilege or feature is missing, or the capacity is refused.
     pub fn up(capacity: &Capacity, record_slots: u32) -> Result<WireLab, DriveError> {
+        WireLab::up_with(capacity, record_slots, Options::default())
+    }
+
+    /// As [`WireLab::up`], over a pair that is made so.
+    ///
+    /// # Errors
+    /// As [`WireLab::up`].
+    pub fn up_with(
+        capacity: &Capacity,
+        record_slots: u32,
+        options: Options,
+    ) -> Result<WireLab, DriveError> {
         /// Shards made so far. Any thread; only uniqueness matters.
         static MADE: AtomicU64 = AtomicU64::new(0);
         /// As far apart as arenas of one process must be ([`LoadOptions::arena_address`]).
         const APART: u64 = 8 << 30;
 
         let layout = Layout::new(capacity)?;
-        let veth = veth_up()?;
+        let veth = veth_up_with(options)?;
         let mut load = LoadOptions::new(kept_object(), &veth.exchange_if, Some(&veth.exchange_ns));
         load.record_slots = record_slots;
         load.arena_address = ARENA_ADDRESS + MADE.fetch_add(1, Ordering::Relaxed) * APART;
@@ -94,10 +106,18 @@ impl Drop for WireLab {
 /// # Errors
 /// Not root, or the pair cannot be made.
 pub fn veth_up() -> Result<Veth, DriveError> {
+    veth_up_with(Options::default())
+}
+
+/// As [`veth_up`], made so.
+///
+/// # Errors
+/// As [`veth_up`].
+pub fn veth_up_with(options: Options) -> Result<Veth, DriveError> {
     if !rustix::process::geteuid().is_root() {
         return Err(DriveError::Privilege);
     }
-    Ok(Veth::up(Options::default())?)
+    Ok(Veth::up(options)?)
 }
 
 /// A socket at the trader's end of a pair, connected to `venue`.

@@ -272,6 +272,26 @@ impl Scenario {
         }
     }
 
+    /// Makes everything that takes time a hundred times smaller, and one round: to see that it runs.
+    pub fn shrink(&mut self) {
+        let less = |count: u32| (count / 100).max(64);
+        self.rounds = 1;
+        self.flow.prefill = self.flow.prefill.min(2_000);
+        if let Some(it) = &mut self.test_run {
+            it.packets = less(it.packets);
+        }
+        if let Some(it) = &mut self.throughput {
+            it.packets = less(it.packets);
+            it.seconds = (it.seconds / 100.0).max(0.01);
+        }
+        if let Some(it) = &mut self.latency {
+            it.samples = (it.samples / 100).max(100);
+        }
+        if let Some(it) = &mut self.generator {
+            it.packets = less(it.packets).max(1_000);
+        }
+    }
+
     /// Whether it needs rings, and so a wire and traders.
     #[must_use]
     pub fn has_wire(&self) -> bool {

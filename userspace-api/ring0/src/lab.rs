@@ -1,6 +1,10 @@
 //! `ring0 lab`: the laboratory for researchers. Method: `docs/research.md`.
 
+mod measure;
 mod pcap;
+mod progress;
+mod run;
+mod venue;
 
 use crate::fail::Fail;
 
@@ -13,6 +17,8 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum LabVerb {
+    /// Run a scenario: measure, and write the result, its report and plots into a folder.
+    Run(run::Args),
     /// Capture a ring's traffic for Wireshark (`docs/l2e1.lua` reads it), and send a capture again.
     #[command(subcommand)]
     Pcap(pcap::PcapVerb),
@@ -21,6 +27,7 @@ enum LabVerb {
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     match &args.verb {
+        LabVerb::Run(args) => run::run(args),
         LabVerb::Pcap(verb) => pcap::run(verb),
     }
 }
