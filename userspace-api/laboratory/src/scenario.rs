@@ -298,6 +298,12 @@ impl Scenario {
         self.throughput.is_some() || self.latency.is_some()
     }
 
+    /// Whether traders send anything in it.
+    #[must_use]
+    pub fn needs_flow(&self) -> bool {
+        self.has_wire() || self.test_run.is_some() || self.generator.is_some()
+    }
+
     fn check(&self) -> Result<(), ScenarioError> {
         let within =
             |field: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {
@@ -353,8 +359,8 @@ impl Scenario {
         if let Some(it) = self.generator {
             within("generator.packets", it.packets.into(), 1_000, 100_000_000)?;
         }
-        let measured = self.has_wire() || self.test_run.is_some();
-        if !measured && self.generator.is_none() && self.benches.is_empty() {
+        let measured = self.needs_flow();
+        if !measured && self.benches.is_empty() {
             return Err(self.wrong("the scenario", "measures nothing: give it [test_run], [throughput], [latency], [generator] or [[bench]]"));
         }
         if self.has_wire() && self.rings.is_empty() {

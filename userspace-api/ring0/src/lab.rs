@@ -1,5 +1,6 @@
 //! `ring0 lab`: the laboratory for researchers. Method: `docs/research.md`.
 
+mod compare;
 mod measure;
 mod pcap;
 mod progress;
@@ -19,6 +20,8 @@ pub(crate) struct Args {
 enum LabVerb {
     /// Run a scenario: measure, and write the result, its report and plots into a folder.
     Run(run::Args),
+    /// Say what changed from one result to another beyond noise.
+    Compare(compare::Args),
     /// Capture a ring's traffic for Wireshark (`docs/l2e1.lua` reads it), and send a capture again.
     #[command(subcommand)]
     Pcap(pcap::PcapVerb),
@@ -28,6 +31,7 @@ enum LabVerb {
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     match &args.verb {
         LabVerb::Run(args) => run::run(args),
+        LabVerb::Compare(args) => compare::run(args),
         LabVerb::Pcap(verb) => pcap::run(verb),
     }
 }

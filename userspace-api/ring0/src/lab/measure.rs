@@ -2,6 +2,7 @@
 //! generator, and benches that a scenario names.
 
 pub(super) mod bench;
+pub(super) mod generator;
 pub(super) mod test_run;
 pub(super) mod wire;
 

@@ -1,12 +1,12 @@
 //! `ring0 lab run`: a scenario to its end; a folder with the result, the report and the plots.
 
-use super::measure::{bench, test_run, wire};
+use super::measure::{bench, generator, test_run, wire};
 use super::progress::Progress;
 use super::venue::{Signed, Venue};
 use crate::bench::rings::{SetUp, go_on};
 use crate::fail::Fail;
 use ring0_lab::{Options, machine, steal_seconds};
-use ring0_laboratory::{Flow, Scenario};
+use ring0_laboratory::{Flow, Scenario, plots, png, report};
 use ring0d::stop_flag;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -50,20 +50,32 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let text = serde_json::to_string_pretty(&result).expect("a value is JSON");
     std::fs::write(&file, text + "\n")
         .map_err(|error| Fail::new(format!("cannot write {}: {error}", file.display())))?;
+    write_report(&result, &out)?;
     if args.json {
         println!("{result}");
+    } else {
+        println!("{}", file.display());
+        println!("{}", out.join("report.html").display());
     }
-    said(&out, args.json);
     verdict(&result)
 }
 
-fn said(out: &Path, json: bool) {
-    let text = format!("written: {}", out.join("result.json").display());
-    if json {
-        eprintln!("{text}");
-    } else {
-        println!("{text}");
+/// The page, the plots as SVG and PNG, and README's tables where the result has them.
+pub(super) fn write_report(result: &Value, out: &Path) -> Result<(), Fail> {
+    let write = |name: &str, bytes: &[u8]| {
+        let path = out.join(name);
+        std::fs::write(&path, bytes)
+            .map_err(|error| Fail::new(format!("cannot write {}: {error}", path.display())))
+    };
+    write("report.html", report::html(result).as_bytes())?;
+    for plot in plots(result) {
+        write(&format!("{}.svg", plot.name), plot.svg.as_bytes())?;
+        write(&format!("{}.png", plot.name), &png(&plot.svg))?;
     }
+    if let Some(tables) = report::readme(result) {
+        write("readme.md", tables.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Whether everything that must agree did.
@@ -92,7 +104,7 @@ fn measure(scenario: &Scenario, tiny: bool, stop: &'static AtomicBool) -> Result
         .unwrap_or_default();
     let mut tiers = Map::new();
     let mut about = Value::Null;
-    if scenario.has_wire() || scenario.test_run.is_some() {
+    if scenario.needs_flow() {
         let mut flow = Flow::new(scenario).map_err(Fail::new)?;
         let venue = Venue::of(&flow, scenario.seed)?;
         let signed = sign(scenario, &mut flow, &venue, stop)?;
@@ -111,6 +123,11 @@ fn measure(scenario: &Scenario, tiny: bool, stop: &'static AtomicBool) -> Result
             let measure = || test_run::run(plan, scenario.rounds, &signed, &with, stop);
             let figures = on_a_thread(measure)?;
             tiers.insert("test_run".into(), figures);
+        }
+        if let Some(plan) = &scenario.generator {
+            let figures =
+                on_a_thread(|| generator::run(plan, scenario.rounds, &signed, with.wire, stop))?;
+            tiers.insert("generator".into(), figures);
         }
         if scenario.has_wire() {
             let (throughput, latency) = on_a_thread(|| wire::run(scenario, &signed, &with, stop))?;
@@ -176,7 +193,11 @@ fn sign(
     let test_run = scenario
         .test_run
         .map_or(0, |it| u64::from(it.packets) * u64::from(scenario.rounds));
-    let packets = wire.max(test_run);
+    let generator = match scenario.generator {
+        Some(_) => generator::FRAMES as u64,
+        None => 0,
+    };
+    let packets = wire.max(test_run).max(generator);
     // The longest message, and what is around the messages of a packet.
     let per_packet = 40 + 38 * u64::from(scenario.flow.messages_per_packet);
     let bytes = packets.saturating_mul(per_packet.min(1_472));
