@@ -137,7 +137,15 @@ impl Generator {
             "binding the socket for sending",
             "the interface must be there, up, and without another AF_XDP socket on queue 0",
         );
-        let bound = name_to_index(&socket, interface).and_then(|index| {
+        // Sockets of AF_XDP cannot be asked for names.
+        let names = socket_with(
+            AddressFamily::INET,
+            SocketType::DGRAM,
+            SocketFlags::CLOEXEC,
+            None,
+        );
+        let index = names.and_then(|names| name_to_index(names, interface));
+        let bound = index.and_then(|index| {
             let flags = SocketAddrXdpFlags::XDP_USE_NEED_WAKEUP;
             bind(&socket, &SocketAddrXdp::new(flags, index, 0))
         });

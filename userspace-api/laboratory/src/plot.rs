@@ -366,10 +366,11 @@ fn stages(result: &Value) -> Option<Plot> {
     let height = 190.0;
     let mut svg = Svg::new(WIDTH, height);
     let messages = number(&tier["messages_per_packet"]);
-    let title = format!(
-        "Cost of a packet in the kernel, stage by stage ({} messages a packet)",
-        short(messages)
-    );
+    let of = match messages {
+        1.0 => "one message a packet".to_owned(),
+        more => format!("{} messages a packet", short(more)),
+    };
+    let title = format!("Cost of a packet in the kernel, stage by stage ({of})");
     svg.text((20.0, 30.0), 17.0, Anchor::Start, INK, &title);
     let x = Axis::new((0.0, total), false, (20.0, WIDTH - 40.0));
     for (value, _) in x.marks() {
