@@ -10,7 +10,6 @@
 #![deny(unsafe_code)]
 
 mod control;
-mod neighbours;
 mod object;
 mod options;
 mod order;
