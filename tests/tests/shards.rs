@@ -39,15 +39,22 @@ struct Venue {
     folder: tempfile::TempDir,
     markets: [Market; 2],
     daemons: [Option<Child>; 2],
+    /// With durable acks: who journals.
+    recorders: [Option<Child>; 2],
+    /// Snapshots that the next daemons begin from.
+    restore: [Option<String>; 2],
 }
 
 impl Venue {
     fn up(place: Place) -> Venue {
+        Venue::of(place, VENUE.to_owned())
+    }
+
+    fn of(place: Place, mut text: String) -> Venue {
         let ran = ring0_tests::ring0(&["--version"]); // builds it
         assert_eq!(ran.status, 0, "{ran:?}");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("venue.toml");
-        let mut text = VENUE.to_owned();
         if matches!(place, Place::Threads) {
             // Both are held until both are known, so that they differ.
             let free = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
@@ -66,6 +73,8 @@ impl Venue {
             place,
             folder,
             daemons: [None, None],
+            recorders: [None, None],
+            restore: [None, None],
         };
         venue.start(0);
         venue.start(1);
@@ -76,19 +85,34 @@ impl Venue {
         self.folder.path().join(format!("{}.sock", NAMES[shard]))
     }
 
-    fn start(&mut self, shard: usize) {
-        let name = NAMES[shard];
-        let folder = self.folder.path();
+    fn market_file(&self, shard: usize) -> String {
+        let file = self.folder.path().join("venue.toml");
+        format!("{}#{}", file.display(), NAMES[shard])
+    }
+
+    /// One of the user command's verbs that goes on, its words in the venue's log.
+    fn command(&self, verb: &str) -> Command {
         let log = File::options()
             .append(true)
             .create(true)
-            .open(folder.join("log"))
+            .open(self.folder.path().join("log"))
             .unwrap();
         let test = std::env::current_exe().unwrap();
         let mut command = Command::new(test.ancestors().nth(2).unwrap().join("ring0"));
         command
-            .args(["daemon", "--with-parent", "--market"])
-            .arg(format!("{}#{name}", folder.join("venue.toml").display()))
+            .args([verb, "--with-parent"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        command
+    }
+
+    fn start(&mut self, shard: usize) {
+        let name = NAMES[shard];
+        let folder = self.folder.path();
+        let mut command = self.command("daemon");
+        command
+            .args(["--market", &self.market_file(shard)])
             .arg("--sockets")
             .arg(folder);
         match &self.place {
@@ -101,12 +125,10 @@ impl Venue {
                 .arg("--peer")
                 .arg(format!("{}%{}", veth.trader_if, veth.trader_ns)),
         };
-        let daemon = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        self.daemons[shard] = Some(daemon.unwrap());
+        if let Some(snapshot) = self.restore[shard].take() {
+            command.args(["--restore", &snapshot]);
+        }
+        self.daemons[shard] = Some(command.spawn().unwrap());
         self.wait("the daemon", |venue| {
             venue.try_call(shard, &Verb::Status { hash: false })
         });
@@ -116,6 +138,24 @@ impl Venue {
         let mut daemon = self.daemons[shard].take().unwrap();
         daemon.kill().unwrap();
         daemon.wait().unwrap();
+    }
+
+    fn journal(&self, shard: usize, life: &str) -> PathBuf {
+        let name = format!("{}-{life}", NAMES[shard]);
+        self.folder.path().join(name)
+    }
+
+    fn start_recorder(&mut self, shard: usize, life: &str) {
+        let mut command = self.command("record");
+        command.arg("--pin-root").arg(self.pin_root(shard));
+        command.arg("--journal").arg(self.journal(shard, life));
+        self.recorders[shard] = Some(command.spawn().unwrap());
+        self.wait("the recorder", |venue| {
+            let status = venue.try_call(shard, &Verb::Status { hash: false })?;
+            let required = status["ring"]["required"].as_array()?;
+            let is_there = required.iter().any(|one| one["name"] == "recorder");
+            is_there.then_some(())
+        });
     }
 
     fn wait<T>(&self, what: &str, ask: impl Fn(&Venue) -> Option<T>) -> T {
@@ -327,10 +367,10 @@ fn random() -> impl FnMut(u64) -> u64 {
 
 impl Drop for Venue {
     fn drop(&mut self) {
-        for daemon in self.daemons.iter_mut().filter_map(Option::take) {
-            let mut daemon = daemon;
-            let _ = daemon.kill(); // it has ended already
-            let _ = daemon.wait();
+        let children = self.daemons.iter_mut().chain(&mut self.recorders);
+        for mut child in children.filter_map(Option::take) {
+            let _ = child.kill(); // it has ended already
+            let _ = child.wait();
         }
         if let Place::Kernel(veth) = &self.place {
             let shared = default_pin_root(&veth.exchange_if, Some(&veth.exchange_ns));
@@ -678,4 +718,67 @@ fn two_shards_of_one_interface_trade_at_once() {
         "{} and {} frames by queue, {} and {} of them hostile, {passed} for no shard",
         queues[0], queues[1], hostile[0], hostile[1]
     );
+}
+
+/// The machine goes while an amount is in neither shard: with durable acks both come back from their journals, and what was in flight comes in.
+#[test]
+fn an_amount_in_flight_survives_the_machine() {
+    let durable = VENUE.replace("[[shard]]", "[[shard]]\nacks = \"durable\"");
+    let mut venue = Venue::of(in_the_kernel(), durable);
+    for shard in [0, 1] {
+        venue.start_recorder(shard, "first");
+    }
+    each_trades_its_own(&venue);
+    let before = venue.sum("USD");
+    let had = venue.available(1, 0, "USD");
+    venue.transfer(0, 0, "5").unwrap();
+    venue.settle();
+    venue.kill(1);
+    let answer = venue.transfer(0, 0, "7.25").unwrap();
+    assert_eq!(answer["durable"], true, "{answer}");
+    assert_eq!(venue.accounts(0)[0]["in_flight"]["amount"], "7.25");
+    venue.kill(0);
+    for shard in [0, 1] {
+        let mut recorder = venue.recorders[shard].take().unwrap();
+        recorder.kill().unwrap();
+        recorder.wait().unwrap();
+        unload(&venue.pin_root(shard)).unwrap();
+    }
+    let veth = venue.veth();
+    let ours = Dispatcher::open(&veth.exchange_if, Some(&veth.exchange_ns)).unwrap();
+    assert!(
+        ours.is_none(),
+        "the last shard takes the dispatcher with it"
+    );
+
+    for shard in [0, 1] {
+        let (old, new) = (
+            venue.journal(shard, "first"),
+            venue.journal(shard, "second"),
+        );
+        let market = venue.market_file(shard);
+        let mut words = vec!["journal", "recover", "--json", "--market", &market];
+        let (old, new) = (old.display().to_string(), new.display().to_string());
+        words.extend([old.as_str(), new.as_str()]);
+        let ran = ring0_tests::ring0(&words);
+        assert_eq!(ran.status, 0, "{ran:?}");
+        venue.restore[shard] = Some(ran.json()["snapshot"].as_str().unwrap().to_owned());
+    }
+    for shard in [0, 1] {
+        venue.start(shard);
+        venue.start_recorder(shard, "second");
+    }
+    venue.settle();
+    assert_eq!(venue.sum("USD"), before);
+    let has = venue.available(1, 0, "USD");
+    let cents = |text: &str| (text.parse::<f64>().unwrap() * 100.0).round() as i64;
+    assert_eq!(cents(&has) - cents(&had), 1_225, "5 and 7.25 came in");
+    // And the venue trades on.
+    for (shard, name) in NAMES.iter().enumerate() {
+        let mut alice = venue.trader(shard, &format!("alice-{name}"));
+        let own = Locate(shard as u16 + 1);
+        let price = Price([60_000, 3_000][shard] * 10_000);
+        let acks = alice.submit(&[Order::buy(own, Shares(1), price)]).unwrap();
+        assert_eq!(acks[0].outcome, Outcome::Accepted, "{acks:?}");
+    }
 }
