@@ -3,7 +3,6 @@
 
 mod stand;
 
-use ring0_engine::control::ControlKind;
 use ring0_trader::{Ack, Locate, Order, Outcome, Price, Reference, Shares};
 use ring0_wire::host::{Inbound, PacketBuilder};
 use serde_json::Value;
