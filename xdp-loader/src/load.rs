@@ -7,6 +7,7 @@
 //! - a live link is never taken down: the new program replaces the old one behind it.
 
 use crate::{
+    dispatch::{self, Dispatch},
     error::LoaderError,
     memory::{Arena, Fresh, FreshMappings, PAGE_BYTES},
     netns,
@@ -92,6 +93,8 @@ pub struct LoadOptions {
     pub layout_hash: u64,
     /// How the kernel verifies the program's subprograms. Never changed silently.
     pub subprograms: Subprograms,
+    /// For a shard that shares its interface with others; `None`: it has the interface alone.
+    pub dispatch: Option<Dispatch>,
 }
 
 impl LoadOptions {
@@ -110,7 +113,21 @@ impl LoadOptions {
             sessions_max: 1 << 10,
             layout_hash: 0,
             subprograms: Subprograms::Global,
+            dispatch: None,
         }
+    }
+
+    /// The same for one of several shards of the interface, pinned at its default place.
+    #[must_use]
+    pub fn behind(mut self, dispatch: Dispatch) -> Self {
+        let netns = self.netns.as_deref();
+        self.pin_root = pins::default_shard_root(&self.interface, netns, dispatch.port);
+        self.dispatch = Some(dispatch);
+        self
+    }
+
+    fn port(&self) -> Option<u16> {
+        self.dispatch.as_ref().map(|dispatch| dispatch.port)
     }
 
     fn check(&self) -> Result<(), LoaderError> {
@@ -227,6 +244,8 @@ pub enum Step {
     Linked,
     /// The link is pinned.
     LinkPinned,
+    /// The dispatcher has the program at its port; without one the same as before.
+    PortGiven,
     /// The program is pinned under its name.
     ProgramNamed,
     /// Unloading: the links are detached and gone.
@@ -241,7 +260,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Folder,
         Self::Meta,
         Self::FirstMap,
@@ -253,6 +272,7 @@ impl Step {
         Self::ProgramPinned,
         Self::Linked,
         Self::LinkPinned,
+        Self::PortGiven,
         Self::ProgramNamed,
         Self::UnloadLinks,
         Self::UnloadProgram,
@@ -274,6 +294,7 @@ impl Step {
             Self::ProgramPinned => "program-pinned",
             Self::Linked => "linked",
             Self::LinkPinned => "link-pinned",
+            Self::PortGiven => "port-given",
             Self::ProgramNamed => "program-named",
             Self::UnloadLinks => "unload-links",
             Self::UnloadProgram => "unload-program",
@@ -341,6 +362,7 @@ pub fn load(
     let object = Parsed::read(&options.object)?;
     let folder = Folder::new(&options.pin_root);
     let _lock = Lock::take(folder.path())?;
+    dispatch::check_place(options, &folder)?;
     let ifindex = interface_is_ours(options, &folder)?;
     folder.make()?;
     Step::Folder.reached();
@@ -355,6 +377,7 @@ pub fn load(
     let result = match finished {
         Some((map, meta)) => {
             let maps = adopt(options, &folder, &object, &meta)?;
+            dispatch::check_port(options, Some(meta.map_ids[0]))?;
             let arena = match Arena::map(&maps[0], options.arena_bytes, meta.arena_address) {
                 Ok(arena) => Some(arena),
                 Err(LoaderError::ArenaTaken { .. }) => None,
@@ -362,9 +385,12 @@ pub fn load(
             };
             attach(options, &folder, object, ifindex, &maps, (map, meta)).map(|done| (arena, done))
         }
-        None => create(options, &folder, &object, init).and_then(|(arena, maps, meta)| {
-            attach(options, &folder, object, ifindex, &maps, meta).map(|done| (Some(arena), done))
-        }),
+        None => dispatch::check_port(options, None)
+            .and_then(|()| create(options, &folder, &object, init))
+            .and_then(|(arena, maps, meta)| {
+                attach(options, &folder, object, ifindex, &maps, meta)
+                    .map(|done| (Some(arena), done))
+            }),
     };
     let (arena, attached) = match result {
         Ok(result) => result,
@@ -402,6 +428,14 @@ fn interface_is_ours(options: &LoadOptions, folder: &Folder) -> Result<u32, Load
     })?;
     let Some(attached) = attached else {
         return Ok(ifindex);
+    };
+    let shared;
+    let folder = match options.dispatch {
+        None => folder,
+        Some(_) => {
+            shared = Folder::new(&pins::default_pin_root(&options.interface, netns));
+            &shared
+        }
     };
     let ours = match folder.open(LINK)? {
         Some(link) => sys::link_facts(link.as_fd())
@@ -453,6 +487,11 @@ fn adopt(
         place(&options.interface, options.netns.as_deref()),
     )?;
     same("mode", meta.mode.to_string(), options.mode.to_string())?;
+    let port = |port: Option<u16>| match port {
+        Some(port) => port.to_string(),
+        None => "none (it has the interface alone)".to_owned(),
+    };
+    same("port", port(meta.port), port(options.port()))?;
     let mut maps = Vec::new();
     for (name, id) in MAPS.into_iter().zip(meta.map_ids) {
         let map = folder.open(name)?.ok_or_else(|| LoaderError::PinMissing {
@@ -523,6 +562,7 @@ fn create(
         map_ids: [0; MAPS.len()],
         interface: options.interface.clone(),
         netns: options.netns.clone(),
+        port: options.port(),
     };
     meta.write(&meta_map)?;
     folder.pin(META, &meta_map)?;
@@ -569,25 +609,32 @@ fn create(
 fn further_maps(folder: &Folder, object: &Parsed) -> Result<Vec<(String, OwnedFd)>, LoaderError> {
     let mut maps = Vec::new();
     for (name, shape) in object.further_maps(&MAPS)? {
-        let pin = format!("{MAP_PREFIX}{name}");
-        let pinned = folder
-            .open(&pin)?
-            .filter(|map| sys::map_facts(map.as_fd()).is_ok_and(|facts| facts.shape == shape));
-        let map = match pinned {
-            Some(map) => map,
-            None => {
-                folder.remove(&pin)?;
-                let map = sys::map_create(&name, &shape).map_err(LoaderError::call(
-                    format!("making map {name} ({} entries)", shape.entries_max),
-                    "free some memory, or load an object without this map",
-                ))?;
-                folder.pin(&pin, &map)?;
-                map
-            }
-        };
+        let map = adopt_or_make(folder, &name, &shape)?;
         maps.push((name, map));
     }
     Ok(maps)
+}
+
+/// The map that is pinned as `MAP_` and its name, if it has this shape; otherwise a new one in its place.
+pub(crate) fn adopt_or_make(
+    folder: &Folder,
+    name: &str,
+    shape: &MapShape,
+) -> Result<OwnedFd, LoaderError> {
+    let pin = format!("{MAP_PREFIX}{name}");
+    let pinned = folder
+        .open(&pin)?
+        .filter(|map| sys::map_facts(map.as_fd()).is_ok_and(|facts| facts.shape == *shape));
+    if let Some(map) = pinned {
+        return Ok(map);
+    }
+    folder.remove(&pin)?;
+    let map = sys::map_create(name, shape).map_err(LoaderError::call(
+        format!("making map {name} ({} entries)", shape.entries_max),
+        "free some memory, or load an object without this map",
+    ))?;
+    folder.pin(&pin, &map)?;
+    Ok(map)
 }
 
 struct Attached {
@@ -624,7 +671,10 @@ fn attach(
     folder.remove(PROGRAM_NEXT)?;
     folder.pin(PROGRAM_NEXT, &program)?;
     Step::ProgramPinned.reached();
-    let replaced = link(options, folder, ifindex, &program)?;
+    let replaced = match &options.dispatch {
+        None => link(options, folder, ifindex, &program)?,
+        Some(dispatch) => dispatch::attach(options, dispatch, ifindex, &program)?,
+    };
     folder.rename(PROGRAM_NEXT, PROGRAM)?;
     // What only the program before had: nobody writes there any more.
     for pin in folder.names()? {
@@ -664,6 +714,7 @@ fn link(
             ))?;
             Step::Linked.reached();
             Step::LinkPinned.reached();
+            Step::PortGiven.reached();
             return Ok(true);
         }
         folder.remove(LINK)?;
@@ -677,6 +728,7 @@ fn link(
     Step::Linked.reached();
     folder.pin(LINK, &link)?;
     Step::LinkPinned.reached();
+    Step::PortGiven.reached();
     Ok(false)
 }
 

@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 use xdp_loader::{
-    Exit, LoadOptions, LoaderError, Mode, Object, Subprograms, default_pin_root, ensure_bpffs,
-    load, open_pinned, probe, status, unload,
+    Dispatch, Exit, LoadOptions, LoaderError, Mode, Object, Subprograms, default_pin_root,
+    default_shard_root, ensure_bpffs, load, open_pinned, probe, status, unload,
 };
 
 const EXIT_CODES: &str = "Exit codes:
@@ -80,7 +80,10 @@ struct Place {
     /// Network namespace of the interface, as `ip netns` names it.
     #[arg(long)]
     netns: Option<String>,
-    /// Folder of the pins [default: /sys/fs/bpf/ring0/v1/INTERFACE, with %NETNS in a namespace].
+    /// UDP port of the shard, where several share the interface.
+    #[arg(long, requires = "interface")]
+    port: Option<u16>,
+    /// Folder of the pins [default: /sys/fs/bpf/ring0/v1/INTERFACE, with %NETNS in a namespace, with /PORT of one of several].
     #[arg(long)]
     pin_root: Option<PathBuf>,
 }
@@ -88,9 +91,12 @@ struct Place {
 impl Place {
     fn pin_root(&self) -> PathBuf {
         let interface = self.interface.as_deref().unwrap_or_default();
-        self.pin_root
-            .clone()
-            .unwrap_or_else(|| default_pin_root(interface, self.netns.as_deref()))
+        let netns = self.netns.as_deref();
+        match (&self.pin_root, self.port) {
+            (Some(pin_root), _) => pin_root.clone(),
+            (None, Some(port)) => default_shard_root(interface, netns, port),
+            (None, None) => default_pin_root(interface, netns),
+        }
     }
 }
 
@@ -102,7 +108,13 @@ struct LoadArguments {
     /// Network namespace of the interface, as `ip netns` names it.
     #[arg(long)]
     netns: Option<String>,
-    /// Folder of the pins [default: /sys/fs/bpf/ring0/v1/INTERFACE, with %NETNS in a namespace].
+    /// UDP port of the shard, for several that share the interface: a dispatcher goes before them.
+    #[arg(long)]
+    port: Option<u16>,
+    /// The dispatcher's program, where the interface has none yet.
+    #[arg(long, default_value = "ebpf/prebuilt/dispatch.bpf.o")]
+    dispatcher: PathBuf,
+    /// Folder of the pins [default: /sys/fs/bpf/ring0/v1/INTERFACE, with %NETNS in a namespace, with /PORT of one of several].
     #[arg(long)]
     pin_root: Option<PathBuf>,
     /// The program.
@@ -194,6 +206,12 @@ fn run_load(arguments: &LoadArguments, json: bool) -> Result<Exit, LoaderError> 
         &arguments.interface,
         arguments.netns.as_deref(),
     );
+    if let Some(port) = arguments.port {
+        options = options.behind(Dispatch {
+            object: Object::Path(arguments.dispatcher.clone()),
+            port,
+        });
+    }
     if let Some(pin_root) = &arguments.pin_root {
         options.pin_root.clone_from(pin_root);
     }
@@ -251,8 +269,8 @@ fn run_unload(place: &Place, json: bool) -> Result<Exit, LoaderError> {
         print_json(&unloaded);
     } else {
         println!(
-            "detached {} links, removed {} other pins",
-            unloaded.links, unloaded.pins
+            "detached {} links and {} ports, removed {} other pins",
+            unloaded.links, unloaded.ports, unloaded.pins
         );
     }
     Ok(Exit::Ok)
@@ -284,6 +302,15 @@ fn run_status(place: &Place, json: bool) -> Result<Exit, LoaderError> {
                 program.verified_instructions,
                 program.load_ns as f64 / 1e6,
                 program.native_bytes,
+            );
+        }
+        if let Some(dispatcher) = &status.dispatcher {
+            let ports: Vec<String> = dispatcher.ports.iter().map(u16::to_string).collect();
+            println!(
+                "port {} behind dispatcher {}, which has shards at {}",
+                dispatcher.port,
+                dispatcher.program_id,
+                ports.join(", ")
             );
         }
         for map in &status.maps {

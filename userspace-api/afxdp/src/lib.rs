@@ -11,7 +11,6 @@
 
 mod control;
 mod generator;
-mod neighbours;
 mod object;
 mod options;
 mod order;

@@ -1,7 +1,6 @@
 //! The port: packets of all queues in order of arrival, answers in the frames that they came in.
 
 use crate::control::AfxdpControl;
-use crate::neighbours::{Neighbour, Neighbours};
 use crate::options::{AfxdpError, AfxdpOptions, ETHERNET, Report};
 use crate::order::{Choice, Order};
 use crate::queue::{Queue, Taken};
@@ -9,7 +8,8 @@ use crate::umem::PACKET_MAX;
 use ring0_abi::steer;
 use ring0_engine::record::ReplyTo;
 use ring0_rings::{
-    Arrival, BATCH, FrameKind, HEADERS, Port, PortError, classify, headers, sender, turn_round,
+    Arrival, BATCH, FrameKind, HEADERS, Neighbours, Port, PortError, classify, headers, sender,
+    turn_round,
 };
 use ring0_wire::Buffer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -52,12 +52,23 @@ struct Counts {
     no_frame: u64,
 }
 
+/// How frames to one sender begin, and which queue it was last seen on.
+#[derive(Clone, Copy)]
+struct Way {
+    /// Its hardware address, or its router's.
+    theirs: [u8; 6],
+    /// The hardware address that it sent to.
+    ours: [u8; 6],
+    /// Queue that it came in by.
+    queue: usize,
+}
+
 /// The port.
 pub struct AfxdpPort {
     queues: Vec<Queue>,
     order: Order,
     packets: Vec<Packet>,
-    neighbours: Neighbours,
+    neighbours: Neighbours<Way>,
     counts: Counts,
     port: u16,
     address: Option<Ipv4Addr>,
@@ -112,7 +123,7 @@ pub fn open(options: &AfxdpOptions) -> Result<(AfxdpPort, AfxdpControl), AfxdpEr
         queues,
         order: Order::new(options.gap_wait, options.mode == Mode::Native),
         packets: Vec::with_capacity(BATCH),
-        neighbours: Neighbours::new(),
+        neighbours: Neighbours::default(),
         counts: Counts::default(),
         port: options.port,
         address: options.address,
@@ -203,12 +214,12 @@ impl AfxdpPort {
         };
         let from = sender(head);
         let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = *head;
-        self.neighbours.learn(Neighbour {
-            address: from.address,
+        let way = Way {
             theirs: [g, h, i, j, k, l],
             ours: [a, b, c, d, e, f],
             queue,
-        });
+        };
+        self.neighbours.learn(from.address, way);
         self.packets.push(Packet {
             taken,
             queue,
@@ -329,11 +340,11 @@ impl Port for AfxdpPort {
     }
 
     fn send(&mut self, to: &ReplyTo, payload: &[u8]) -> bool {
-        let Some(neighbour) = self.neighbours.find(to.address) else {
+        let Some(way) = self.neighbours.find(to.address) else {
             self.counts.unknown_receiver += 1;
             return false;
         };
-        let queue = &mut self.queues[neighbour.queue];
+        let queue = &mut self.queues[way.queue];
         let len = (HEADERS + payload.len()) as u32;
         let Some(mut taken) = queue.blank() else {
             self.counts.no_frame += 1;
@@ -347,12 +358,7 @@ impl Port for AfxdpPort {
             self.counts.no_frame += 1;
             return false;
         };
-        *head = headers(
-            (neighbour.theirs, neighbour.ours),
-            to,
-            self.port,
-            payload.len(),
-        );
+        *head = headers((way.theirs, way.ours), to, self.port, payload.len());
         body.copy_from_slice(payload);
         let sent = queue.send(taken, len);
         if !sent {

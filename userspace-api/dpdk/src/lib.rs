@@ -25,7 +25,6 @@ mod device;
 mod device;
 mod eal;
 mod error;
-mod neighbours;
 mod port;
 
 pub use dpdk_sys::AVAILABLE;

@@ -4,13 +4,12 @@
 //! [`Port::flush`]. No call of the thread's allocates but [`Port::counters`].
 
 use crate::device::{Device, Frame};
-use crate::neighbours::Neighbours;
 use crate::{DpdkError, Eal, arp};
 use ring0_abi::Counter;
 use ring0_engine::record::ReplyTo;
 use ring0_rings::{
-    Arrival, BATCH, FrameKind, HEADERS, Port, PortError, boot_ns, classify, headers, sender,
-    turn_round,
+    Arrival, BATCH, FrameKind, HEADERS, Neighbours, Port, PortError, boot_ns, classify, headers,
+    sender, turn_round,
 };
 use ring0_wire::{Buffer, PAYLOAD_MAX};
 use std::net::Ipv4Addr;
@@ -87,7 +86,8 @@ pub struct DpdkPort {
     received: Vec<Frame>,
     device: Device,
     options: PortOptions,
-    neighbours: Neighbours,
+    /// Hardware addresses.
+    neighbours: Neighbours<[u8; 6]>,
     counts: Counts,
     /// Boot-time clock when the packets were received.
     boot_ns: u64,
@@ -106,7 +106,7 @@ impl DpdkPort {
             received: Vec::with_capacity(BATCH),
             device: Device::open(eal, options)?,
             options: options.clone(),
-            neighbours: Neighbours::new(),
+            neighbours: Neighbours::default(),
             counts: Counts::default(),
             boot_ns: 0,
             is_thread_known: false,

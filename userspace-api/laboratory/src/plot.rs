@@ -20,8 +20,9 @@ const HEIGHT: f64 = 480.0;
 const MARGINS: (f64, f64, f64, f64) = (84.0, 52.0, 178.0, 62.0);
 
 /// Paul Tol's bright colours: told apart by most who see colours differently.
-const COLOURS: [(&str, &str); 6] = [
+const COLOURS: [(&str, &str); 7] = [
     ("kernel", "#EE6677"),
+    ("kernel-shared", "#EE8866"),
     ("kernel-napi", "#CCBB44"),
     ("udp", "#4477AA"),
     ("afxdp", "#228833"),

@@ -2,6 +2,7 @@
 
 use crate::fail::Fail;
 use ring0_engine::Reason;
+use ring0_engine::control::ControlKind;
 use ring0_engine::record::{
     Armed, ControlRecord, Crossed, Decremented, Filled, Head, Kind, Message, Reduced, Refilled,
     Removed, Replaced, Rested, State, StateChanged, Step, Triggered, Uncrossed,
@@ -103,6 +104,12 @@ macro_rules! named {
     }};
 }
 
+/// A control command's name, or its number where a later version has more of them.
+fn control(number: u32) -> Value {
+    let known = ControlKind::ALL.iter().find(|kind| **kind as u32 == number);
+    known.map_or_else(|| json!(number), |kind| json!(format!("{kind:?}")))
+}
+
 fn letter(byte: u8) -> String {
     char::from(byte).to_string()
 }
@@ -140,7 +147,7 @@ fn content(kind: Kind, bytes: &[u8]) -> Option<Value> {
         Kind::Control => {
             let record = ControlRecord::read_from_bytes(bytes).ok()?;
             json!({
-                "control": record.kind,
+                "control": control(record.kind),
                 "outcome": letter(record.outcome),
                 "reason": reason(record.reason),
                 "time_ns": record.time_ns,
