@@ -112,7 +112,7 @@ impl Legend {
 }
 
 /// Rings of a tier that were measured.
-fn rings<'a>(tier: &'a Value) -> impl Iterator<Item = (&'a str, &'a Value)> {
+fn rings(tier: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let rings = tier["rings"].as_object().into_iter().flatten();
     rings
         .filter(|(_, it)| it.get("ring").is_some())

@@ -15,11 +15,11 @@ impl Random {
     #[must_use]
     pub fn of(seed: u64, user: u64) -> Random {
         let mut first = Random(seed ^ user.wrapping_mul(0xA24B_AED4_963E_E407));
-        Random(first.next())
+        Random(first.next_u64())
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -28,7 +28,7 @@ impl Random {
 
     /// Below `end`; 0 where that is 0.
     pub fn below(&mut self, end: u32) -> u32 {
-        (((self.next() >> 32) * u64::from(end)) >> 32) as u32
+        (((self.next_u64() >> 32) * u64::from(end)) >> 32) as u32
     }
 
     /// From `low` to `high`, both among it.
@@ -38,11 +38,11 @@ impl Random {
 
     /// Whether something of this probability, times 2^32, happens.
     pub fn happens(&mut self, chance: u64) -> bool {
-        (self.next() >> 32) < chance
+        (self.next_u64() >> 32) < chance
     }
 
     /// Between 0 and 1, neither among it.
     pub fn fraction(&mut self) -> f64 {
-        ((self.next() >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
+        ((self.next_u64() >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
     }
 }

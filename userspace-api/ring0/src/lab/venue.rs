@@ -32,10 +32,10 @@ impl Venue {
         let mut sessions = Vec::new();
         for index in 0..senders {
             let mut key = [0; 16];
-            key[..8].copy_from_slice(&random.next().to_be_bytes());
-            key[8..].copy_from_slice(&random.next().to_be_bytes());
+            key[..8].copy_from_slice(&random.next_u64().to_be_bytes());
+            key[8..].copy_from_slice(&random.next_u64().to_be_bytes());
             keys.push(Some(key));
-            let nonce = (random.next() >> 34) as u32;
+            let nonce = (random.next_u64() >> 34) as u32;
             sessions.push(SessionId::new(index, nonce).expect("20 and 30 bits"));
         }
         Ok(Venue {
