@@ -232,14 +232,14 @@ impl<'a> Shard<'a> {
     }
 
     /// Numbers of the pending continuations, the next one first.
-    fn pending_numbers(self) -> impl Iterator<Item = u32> + 'a {
+    pub(crate) fn pending_numbers(self) -> impl Iterator<Item = u32> + 'a {
         self.chain(self.header().pending_first.get(), move |number| {
             self.pending(number).next.get()
         })
     }
 
     /// What a number among the pending continuations is, as in the listing, and its index.
-    fn pending_what(self, number: u32) -> (u64, u32) {
+    pub(crate) fn pending_what(self, number: u32) -> (u64, u32) {
         let (sessions, accounts) = (self.mass_number(SESSION, 0), self.mass_number(ACCOUNT, 0));
         if number < sessions {
             (1, number - 1)

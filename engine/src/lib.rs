@@ -10,6 +10,8 @@ mod cancel;
 pub mod canon;
 mod capacity;
 pub mod control;
+#[cfg(feature = "std")]
+mod enlarge;
 mod enter;
 mod expiry;
 mod feasible;

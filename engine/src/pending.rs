@@ -72,7 +72,7 @@ impl Shard<'_> {
     }
 
     #[inline(always)]
-    fn push_pending(self, number: u32) {
+    pub(crate) fn push_pending(self, number: u32) {
         let header = self.header();
         let last = header.pending_last.get();
         let entry = self.pending(number);

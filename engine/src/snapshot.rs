@@ -136,6 +136,15 @@ pub enum SnapshotError {
         /// The first difference.
         what: String,
     },
+    /// A table of the larger layout that was asked for has fewer entries.
+    Smaller {
+        /// Which one.
+        part: &'static str,
+        /// Entries that it has.
+        has: u64,
+        /// Entries that were asked for.
+        asked: u64,
+    },
     /// What came back hashes otherwise than what was taken.
     OtherState {
         /// Hash of what came back.
@@ -190,6 +199,10 @@ impl std::fmt::Display for SnapshotError {
             } => write!(
                 f,
                 "it is of another layout ({found:#018x}, wanted {expected:#018x}): {what}; use the capacity and the program that it was made with"
+            ),
+            SnapshotError::Smaller { part, has, asked } => write!(
+                f,
+                "its shard has {has} {part} and {asked} were asked for; a shard can only grow: give at least as many of everything"
             ),
             SnapshotError::OtherState { found, expected } => write!(
                 f,
@@ -510,7 +523,7 @@ impl Snapshot {
     }
 
     /// The layout that it was made with, if this build has the same parts. Its capacity is not known and not meant.
-    fn layout(&self) -> Result<Layout, SnapshotError> {
+    pub(crate) fn layout(&self) -> Result<Layout, SnapshotError> {
         let mut layout = Layout::new(&Capacity::SMALL).expect("a small shard fits");
         layout.bytes = self.head.region_bytes;
         let parts = self.parts();

@@ -14,7 +14,7 @@ use stand::{Ring, Stand};
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use xdp_loader::Step;
 
@@ -323,6 +323,9 @@ fn runs() -> u32 {
     }
 }
 
+/// Answers between two deaths, at least.
+const ANSWERS_MIN: u64 = 8;
+
 /// Journal, and where the shard outlives it daemon and loader, are killed with -9 at random while four sessions trade. Every answer that a trader had is in the journal, with its numbers; every packet
 /// is answered; the journal replays to the shard's state.
 fn every_answer_is_in_the_journal(ring: Ring) {
@@ -338,6 +341,7 @@ fn every_answer_is_in_the_journal(ring: Ring) {
     };
     let mut kills = [0_u32; 3];
     let finish = AtomicBool::new(false);
+    let answers = AtomicU64::new(0);
     let names = ["alice-1", "bob-1", "carol-1", "dave-1"];
     let traders = names.map(|name| {
         let trader = stand.trader(name);
@@ -351,7 +355,7 @@ fn every_answer_is_in_the_journal(ring: Ring) {
         let threads: Vec<_> = (0_u32..)
             .zip(traders)
             .map(|(which, mut trader)| {
-                let finish = &finish;
+                let (finish, answers) = (&finish, &answers);
                 scope.spawn(move || {
                     let mut log = Vec::new();
                     let mut round = which;
@@ -372,6 +376,7 @@ fn every_answer_is_in_the_journal(ring: Ring) {
                             assert!(Instant::now() < end, "session {which} is not answered");
                             trader.poll(Duration::from_millis(5), &mut log).unwrap();
                         }
+                        answers.fetch_add(2, Ordering::Relaxed);
                     }
                     log
                 })
@@ -382,6 +387,12 @@ fn every_answer_is_in_the_journal(ring: Ring) {
             .filter(|it| !it.name().starts_with("unload"))
             .collect();
         for _ in 0..runs {
+            // Some trading between two deaths, however slow the machine is.
+            let (before, end) = (answers.load(Ordering::Relaxed), Instant::now() + PATIENCE);
+            while answers.load(Ordering::Relaxed) < before + ANSWERS_MIN {
+                assert!(Instant::now() < end, "nobody is answered any more");
+                std::thread::sleep(Duration::from_millis(1));
+            }
             std::thread::sleep(Duration::from_millis(30 + random.below(120) as u64));
             let victim = match ring {
                 Ring::Kernel => random.below(4),
@@ -464,7 +475,10 @@ fn every_answer_is_in_the_journal(ring: Ring) {
         0,
         "nothing is answered as it is taken"
     );
-    assert!(answered > 200, "{answered} answered");
+    assert!(
+        answered >= u64::from(runs) * ANSWERS_MIN,
+        "{answered} answered"
+    );
     let (market, journal) = (stand.market_file(), stand.journal());
     let words = [
         "journal",

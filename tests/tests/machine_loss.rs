@@ -114,3 +114,76 @@ fn a_shard_comes_back_from_its_journal_and_goes_on() {
     println!("{} answers over two lives of the shard", answered.len());
     stand.unload();
 }
+
+/// A shard that has become too small is halted, comes back with more capacity, and goes on: the same state, the same clients.
+#[test]
+fn a_shard_moves_to_more_capacity() {
+    let market = include_str!("../../markets/example.toml");
+    let mut stand = Stand::of(&market.replacen("[shard]", "[shard]\nacks = \"durable\"", 1));
+    stand.start_daemon();
+    stand.start_journal();
+    let mut traders = ["alice-1", "bob-1"].map(|name| stand.trader(name));
+    for trader in &mut traders {
+        trade(trader, 50);
+    }
+    let file = stand.market_file();
+    let halt = ring0d::Verb::Halt { instrument: None };
+    stand.client().call(&halt).unwrap();
+    let before = hash(&stand);
+    let larger = file.with_file_name("larger.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let room = "orders = 200_000\naccounts = 100\nassets = 20\ninstruments = 40\nsessions = 90\nbuckets = 8192";
+    std::fs::write(&larger, text.replacen("orders = 65_536", room, 1)).unwrap();
+    stand.unload();
+
+    let old = stand.journal();
+    let new = old.with_extension("larger");
+    let paths = [&file, &larger, &old, &new].map(|path| path.display().to_string());
+    let [file, larger, old, new] = paths.each_ref().map(String::as_str);
+    let recover = ["journal", "recover", "--json", "--market"];
+    let recover = |market, into, new| {
+        let arguments = [market, "--into", into, old, new];
+        ring0_tests::ring0(&[recover.as_slice(), &arguments].concat())
+    };
+    let ran = recover(file, larger, new);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let recovered = ran.json();
+    assert_eq!(recovered["state_hash"], before);
+    let snapshot = recovered["snapshot"].as_str().unwrap();
+    // The same from a snapshot's file; and there is no way back.
+    let shrunk = format!("{new}.small");
+    let ran = ring0_tests::ring0(&["snapshot", "enlarge", "--market", file, snapshot, &shrunk]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.err.contains("can only grow"), "{ran:?}");
+    let again = format!("{new}.again");
+    let ran = ring0_tests::ring0(&["snapshot", "enlarge", "--market", larger, snapshot, &again]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert_eq!(
+        std::fs::read(&again).unwrap(),
+        std::fs::read(snapshot).unwrap()
+    );
+
+    std::fs::copy(larger, file).unwrap();
+    let status = stand.start_daemon_with(&["--restore", snapshot]);
+    assert_eq!(
+        (&status["adopted"], &status["halted"]),
+        (&false.into(), &true.into())
+    );
+    stand.set_journal(std::path::Path::new(new));
+    stand.start_journal();
+    let resume = ring0d::Verb::Resume { instrument: None };
+    stand.client().call(&resume).unwrap();
+    for trader in &mut traders {
+        let acks = trade(trader, 50);
+        let accepted = acks.iter().all(|ack| ack.outcome == Outcome::Accepted);
+        assert!(accepted, "{acks:?}");
+    }
+    let after = hash(&stand);
+    assert_ne!(after, before);
+    stand.kill_recorder();
+    let replay = ["journal", "replay", "--json", "--market", file, new];
+    let ran = ring0_tests::ring0(&replay);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert_eq!(ran.json()["state_hash"], after);
+    stand.unload();
+}

@@ -691,7 +691,11 @@ fn two_shards_of_one_interface_trade_at_once() {
             .filter(|it| it.0 == shard)
             .map(|it| it.4)
             .sum();
-        assert_eq!(sum, sent + hostile[shard], "frames of {}", NAMES[shard]);
+        // What found the other processor in the shard for too long: a packet is sent again, a doorbell is rung again and was no frame of the wire.
+        let busy = moved(Counter::DropBusy as usize);
+        let wire = sent + hostile[shard];
+        let name = NAMES[shard];
+        assert!((wire..=wire + busy).contains(&sum), "{name}: {sum}, {wire}");
         let taken = moved(Counter::Taken as usize);
         assert_eq!(taken, 2 * PACKETS as u64, "each packet was taken once");
         let is_drop = |number: &usize| {
@@ -699,11 +703,9 @@ fn two_shards_of_one_interface_trade_at_once() {
             name.is_some_and(|(prefix, name)| format!("{prefix}{name}").starts_with("drop_"))
         };
         let dropped: u64 = (0..now.len()).filter(is_drop).map(moved).sum();
-        // A trader's packet may find the other processor in the shard for too long, and is sent again.
-        let busy = moved(Counter::DropBusy as usize);
         let strangers = hostile[shard]..=hostile[shard] + busy;
         assert!(strangers.contains(&dropped), "{dropped} of {strangers:?}");
-        all += sum;
+        all += wire;
     }
     let now = venue.counted(None);
     let passed: u64 = now

@@ -24,6 +24,8 @@ pub(crate) struct Args {
 enum SnapshotVerb {
     /// Replay a recording natively and write the state that it comes to.
     Make(Make),
+    /// Write the same state with more capacity: what a shard that has become too small is restored from.
+    Enlarge(Enlarge),
     /// Print what a snapshot is of. Its checksum is verified.
     Show(One),
     /// Verify a snapshot to the last byte: restore it into memory, compare the state hash, check every invariant.
@@ -63,6 +65,26 @@ struct Make {
 }
 
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("larger").required(true)))]
+struct Enlarge {
+    /// The market's new file, with more of anything in `[shard.capacity]`.
+    #[arg(long, group = "larger", value_name = "FILE")]
+    market: Option<PathBuf>,
+    /// The ten new maxima, as `ring0 capacity --config` reads them.
+    #[arg(long, group = "larger", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// The snapshot.
+    #[arg(value_name = "SNAPSHOT")]
+    file: PathBuf,
+    /// The larger one; one that is there is replaced, whole.
+    #[arg(value_name = "OUT")]
+    out: PathBuf,
+}
+
+#[derive(clap::Args)]
 struct One {
     /// The snapshot.
     #[arg(value_name = "FILE")]
@@ -76,6 +98,7 @@ struct One {
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     match &args.verb {
         SnapshotVerb::Make(args) => make(args),
+        SnapshotVerb::Enlarge(args) => enlarge(args),
         SnapshotVerb::Show(args) => show(args),
         SnapshotVerb::Verify(args) => verify(args),
     }
@@ -163,6 +186,21 @@ fn is_live(socket: &Path, snapshot: &Snapshot) -> Result<(), Fail> {
             "the recording comes to state {ours} and the live shard has {live}: keep both, halt the shard, report it; no snapshot was written"
         )));
     }
+    Ok(())
+}
+
+fn enlarge(args: &Enlarge) -> Result<(), Fail> {
+    let capacity = match (&args.market, &args.config) {
+        (Some(file), _) => Plan::load(file)?.capacity(),
+        (None, Some(file)) => capacity::read(file)?,
+        (None, None) => return Err(Fail::new("give --market FILE or --config FILE")),
+    };
+    let snapshot = read_snapshot(&args.file)?;
+    let larger = snapshot
+        .enlarged(&Layout::new(&capacity)?)
+        .map_err(|error| Fail::new(format!("{}: {error}", args.file.display())))?;
+    write_snapshot(&args.out, &larger)?;
+    print(&report(&args.out, &larger), args.json);
     Ok(())
 }
 

@@ -92,6 +92,7 @@ fn every_ring_takes_every_packet_and_says_what_it_took() {
         "afxdp-busy",
         "dpdk",
         "kernel",
+        "kernel-shared",
         "kernel-napi",
     ];
     let rows = report["rings"].as_array().expect("a list");

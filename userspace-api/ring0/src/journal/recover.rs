@@ -3,8 +3,10 @@
 use super::{Of, end};
 use crate::fail::Fail;
 use crate::replay::print;
+use ring0_engine::layout::Layout;
 use ring0_engine::snapshot::Snapshot;
 use ring0_journal::{Start, recover, snapshot_path};
+use ring0_market::Plan;
 use ring0_mq::write_snapshot;
 use serde_json::json;
 use std::path::PathBuf;
@@ -13,6 +15,9 @@ use std::path::PathBuf;
 pub(super) struct Args {
     #[command(flatten)]
     of: Of,
+    /// The market's new file, with more of anything in `[shard.capacity]`: the shard that comes back has its capacity.
+    #[arg(long, value_name = "FILE")]
+    into: Option<PathBuf>,
     /// Before this command, in which a fault stopped the shard (`ring0 ctl status` named it).
     #[arg(long, value_name = "SEQUENCE")]
     broken: Option<u64>,
@@ -29,6 +34,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Fail> {
     let capacity = args.of.capacity()?;
+    let into = args.into.as_deref().map(Plan::load).transpose()?;
+    let into = into.map(|plan| Layout::new(&plan.capacity())).transpose()?;
     std::fs::create_dir_all(&args.new)
         .and_then(|()| std::fs::read_dir(&args.new))
         .map_err(|error| Fail::new(format!("{}: {error}", args.new.display())))
@@ -45,6 +52,12 @@ pub(super) fn run(args: &Args) -> Result<(), Fail> {
     }
     let snapshot = Snapshot::take(recovered.native.shard(), recovered.native.layout())
         .map_err(|error| Fail::new(error.to_string()))?;
+    let snapshot = match &into {
+        None => snapshot,
+        Some(layout) => snapshot
+            .enlarged(layout)
+            .map_err(|error| Fail::new(error.to_string()))?,
+    };
     let path = snapshot_path(&args.new, snapshot.next_sequence());
     write_snapshot(&path, &snapshot)?;
     print(
@@ -54,6 +67,7 @@ pub(super) fn run(args: &Args) -> Result<(), Fail> {
             "records": recovered.records,
             "journal_end": end(&recovered.tail),
             "left_over": recovered.left_over,
+            "layout_hash": format!("{:#018x}", snapshot.layout_hash()),
             "restore_seconds": recovered.restoring.as_secs_f64(),
             "replay_seconds": recovered.replaying.as_secs_f64(),
             "state_hash": recovered.state_hash.to_string(),
