@@ -7,7 +7,7 @@ use crate::{
     load::{Mode, new_link},
     object::{Object, Parsed},
     pinned::Program,
-    probe::PASS,
+    probe::{DROP, PASS},
     subprograms::Subprograms,
     sys,
 };
@@ -40,12 +40,28 @@ impl Bare {
     /// # Errors
     /// As [`Bare::attach`].
     pub fn pass(interface: &str, netns: Option<&str>) -> Result<Bare, LoaderError> {
-        let program =
-            sys::program_load("ring0_pass", &PASS, None).map_err(|refused| LoaderError::Call {
-                doing: "loading the pass program".to_owned(),
-                source: refused.source,
-                cure: "run as root",
-            })?;
+        Bare::small("ring0_pass", &PASS, interface, netns)
+    }
+
+    /// Attaches a program that drops every packet, in native mode: the peer of a generator.
+    ///
+    /// # Errors
+    /// As [`Bare::attach`].
+    pub fn discard(interface: &str, netns: Option<&str>) -> Result<Bare, LoaderError> {
+        Bare::small("ring0_discard", &DROP, interface, netns)
+    }
+
+    fn small(
+        name: &str,
+        code: &[[u8; 8]],
+        interface: &str,
+        netns: Option<&str>,
+    ) -> Result<Bare, LoaderError> {
+        let program = sys::program_load(name, code, None).map_err(|refused| LoaderError::Call {
+            doing: format!("loading the program {name}"),
+            source: refused.source,
+            cure: "run as root",
+        })?;
         Bare::link(program, interface, netns, Mode::Native)
     }
 

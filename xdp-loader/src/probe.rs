@@ -142,6 +142,9 @@ const EXIT: [u8; 8] = instruction(0x95, 0, 0, 0, 0);
 /// `return XDP_PASS`.
 pub(crate) const PASS: [[u8; 8]; 2] = [instruction(0xb7, 0, 0, 0, 2), EXIT];
 
+/// `return XDP_DROP`.
+pub(crate) const DROP: [[u8; 8]; 2] = [instruction(0xb7, 0, 0, 0, 1), EXIT];
+
 fn take(name: &str, code: &[[u8; 8]]) -> Result<(), String> {
     match sys::program_load(name, code, None) {
         Ok(_) => Ok(()),

@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 mod control;
+mod generator;
 mod object;
 mod options;
 mod order;
@@ -24,6 +25,7 @@ mod socket;
 mod umem;
 
 pub use control::AfxdpControl;
+pub use generator::Generator;
 pub use object::{STEER_OBJECT_VARIABLE, kept_steer_object};
 pub use options::{AfxdpError, AfxdpOptions, BusyPoll, Pages, QueueReport, Report, Transfer};
 pub use port::{AfxdpPort, open};

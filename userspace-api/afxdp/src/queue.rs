@@ -29,7 +29,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const FREE_MIN: u32 = 64;
 
 /// Frames that the kernel sends in one call, at the least (`TX_BATCH_SIZE` of `net/xdp/xsk.c`).
-const SENDS_A_CALL: u32 = 32;
+pub(crate) const SENDS_A_CALL: u32 = 32;
 
 /// What the kernel may hold of the socket's answers at once, bytes. Each counts as some 2,300; the default stops at 90 of them.
 const SEND_BUFFER: usize = 8 << 20;

@@ -34,15 +34,31 @@ impl WireLab {
     /// # Errors
     /// A privilege or feature is missing, or the capacity is refused.
     pub fn up(capacity: &Capacity, record_slots: u32) -> Result<WireLab, DriveError> {
-        WireLab::with(capacity, record_slots, |load| load)
+        WireLab::with(capacity, record_slots, Options::default(), |load| load)
+    }
+
+    /// As [`WireLab::up`], over a pair that is made so.
+    ///
+    /// # Errors
+    /// As [`WireLab::up`].
+    pub fn up_with(
+        capacity: &Capacity,
+        record_slots: u32,
+        options: Options,
+    ) -> Result<WireLab, DriveError> {
+        WireLab::with(capacity, record_slots, options, |load| load)
     }
 
     /// The same behind a dispatcher, as one of several shards of the interface.
     ///
     /// # Errors
-    /// As there.
-    pub fn shared(capacity: &Capacity, record_slots: u32) -> Result<WireLab, DriveError> {
-        WireLab::with(capacity, record_slots, |load| {
+    /// As [`WireLab::up`].
+    pub fn shared(
+        capacity: &Capacity,
+        record_slots: u32,
+        options: Options,
+    ) -> Result<WireLab, DriveError> {
+        WireLab::with(capacity, record_slots, options, |load| {
             load.behind(kept_dispatch(PORT))
         })
     }
@@ -50,6 +66,7 @@ impl WireLab {
     fn with(
         capacity: &Capacity,
         record_slots: u32,
+        options: Options,
         place: impl FnOnce(LoadOptions) -> LoadOptions,
     ) -> Result<WireLab, DriveError> {
         /// Shards made so far. Any thread; only uniqueness matters.
@@ -58,7 +75,7 @@ impl WireLab {
         const APART: u64 = 8 << 30;
 
         let layout = Layout::new(capacity)?;
-        let veth = veth_up()?;
+        let veth = veth_up_with(options)?;
         let mut load = LoadOptions::new(kept_object(), &veth.exchange_if, Some(&veth.exchange_ns));
         load.record_slots = record_slots;
         load.arena_address = ARENA_ADDRESS + MADE.fetch_add(1, Ordering::Relaxed) * APART;
@@ -113,10 +130,18 @@ impl Drop for WireLab {
 /// # Errors
 /// Not root, or the pair cannot be made.
 pub fn veth_up() -> Result<Veth, DriveError> {
+    veth_up_with(Options::default())
+}
+
+/// As [`veth_up`], made so.
+///
+/// # Errors
+/// As [`veth_up`].
+pub fn veth_up_with(options: Options) -> Result<Veth, DriveError> {
     if !rustix::process::geteuid().is_root() {
         return Err(DriveError::Privilege);
     }
-    Ok(Veth::up(Options::default())?)
+    Ok(Veth::up(options)?)
 }
 
 /// A socket at the trader's end of a pair, connected to `venue`.

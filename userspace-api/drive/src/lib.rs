@@ -16,7 +16,7 @@ mod ring_lab;
 
 pub use cut::{Cut, Ends, References, cut};
 pub use fold::{Fold, Stop};
-pub use lab::{PORT, WireLab, XDP_TX, rand_key, trader_socket, veth_up};
+pub use lab::{PORT, WireLab, XDP_TX, rand_key, trader_socket, veth_up, veth_up_with};
 pub use market::{ANSWERS_LOG2, Market, clock, session_id, set_up};
 pub use memory_ring::MemoryRing;
 pub use packets::{Packets, header};

@@ -15,6 +15,6 @@ mod machine;
 mod netns;
 mod veth;
 
-pub use machine::machine;
+pub use machine::{machine, steal_seconds};
 pub use netns::{in_netns, spawn_in_netns};
 pub use veth::{LabError, Options, Veth, missing_privilege, remove_stale};

@@ -2,10 +2,10 @@
 
 mod journal;
 mod lane;
-mod processors;
+pub(crate) mod processors;
 mod program;
 pub(crate) mod pump;
-mod rings;
+pub(crate) mod rings;
 mod wire;
 
 use crate::fail::Fail;

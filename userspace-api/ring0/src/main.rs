@@ -10,6 +10,7 @@ mod flow;
 mod itch;
 mod journal;
 mod keys;
+mod lab;
 mod record;
 mod replay;
 mod shard;
@@ -58,6 +59,8 @@ enum Verb {
     Snapshot(snapshot::Args),
     /// Look at the journal, the durable form of the records: verify, dump, replay, stats, import, snapshot.
     Journal(journal::Args),
+    /// Run an experiment from a scenario file, compare results, capture and replay traffic.
+    Lab(lab::Args),
     /// Measure.
     Bench(bench::Args),
     /// Print the bytes of every part of a shard.
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Verb::Itch(args) => itch::run(&args),
         Verb::Snapshot(args) => snapshot::run(&args),
         Verb::Journal(args) => journal::run(&args),
+        Verb::Lab(args) => lab::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Capacity(args) => capacity::run(&args),
     };

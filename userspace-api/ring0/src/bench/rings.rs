@@ -17,8 +17,8 @@ use crate::fail::Fail;
 use crate::replay::print;
 pub(crate) use report::median;
 use report::{Figures, Round};
-use ring0_drive::{clock, rand_key};
-use ring0_lab::machine;
+use ring0_drive::{clock, rand_key, session_id};
+use ring0_lab::{Options, machine};
 use ring0_rings::pin_to;
 use ring0_wire::MESSAGES_MAX;
 use serde_json::{Value, json};
@@ -101,10 +101,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let keys: Vec<_> = lanes.iter().map(|lane| lane.lane.key).collect();
     let mut controls = vec![clock()];
     controls.extend((0..lanes.len() as u32).flat_map(|session| market.controls(session)));
+    let sessions: Vec<_> = (0..lanes.len() as u32).map(session_id).collect();
     let set_up = SetUp {
+        wire: Options::default(),
         capacity: market.capacity(lanes.len() as u32)?,
         controls: &controls,
         keys: &keys,
+        sessions: &sessions,
     };
 
     let (mut stands, mut places, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
@@ -189,7 +192,7 @@ fn lanes(slice: f64, paced: [Option<u64>; 2]) -> Vec<Lane> {
 }
 
 /// A ring's stand, and its echo's where that is another; or why there is none here.
-fn stands_of(
+pub(crate) fn stands_of(
     ring: RingName,
     set_up: &SetUp<'_>,
 ) -> Result<Result<(Stand, Option<Stand>), String>, Fail> {
@@ -201,11 +204,11 @@ fn stands_of(
     match ring {
         RingName::Kernel | RingName::KernelShared => Ok(Ok((
             Stand::ring(ring, set_up)?,
-            Some(Stand::xdp_echo(false)?),
+            Some(Stand::xdp_echo(false, set_up.wire)?),
         ))),
         RingName::KernelNapi => {
             // The first to be tried: what it needs beyond the kernel ring is not everywhere.
-            let echo = match Stand::xdp_echo(true) {
+            let echo = match Stand::xdp_echo(true, set_up.wire) {
                 Ok(echo) => echo,
                 Err(fail) if fail.code() == 1 => return Ok(Err(fail.to_string())),
                 Err(fail) => return Err(fail),
@@ -297,7 +300,7 @@ impl Bench<'_, '_> {
 }
 
 /// Whether nobody asked to end.
-fn go_on(stop: &AtomicBool) -> Result<(), Fail> {
+pub(crate) fn go_on(stop: &AtomicBool) -> Result<(), Fail> {
     match stop.load(Ordering::Relaxed) {
         true => Err(Fail::new("ended by a signal; nothing was left behind")),
         false => Ok(()),

@@ -11,8 +11,8 @@ use super::rings::{CLIENT, OTHER, RECORD_SLOTS, RingName, SetUp, Stand, Way, med
 use crate::fail::Fail;
 use crate::replay::print;
 use hdrhistogram::Histogram;
-use ring0_drive::{WireLab, XDP_TX, clock, rand_key, set_up};
-use ring0_lab::machine;
+use ring0_drive::{WireLab, XDP_TX, clock, rand_key, session_id, set_up};
+use ring0_lab::{Options, machine};
 use ring0_rings::{Consumer, Live, pin_to};
 use ring0_wire::MESSAGES_MAX;
 use serde_json::{Map, Value, json};
@@ -67,10 +67,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     }
     set_up(lab.shard.command(&controls)?)?;
     let recorder = Recording::start(&lab)?;
+    let ids: Vec<_> = (0..sessions).map(session_id).collect();
     let with = SetUp {
+        wire: Options::default(),
         capacity,
         controls: &controls,
         keys: &keys,
+        sessions: &ids,
     };
     let mut server = Stand::ring(RingName::Udp, &with)?;
     server.turn(Way::Ring)?;

@@ -9,12 +9,13 @@ use crate::fail::Fail;
 use ring0_afxdp::{
     AfxdpControl, AfxdpOptions, BusyPoll, Report, Tag, kept_steer_object, open as open_afxdp,
 };
-use ring0_drive::{PORT, WireLab, session_id, set_up, trader_socket, veth_up};
+use ring0_drive::{PORT, WireLab, set_up, trader_socket, veth_up_with};
 use ring0_engine::Capacity;
 use ring0_engine::canon::{Hasher, Listing, Tag as Item};
 use ring0_engine::control::Control;
-use ring0_lab::Veth;
+use ring0_lab::{Options, Veth};
 use ring0_rings::{Acks, Live, Port, RingError, UdpPort, UserOptions, UserShard};
+use ring0_wire::SessionId;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -30,10 +31,14 @@ static ECHO: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../../../ebpf/preb
 
 /// What every ring is set up with.
 pub(crate) struct SetUp<'a> {
+    /// How each ring's veth pair is made.
+    pub(crate) wire: Options,
     pub(crate) capacity: Capacity,
     pub(crate) controls: &'a [Control],
     /// By session.
     pub(crate) keys: &'a [Option<[u8; 16]>],
+    /// Their ids, likewise.
+    pub(crate) sessions: &'a [SessionId],
 }
 
 /// The rings of the table, in its order.
@@ -111,9 +116,9 @@ impl Stand {
             RingName::Kernel | RingName::KernelShared | RingName::KernelNapi => {
                 let up = match name {
                     RingName::KernelShared => WireLab::shared,
-                    _ => WireLab::up,
+                    _ => WireLab::up_with,
                 };
-                let mut lab = Box::new(up(&with.capacity, RECORD_SLOTS)?);
+                let mut lab = Box::new(up(&with.capacity, RECORD_SLOTS, with.wire)?);
                 fill(&mut lab.shard, with)?;
                 let threaded = name == RingName::KernelNapi;
                 let napi = threaded.then(|| ThreadedNapi::on(&lab.veth, OTHER));
@@ -121,12 +126,12 @@ impl Stand {
                 return Ok(Stand(Inside::Kernel { napi, lab }));
             }
             RingName::Udp => {
-                let veth = veth_up()?;
+                let veth = veth_up_with(with.wire)?;
                 let port = UdpPort::new(exchange_socket(&veth)?).map_err(RingError::from)?;
                 user(Box::new(port), None, veth, with)?
             }
             RingName::Afxdp | RingName::AfxdpBusy => {
-                let veth = veth_up()?;
+                let veth = veth_up_with(with.wire)?;
                 let (interface, netns) = (&veth.exchange_if, Some(veth.exchange_ns.as_str()));
                 let mut options = AfxdpOptions::new(kept_steer_object(), interface, netns, PORT);
                 options.address = Some(veth.exchange_address);
@@ -136,7 +141,7 @@ impl Stand {
                 user(Box::new(port), Some((control, report)), veth, with)?
             }
             RingName::Dpdk => {
-                let veth = veth_up()?;
+                let veth = veth_up_with(with.wire)?;
                 user(dpdk_port(&veth)?, None, veth, with)?
             }
         };
@@ -147,9 +152,9 @@ impl Stand {
             veth,
         } = inside;
         if let Some((control, _)) = &steer {
-            for (session, key) in (0..).zip(with.keys) {
+            for (session, key) in with.sessions.iter().zip(with.keys) {
                 let tag = key.as_ref().map_or(Tag::Off, Tag::Checked);
-                control.set_session(session_id(session), tag)?;
+                control.set_session(*session, tag)?;
             }
         }
         Ok(Stand(Inside::User {
@@ -161,8 +166,8 @@ impl Stand {
     }
 
     /// The program that turns packets round, in the kernel ring's place.
-    pub(crate) fn xdp_echo(threaded: bool) -> Result<Stand, Fail> {
-        let veth = veth_up()?;
+    pub(crate) fn xdp_echo(threaded: bool, wire: Options) -> Result<Stand, Fail> {
+        let veth = veth_up_with(wire)?;
         let echo = Object::Bytes(Cow::Borrowed(&ECHO.0));
         let ns = Some(veth.exchange_ns.as_str());
         let programs = [
@@ -177,7 +182,8 @@ impl Stand {
         }))
     }
 
-    fn veth(&self) -> &Veth {
+    /// The pair.
+    pub(crate) fn veth(&self) -> &Veth {
         match &self.0 {
             Inside::User { veth, .. } | Inside::Echo { veth, .. } => veth,
             Inside::Kernel { lab, .. } => &lab.veth,
@@ -199,6 +205,24 @@ impl Stand {
                 .map_err(|fail| shard.failure().map_or(fail, Fail::new)),
             Inside::Kernel { .. } | Inside::Echo { .. } => Ok(()),
         }
+    }
+
+    /// What the ring counted so far, its port's losses among it, by name; empty for what has no engine.
+    pub(crate) fn counters(&mut self) -> Result<BTreeMap<String, u64>, Fail> {
+        let shard: &mut dyn Live = match &mut self.0 {
+            Inside::User { shard, .. } => &mut **shard,
+            Inside::Kernel { lab, .. } => &mut lab.shard,
+            Inside::Echo { .. } => return Ok(BTreeMap::new()),
+        };
+        let mut counters = BTreeMap::new();
+        for (number, count) in (0..).zip(shard.counters()?) {
+            if let Some((prefix, name)) = ring0_abi::counter_name(number) {
+                counters.insert(format!("{prefix}{name}"), count);
+            }
+        }
+        let ports = shard.port_counters().into_iter();
+        counters.extend(ports.map(|(name, count)| (name.to_owned(), count)));
+        Ok(counters)
     }
 
     /// What a row's stand is made of, and, of a ring, what it counted and its state. Nothing is under way.
