@@ -364,7 +364,7 @@ fn stages(result: &Value) -> Option<Plot> {
         .map(|(name, it)| (name.as_str(), number(&it["median"])))
         .collect();
     let total: f64 = costs.iter().map(|it| it.1.max(0.0)).sum();
-    let height = 190.0;
+    let height = 206.0;
     let mut svg = Svg::new(WIDTH, height);
     let messages = number(&tier["messages_per_packet"]);
     let of = match messages {
@@ -392,7 +392,7 @@ fn stages(result: &Value) -> Option<Plot> {
         "ns, program's own clock",
     );
     let mut at = 0.0;
-    let mut legend = 20.0;
+    let mut legend = (20.0, 156.0);
     for ((name, cost), fill) in costs.iter().zip(STAGE_COLOURS) {
         let (from, to) = (x.place(at), x.place(at + cost.max(0.0)));
         svg.rect((from, 56.0), (to - from, 46.0), fill);
@@ -407,9 +407,14 @@ fn stages(result: &Value) -> Option<Plot> {
         }
         at += cost.max(0.0);
         let text = format!("{name}: {} ns", short(*cost));
-        svg.rect((legend, 156.0), (12.0, 12.0), fill);
-        svg.text((legend + 17.0, 167.0), 12.0, Anchor::Start, INK, &text);
-        legend += 34.0 + 6.4 * text.len() as f64;
+        let wide = 34.0 + 6.4 * text.len() as f64;
+        if legend.0 + wide > WIDTH - 20.0 {
+            legend = (20.0, legend.1 + 22.0);
+        }
+        svg.rect(legend, (12.0, 12.0), fill);
+        let beside = (legend.0 + 17.0, legend.1 + 11.0);
+        svg.text(beside, 12.0, Anchor::Start, INK, &text);
+        legend.0 += wide;
     }
     Some(Plot {
         name: "stages",
