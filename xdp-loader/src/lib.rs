@@ -45,11 +45,15 @@ mod load;
 mod log;
 #[expect(unsafe_code, reason = "owns mapped memory")]
 mod memory;
+mod netdev;
 mod netns;
 mod object;
 mod pinned;
 mod pins;
+mod plan;
 mod probe;
+mod refusal;
+mod replace;
 mod status;
 mod steer;
 mod subprograms;
@@ -61,17 +65,21 @@ pub use bare::Bare;
 pub use error::{Exit, LoaderError};
 pub use load::{
     ARENA_ADDRESS, ARENA_BYTES_MAX, InitError, LoadOptions, LoadReport, Loaded, Mode, Step, load,
+    load_any_mode,
 };
 pub use log::{Log, LogLevel, LogLine};
 pub use memory::{
     Arena, COMMAND_BYTES, CURSOR_BYTES, Commands, Cursors, Fresh, PAGE_BYTES, RECORD_BYTES,
     RecordRing,
 };
+pub use netdev::{Netdev, XdpFeatures, wait_carrier};
 pub use netns::within;
 pub use object::Object;
 pub use pinned::{Counters, Keys, PeerPass, Pinned, Program, open_pinned};
 pub use pins::{PIN_PARENT, default_pin_root, ensure_bpffs, on_bpffs};
+pub use plan::{Plan, PlannedMap, PlannedProgram, plan_load, plan_replace};
 pub use probe::{Capabilities, Feature, Probe, probe};
+pub use replace::{ReplaceOptions, ReplaceReport, replace};
 pub use status::{MapStatus, ProgramStatus, Status, status};
 pub use steer::{QUEUES_MAX, Steer, SteerOptions};
 pub use subprograms::{Subprogram, Subprograms};

@@ -94,6 +94,11 @@ impl Pinned {
         &self.meta.interface
     }
 
+    /// How the program is, or was, attached.
+    pub fn mode(&self) -> Mode {
+        self.meta.mode
+    }
+
     /// Network namespace of the interface.
     pub fn netns(&self) -> Option<&str> {
         self.meta.netns.as_deref()
@@ -244,6 +249,11 @@ impl Pinned {
         &self.meta
     }
 
+    /// The maps, in the order of [`MAPS`].
+    pub(crate) fn maps(&self) -> &[OwnedFd] {
+        &self.maps
+    }
+
     pub(crate) fn map_list(&self) -> impl Iterator<Item = (&'static str, &MapFacts)> {
         MAPS.into_iter().zip(&self.facts)
     }
@@ -348,6 +358,10 @@ impl Program {
     /// Instructions that the verifier walked through.
     pub fn verified_instructions(&self) -> u32 {
         self.facts.verified_instructions
+    }
+
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
     }
 
     pub(crate) fn facts(&self) -> &sys::ProgramFacts {

@@ -131,13 +131,13 @@ fn feature(result: Result<(), String>) -> Feature {
 }
 
 /// An instruction: code, destination and source register, offset, constant.
-const fn instruction(code: u8, to: u8, from: u8, offset: i16, constant: i32) -> [u8; 8] {
+pub(crate) const fn instruction(code: u8, to: u8, from: u8, offset: i16, constant: i32) -> [u8; 8] {
     let [o0, o1] = offset.to_le_bytes();
     let [a, b, c, d] = constant.to_le_bytes();
     [code, to | (from << 4), o0, o1, a, b, c, d]
 }
 
-const EXIT: [u8; 8] = instruction(0x95, 0, 0, 0, 0);
+pub(crate) const EXIT: [u8; 8] = instruction(0x95, 0, 0, 0, 0);
 
 /// `return XDP_PASS`.
 pub(crate) const PASS: [[u8; 8]; 2] = [instruction(0xb7, 0, 0, 0, 2), EXIT];

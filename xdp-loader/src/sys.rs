@@ -24,6 +24,7 @@ pub(crate) const MAP_TYPE_ARENA: u32 = 33;
 pub(crate) const MAP_MMAPABLE: u32 = 1 << 10;
 
 const PROG_TYPE_XDP: u32 = 6;
+const PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
 const ATTACH_TYPE_XDP: u32 = 37;
 const LINK_TYPE_XDP: u32 = 6;
 
@@ -37,6 +38,7 @@ mod command {
     pub(super) const PROG_TEST_RUN: i32 = 10;
     pub(super) const PROG_GET_FD_BY_ID: i32 = 13;
     pub(super) const OBJ_GET_INFO_BY_FD: i32 = 15;
+    pub(super) const RAW_TRACEPOINT_OPEN: i32 = 17;
     pub(super) const BTF_LOAD: i32 = 18;
     pub(super) const MAP_FREEZE: i32 = 22;
     pub(super) const LINK_CREATE: i32 = 28;
@@ -463,10 +465,6 @@ const LOG_BYTES: usize = 256 * 1024;
 /// Room for every instruction that the verifier walks through, in words; used pages count only.
 const WHOLE_LOG_BYTES: usize = 1 << 29;
 
-/// Names a file: when the kernel refuses a program, the whole log of its verifier, every
-/// instruction and state of it, is written there.
-const WHOLE_LOG_FILE: &str = "XDP_LOADER_VERIFIER_LOG";
-
 fn log_bytes(log: &[u8]) -> &[u8] {
     let end = log.iter().position(|byte| *byte == 0);
     &log[..end.unwrap_or(log.len())]
@@ -483,46 +481,59 @@ pub(crate) struct Functions<'a> {
     pub(crate) functions: &'a [[u32; 2]],
 }
 
+/// BPF_LOG_STATS: what the verifier says at its end (`include/linux/bpf_verifier.h`).
+const LOG_STATISTICS: u32 = 4;
+
 /// Loads an XDP program; `code` is eight bytes an instruction.
 pub(crate) fn program_load(
     name: &str,
     code: &[[u8; 8]],
     functions: Option<&Functions<'_>>,
 ) -> Result<OwnedFd, LoadRefused> {
-    let instructions = u32::try_from(code.len())
-        .map_err(io::Error::other)
-        .map_err(LoadRefused::without_log)?;
-    let mut attribute = ProgramLoad {
-        kind: PROG_TYPE_XDP,
-        instructions,
-        code: code.as_ptr().expose_provenance() as u64,
-        license: c"GPL".as_ptr().expose_provenance() as u64,
-        log_level: 0,
-        log_bytes: 0,
-        log: 0,
-        kernel_version: 0,
-        flags: 0,
-        name: short_name(name),
-        ifindex: 0,
-        attach_type: ATTACH_TYPE_XDP,
-        types_fd: 0,
-        function_bytes: 0,
-        functions: 0,
-        functions_count: 0,
-        line_bytes: 0,
-    };
+    program_load_logged(name, code, functions, None)
+}
+
+/// As [`program_load`]. In `file` stands afterwards the whole log of a refused program's verifier, every instruction and state of
+/// it; of one that was taken, what the verifier says about its work.
+pub(crate) fn program_load_logged(
+    name: &str,
+    code: &[[u8; 8]],
+    functions: Option<&Functions<'_>>,
+    file: Option<&Path>,
+) -> Result<OwnedFd, LoadRefused> {
+    let mut attribute = program_attribute(PROG_TYPE_XDP, name, code)?;
+    attribute.attach_type = ATTACH_TYPE_XDP;
     if let Some(Functions { types, functions }) = functions {
         attribute.types_fd = fd_u32(types.as_fd());
         attribute.function_bytes = size_of::<[u32; 2]>() as u32;
         attribute.functions = functions.as_ptr().expose_provenance() as u64;
         attribute.functions_count = functions.len() as u32;
     }
+    let write = |log: &[u8]| match file.map(|file| (file, std::fs::write(file, log))) {
+        Some((file, Err(error))) => {
+            format!("\nthe log {} cannot be written: {error}", file.display())
+        }
+        _ => String::new(),
+    };
+    let mut statistics = vec![0_u8; if file.is_some() { LOG_BYTES } else { 0 }];
+    if file.is_some() {
+        attribute.log_level = LOG_STATISTICS;
+        attribute.log_bytes = LOG_BYTES as u32;
+        attribute.log = statistics.as_mut_ptr().expose_provenance() as u64;
+    }
     let source = match bpf_fd(command::PROG_LOAD, &mut attribute) {
-        Ok(fd) => return Ok(fd),
+        Ok(fd) => {
+            let failed = write(log_bytes(&statistics));
+            if !failed.is_empty() {
+                return Err(LoadRefused::without_log(io::Error::other(
+                    failed.trim().to_owned(),
+                )));
+            }
+            return Ok(fd);
+        }
         Err(source) => source,
     };
     // The log costs time, so it is asked for only when there is something to say.
-    let file = std::env::var_os(WHOLE_LOG_FILE);
     let (level, room) = match file {
         Some(_) => (2, WHOLE_LOG_BYTES),
         None => (1, LOG_BYTES),
@@ -535,17 +546,60 @@ pub(crate) fn program_load(
         Ok(fd) => Ok(fd),
         Err(_) => {
             let mut text = log_text(&log);
-            if let Some(file) = file
-                && let Err(error) = std::fs::write(&file, log_bytes(&log))
-            {
-                let file = Path::new(&file).display();
-                text.push_str(&format!(
-                    "\n{WHOLE_LOG_FILE}={file} cannot be written: {error}"
-                ));
-            }
+            text.push_str(&write(log_bytes(&log)));
             Err(LoadRefused { source, log: text })
         }
     }
+}
+
+/// What BPF_PROG_LOAD is told about a program of any kind.
+fn program_attribute(kind: u32, name: &str, code: &[[u8; 8]]) -> Result<ProgramLoad, LoadRefused> {
+    let instructions = u32::try_from(code.len())
+        .map_err(io::Error::other)
+        .map_err(LoadRefused::without_log)?;
+    Ok(ProgramLoad {
+        kind,
+        instructions,
+        code: code.as_ptr().expose_provenance() as u64,
+        license: c"GPL".as_ptr().expose_provenance() as u64,
+        log_level: 0,
+        log_bytes: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+        name: short_name(name),
+        ifindex: 0,
+        attach_type: 0,
+        types_fd: 0,
+        function_bytes: 0,
+        functions: 0,
+        functions_count: 0,
+        line_bytes: 0,
+    })
+}
+
+#[repr(C)]
+struct RawTracepointOpen {
+    name: u64,
+    program_fd: u32,
+    padding: u32,
+}
+// SAFETY: the fields of BPF_RAW_TRACEPOINT_OPEN; `trace` passes a live string ending in zero.
+unsafe impl Attribute for RawTracepointOpen {}
+
+/// Runs `code` at every passing of the kernel's tracepoint, until the result is dropped.
+pub(crate) fn trace(tracepoint: &str, code: &[[u8; 8]]) -> io::Result<OwnedFd> {
+    let refused = |refused: LoadRefused| refused.source;
+    let mut attribute =
+        program_attribute(PROG_TYPE_RAW_TRACEPOINT, "ring0_trace", code).map_err(refused)?;
+    let program = bpf_fd(command::PROG_LOAD, &mut attribute)?;
+    let name = CString::new(tracepoint).map_err(io::Error::other)?;
+    let mut open = RawTracepointOpen {
+        name: name.as_ptr().expose_provenance() as u64,
+        program_fd: fd_u32(program.as_fd()),
+        padding: 0,
+    };
+    bpf_fd(command::RAW_TRACEPOINT_OPEN, &mut open)
 }
 
 #[repr(C)]
@@ -822,12 +876,17 @@ pub(crate) fn die() -> ! {
 /// Sends one request on a route socket of the calling thread's network namespace and gives the
 /// first answer.
 pub(crate) fn route_request(request: &[u8]) -> io::Result<Vec<u8>> {
+    netlink_request(libc::NETLINK_ROUTE, request)
+}
+
+/// As [`route_request`], on a socket of a netlink protocol.
+pub(crate) fn netlink_request(protocol: i32, request: &[u8]) -> io::Result<Vec<u8>> {
     // SAFETY: three integers.
     let fd = unsafe {
         libc::socket(
             libc::AF_NETLINK,
             libc::SOCK_RAW | libc::SOCK_CLOEXEC,
-            libc::NETLINK_ROUTE,
+            protocol,
         )
     };
     if fd < 0 {
