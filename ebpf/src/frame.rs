@@ -12,7 +12,8 @@ use ring0_wire::{Buffer, WORDS};
 /// Bytes before the payload: Ethernet 14, IPv4 20, UDP 8.
 pub const HEADERS: usize = 42;
 
-const IPV4: u16 = 0x0800;
+/// EtherType of IPv4.
+pub const IPV4: u16 = 0x0800;
 const UDP: u8 = 17;
 /// Every bit of the fragment word but "don't fragment".
 const FRAGMENT: u16 = 0xBFFF;

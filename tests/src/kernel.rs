@@ -4,7 +4,9 @@ use ring0_engine::Capacity;
 use ring0_engine::layout::Layout;
 use ring0_engine::snapshot::Snapshot;
 use ring0_lab::{Options, Veth};
-use ring0_rings::{KernelOptions, KernelShard, RingError, kept_object, load_shard, restore_shard};
+use ring0_rings::{
+    KernelOptions, KernelShard, RingError, kept_dispatch, kept_object, load_shard, restore_shard,
+};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use xdp_loader::{ARENA_ADDRESS, LoadOptions, Loaded, unload};
@@ -33,6 +35,19 @@ impl Kernel {
         Kernel::load(capacity, record_slots, veth, load_shard)
     }
 
+    /// As [`Kernel::up`], behind a dispatcher, as one of several shards of the interface.
+    ///
+    /// # Panics
+    /// As there.
+    #[must_use]
+    pub fn behind_dispatcher(capacity: &Capacity, record_slots: u32, veth: Options) -> Kernel {
+        Kernel::load(capacity, record_slots, veth, |options| {
+            let mut options = options.clone();
+            options.load = options.load.behind(kept_dispatch(PORT));
+            load_shard(&options)
+        })
+    }
+
     /// The shard of a snapshot, its peer passing everything.
     ///
     /// # Panics
@@ -57,7 +72,6 @@ impl Kernel {
         let mut load = LoadOptions::new(kept_object(), &veth.exchange_if, Some(&veth.exchange_ns));
         load.record_slots = record_slots;
         load.arena_address = ARENA_ADDRESS + (MADE.fetch_add(1, Ordering::Relaxed) << 33);
-        let pin_root = load.pin_root.clone();
         let options = KernelOptions {
             load,
             acks: ring0_rings::Acks::default(),
@@ -66,10 +80,11 @@ impl Kernel {
             address: Some(veth.exchange_address),
         };
         let (loaded, shard) = load_shard(&options).unwrap_or_else(|error| {
-            let _ = unload(&pin_root);
+            let _ = unload(&options.load.pin_root);
             panic!("{error}")
         });
         let pinned = &loaded.pinned;
+        let pin_root = pinned.pin_root().to_owned();
         pinned
             .attach_peer_pass(&veth.trader_if, Some(&veth.trader_ns))
             .unwrap_or_else(|error| panic!("{error}"));

@@ -1,4 +1,4 @@
-//! A million frames that nobody should send (RULES 31), a hundred thousand through each ring in a thread: nothing changes, and each is counted under
+//! A million frames that nobody should send (RULES 31), a hundred thousand through a dispatcher and each ring in a thread: nothing changes, and each is counted under
 //! its own name. DPDK's ring has a file of its own, `hostile_dpdk.rs`: DPDK begins once in a process.
 
 use ring0_engine::Capacity;
@@ -35,6 +35,7 @@ fn a_million_hostile_frames_change_nothing() {
     let mut target = OverVeth {
         socket: PacketSocket::open(&kernel.veth),
         shard: &mut kernel.shard,
+        dispatcher: None,
     };
     let ledger = attack(&mut target, &mut hostile, BY_WIRE, seed);
     println!("over veth: {ledger}");
@@ -53,6 +54,26 @@ fn a_million_hostile_frames_change_nothing() {
         "0 to 13 bytes: not sent, test-run refuses them; the host's parser finds them too short"
     );
     ledger.check(&mut target, seed);
+}
+
+/// Through the dispatcher, which counts what is for no shard's port, and the shard's program, which counts the rest.
+#[test]
+fn hostile_frames_change_nothing_behind_a_dispatcher() {
+    let seed = seed();
+    let mut kernel = Kernel::behind_dispatcher(&Capacity::SMALL, 1 << 16, Options::default());
+    let dispatcher = kernel.loaded.pinned.dispatcher().unwrap().unwrap();
+    let mtu = largest_mtu(&kernel.veth);
+    let mut target = OverVeth {
+        socket: PacketSocket::open(&kernel.veth),
+        shard: &mut kernel.shard,
+        dispatcher: Some(dispatcher.counters().unwrap()),
+    };
+    let mut hostile = set_up(&mut target, seed);
+    hostile.set_frame_max(mtu + 14);
+    let ledger = attack(&mut target, &mut hostile, BY_WIRE, seed);
+    println!("behind a dispatcher: {ledger}");
+    counters_met(&ledger, Level::Frames, seed);
+    target.live().shard().check();
 }
 
 /// Through the steering program and, what it lets through, the ring's thread.

@@ -1,10 +1,12 @@
 //! Two shards of a venue: each trades its own instruments and sends what is the other's there; amounts that move between them are never
-//! lost and never there twice, whoever is killed at whatever moment.
+//! lost and never there twice, whoever is killed at whatever moment. In the kernel both are on one interface, behind a dispatcher.
 
+use ring0_abi::{Counter, counter_name};
 use ring0_lab::Veth;
 use ring0_market::{Existing, Market, keygen};
 use ring0_trader::{
-    Locate, Order, Outcome, Price, Reason, Reference, Rejection, Shares, Trader, UdpTransport,
+    Ack, Locate, Order, Outcome, Price, Reason, Reference, Rejection, Shares, Trader, Transport,
+    UdpTransport,
 };
 use ring0d::{Client, Verb};
 use serde_json::Value;
@@ -12,7 +14,10 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use xdp_loader::{Dispatcher, default_pin_root, default_shard_root, open_pinned, unload};
 
 const VENUE: &str = include_str!("../../markets/venue.toml");
 const NAMES: [&str; 2] = ["north", "south"];
@@ -25,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 enum Place {
     /// In threads of their daemons, at free ports of the loopback interface.
     Threads,
-    /// In the kernel, each behind a veth pair of its own.
-    Kernel(Box<[Veth; 2]>),
+    /// In the kernel, on one interface of two queues.
+    Kernel(Box<Veth>),
 }
 
 struct Venue {
@@ -90,14 +95,11 @@ impl Venue {
             Place::Threads => command
                 .args(["--ring", "udp", "--mq"])
                 .arg(folder.join(format!("{name}.ring"))),
-            Place::Kernel(pairs) => {
-                let veth = &pairs[shard];
-                command
-                    .args(["--interface", &veth.exchange_if])
-                    .args(["--netns", &veth.exchange_ns])
-                    .arg("--peer")
-                    .arg(format!("{}%{}", veth.trader_if, veth.trader_ns))
-            }
+            Place::Kernel(veth) => command
+                .args(["--interface", &veth.exchange_if])
+                .args(["--netns", &veth.exchange_ns])
+                .arg("--peer")
+                .arg(format!("{}%{}", veth.trader_if, veth.trader_ns)),
         };
         let daemon = command
             .stdin(Stdio::null())
@@ -187,22 +189,139 @@ impl Venue {
         self.call(from, &verb).map_err(|error| error.to_string())
     }
 
-    fn trader(&self, shard: usize, session: &str) -> Trader<UdpTransport> {
-        let market = &self.markets[shard];
-        let port = market.plan.shard.port;
-        let to = |address: Ipv4Addr| SocketAddr::from((address, port));
+    fn port(&self, shard: usize) -> u16 {
+        self.markets[shard].plan.shard.port
+    }
+
+    /// A socket of the trader's end, connected to the shard.
+    fn connect(&self, shard: usize) -> UdpTransport {
+        let to = |address: Ipv4Addr| SocketAddr::from((address, self.port(shard)));
         let transport = match &self.place {
             Place::Threads => UdpTransport::connect(to(Ipv4Addr::LOCALHOST)),
-            Place::Kernel(pairs) => {
-                let veth = &pairs[shard];
+            Place::Kernel(veth) => {
                 let connect = || UdpTransport::connect(to(veth.exchange_address));
                 veth.in_trader(connect).unwrap()
             }
         };
-        let session = market.session(session).unwrap().clone();
-        let mut trader = Trader::new(session, transport.unwrap());
+        transport.unwrap()
+    }
+
+    fn trader(&self, shard: usize, session: &str) -> Trader<UdpTransport> {
+        let session = self.markets[shard].session(session).unwrap().clone();
+        let mut trader = Trader::new(session, self.connect(shard));
         trader.adopt().unwrap();
         trader
+    }
+
+    fn veth(&self) -> &Veth {
+        match &self.place {
+            Place::Kernel(veth) => veth,
+            Place::Threads => panic!("only the kernel's shards have an interface"),
+        }
+    }
+
+    fn pin_root(&self, shard: usize) -> PathBuf {
+        let veth = self.veth();
+        default_shard_root(&veth.exchange_if, Some(&veth.exchange_ns), self.port(shard))
+    }
+
+    /// Frames that the program on the interface has seen, by receive queue.
+    fn frames(&self) -> [u64; 2] {
+        let veth = self.veth();
+        let mut ethtool = Command::new("ip");
+        ethtool.args(["netns", "exec", &veth.exchange_ns, "ethtool", "-S"]);
+        let output = ethtool.arg(&veth.exchange_if).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        [0, 1].map(|queue| {
+            let name = format!("rx_queue_{queue}_xdp_packets:");
+            let line = text
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(&name));
+            line.unwrap_or_else(|| panic!("no {name} in {text}"))
+                .trim()
+                .parse()
+                .unwrap()
+        })
+    }
+
+    /// Two sockets to the shard, one for each queue: which one a socket's frames take, its hash decides.
+    fn ways(&self, shard: usize) -> [UdpTransport; 2] {
+        let mut found = [None, None];
+        for _ in 0..64 {
+            let mut socket = self.connect(shard);
+            let before = self.frames();
+            socket.send(&[0]).unwrap(); // drop_too_short
+            let after = self.frames();
+            let queue = usize::from(after[1] > before[1]);
+            assert_eq!(after[queue], before[queue] + 1, "one frame on a quiet wire");
+            found[queue] = Some(socket);
+            if let [Some(_), Some(_)] = found {
+                return found.map(|socket| socket.expect("just looked"));
+            }
+        }
+        panic!("64 sockets, and all of them on one queue");
+    }
+
+    /// What a shard's program has counted, by number, and what the dispatcher has (`None`).
+    fn counted(&self, shard: Option<usize>) -> Vec<u64> {
+        let counters = match shard {
+            Some(shard) => open_pinned(&self.pin_root(shard)).unwrap().counters(),
+            None => {
+                let veth = self.veth();
+                let found = Dispatcher::open(&veth.exchange_if, Some(&veth.exchange_ns));
+                found.unwrap().unwrap().counters()
+            }
+        };
+        counters.unwrap().sums().unwrap()
+    }
+}
+
+/// Sends by turns on both queues.
+struct ByTurns {
+    sockets: [UdpTransport; 2],
+    sent: u64,
+}
+
+impl Transport for ByTurns {
+    fn now(&mut self) -> Duration {
+        self.sockets[0].now()
+    }
+
+    fn send(&mut self, packet: &[u8]) -> std::io::Result<()> {
+        self.sent += 1;
+        self.sockets[self.sent as usize & 1].send(packet)
+    }
+
+    fn receive(&mut self, into: &mut [u8], wait: Duration) -> std::io::Result<Option<usize>> {
+        let end = self.now() + wait;
+        loop {
+            for socket in &mut self.sockets {
+                if let Some(len) = socket.receive(into, Duration::ZERO)? {
+                    return Ok(Some(len));
+                }
+            }
+            let left = end.saturating_sub(self.now()).min(Duration::from_millis(1));
+            if left.is_zero() {
+                return Ok(None);
+            }
+            // The answer is most often to what was sent last.
+            let last = &mut self.sockets[self.sent as usize & 1];
+            if let Some(len) = last.receive(into, left)? {
+                return Ok(Some(len));
+            }
+        }
+    }
+}
+
+/// A seed from the environment or the clock, printed, and numbers from it.
+fn random() -> impl FnMut(u64) -> u64 {
+    let seed = ring0_tests::seed();
+    let mut state = seed | 1;
+    move |below| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % below
     }
 }
 
@@ -213,10 +332,10 @@ impl Drop for Venue {
             let _ = daemon.kill(); // it has ended already
             let _ = daemon.wait();
         }
-        if let Place::Kernel(pairs) = &self.place {
-            for veth in pairs.iter() {
-                let pins = xdp_loader::default_pin_root(&veth.exchange_if, Some(&veth.exchange_ns));
-                if let Err(error) = xdp_loader::unload(&pins) {
+        if let Place::Kernel(veth) = &self.place {
+            let shared = default_pin_root(&veth.exchange_if, Some(&veth.exchange_ns));
+            for pins in [self.pin_root(0), self.pin_root(1), shared] {
+                if let Err(error) = unload(&pins) {
                     eprintln!("{error}");
                 }
             }
@@ -226,8 +345,13 @@ impl Drop for Venue {
 
 fn in_the_kernel() -> Place {
     xdp_loader::ensure_bpffs().unwrap();
-    let pair = || Veth::up(ring0_lab::Options::default()).unwrap_or_else(|error| panic!("{error}"));
-    Place::Kernel(Box::new([pair(), pair()]))
+    let options = ring0_lab::Options {
+        queues: 2,
+        ..ring0_lab::Options::default()
+    };
+    Place::Kernel(Box::new(
+        Veth::up(options).unwrap_or_else(|error| panic!("{error}")),
+    ))
 }
 
 /// Each shard trades its own instrument; what is the other's is rejected with the other's port, on the wire and to people.
@@ -383,21 +507,7 @@ fn two_shards_in_the_kernel() {
     assert_eq!(venue.sum("USD"), before);
 
     // Killed at any moment.
-    let seed = std::env::var("RING0_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.unwrap().as_nanos() as u64
-    });
-    println!("RING0_SEED={seed}");
-    let mut state = seed | 1;
-    let mut random = |below: u64| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 33) % below
-    };
+    let mut random = random();
     let mut begun = 0;
     for _ in 0..12 {
         for _ in 0..=random(4) {
@@ -417,7 +527,155 @@ fn two_shards_in_the_kernel() {
         }
     }
     venue.settle();
-    assert_eq!(venue.sum("USD"), before, "RING0_SEED={seed}");
-    assert!(begun > 5, "{begun} transfers, RING0_SEED={seed}");
+    assert_eq!(venue.sum("USD"), before);
+    assert!(begun > 5, "{begun} transfers");
     println!("{begun} transfers through 12 rounds of kills");
+}
+
+/// Packets of each session, and orders in each of them.
+const PACKETS: usize = 1_000;
+const ORDERS: usize = 8;
+
+/// Four sessions trade in both shards at the same time, each by turns on both queues, while others send what nobody should to either port and
+/// amounts move: every packet is answered, every frame counted once, nothing is lost, and neither shard has the other's state.
+#[test]
+fn two_shards_of_one_interface_trade_at_once() {
+    let venue = Venue::up(in_the_kernel());
+    let mut random = random();
+    let sums = [venue.sum("USD"), venue.sum("BTC"), venue.sum("ETH")];
+    let mut traders = Vec::new();
+    for shard in [0, 1] {
+        for account in ACCOUNTS {
+            let sockets = venue.ways(shard);
+            let session = format!("{account}-{}", NAMES[shard]);
+            let session = venue.markets[shard].session(&session).unwrap().clone();
+            let mut trader = Trader::new(session, ByTurns { sockets, sent: 0 });
+            trader.adopt().unwrap();
+            traders.push((shard, trader, random(1 << 31)));
+        }
+    }
+    let mut strangers = [venue.ways(0), venue.ways(1)];
+    let (frames, counted) = (
+        venue.frames(),
+        [0, 1].map(|shard| venue.counted(Some(shard))),
+    );
+    let passed = venue.counted(None);
+    let (begin, is_over) = (Barrier::new(traders.len() + 2), AtomicBool::new(false));
+
+    let (traded, hostile) = std::thread::scope(|scope| {
+        let trade = |(shard, mut trader, seed): (usize, Trader<ByTurns>, u64)| {
+            let begin = &begin;
+            scope.spawn(move || {
+                let mut random = ring0_tests::Random(seed);
+                let middle = [60_000, 3_000][shard];
+                begin.wait();
+                let (start, asked) = (Instant::now(), trader.transport().sent);
+                let mut filled = 0;
+                for _ in 0..PACKETS {
+                    let orders: Vec<Order> = (0..ORDERS)
+                        .map(|_| {
+                            let price = Price((middle - 8 + random.below(16) as u32) * 10_000);
+                            let shares = Shares(1 + random.below(5) as u32);
+                            let own = Locate(shard as u16 + 1);
+                            match random.below(2) {
+                                0 => Order::buy(own, shares, price),
+                                _ => Order::sell(own, shares, price),
+                            }
+                        })
+                        .collect();
+                    let acks = trader.submit(&orders).unwrap();
+                    assert_eq!(acks.len(), ORDERS);
+                    let accepted = |ack: &&Ack| ack.outcome == Outcome::Accepted;
+                    assert!(acks.iter().filter(accepted).count() > 0, "{acks:?}");
+                    filled += acks.iter().map(|ack| u64::from(ack.quantity)).sum::<u64>();
+                }
+                let sent = trader.transport().sent - asked;
+                (shard, start, Instant::now(), filled, sent)
+            })
+        };
+        let threads: Vec<_> = traders.into_iter().map(trade).collect();
+        let stranger = scope.spawn(|| {
+            let mut random = ring0_tests::Random(7);
+            let mut sent = [0_u64; 2];
+            begin.wait();
+            while !is_over.load(Ordering::Relaxed) {
+                for _ in 0..16 {
+                    let (shard, way) = (random.below(2), random.below(2));
+                    let mut payload = vec![0; random.below(200)];
+                    random.fill(&mut payload);
+                    strangers[shard][way].send(&payload).unwrap();
+                    sent[shard] += 1;
+                }
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            sent
+        });
+        begin.wait();
+        let mut begun = 0;
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            let (from, account) = (random(2) as usize, random(2) as usize);
+            begun += u32::from(venue.transfer(from, account, "1.25").is_ok());
+        }
+        assert!(begun > 0, "amounts moved meanwhile");
+        let traded: Vec<_> = threads.into_iter().map(|it| it.join().unwrap()).collect();
+        is_over.store(true, Ordering::Relaxed);
+        (traded, stranger.join().unwrap())
+    });
+
+    // At once: no session had ended before the last one began.
+    let last_start = traded.iter().map(|it| it.1).max().unwrap();
+    let first_end = traded.iter().map(|it| it.2).min().unwrap();
+    assert!(last_start < first_end);
+    for shard in [0, 1] {
+        let filled: u64 = traded
+            .iter()
+            .filter(|it| it.0 == shard)
+            .map(|it| it.3)
+            .sum();
+        assert!(filled > 1_000, "{filled} filled in {}", NAMES[shard]);
+    }
+    venue.settle();
+    assert_eq!(sums, [venue.sum("USD"), venue.sum("BTC"), venue.sum("ETH")]);
+
+    // The books of frames close: every one on the interface is counted once, by its shard or by the dispatcher.
+    let seen = venue.frames();
+    let queues = [seen[0] - frames[0], seen[1] - frames[1]];
+    let mut all = 0;
+    for shard in [0, 1] {
+        let now = venue.counted(Some(shard));
+        let moved = |number: usize| now[number] - counted[shard][number];
+        let doorbells = moved(Counter::Doorbell as usize);
+        let sum: u64 = (0..now.len()).map(moved).sum::<u64>() - doorbells;
+        let sent: u64 = traded
+            .iter()
+            .filter(|it| it.0 == shard)
+            .map(|it| it.4)
+            .sum();
+        assert_eq!(sum, sent + hostile[shard], "frames of {}", NAMES[shard]);
+        let taken = moved(Counter::Taken as usize);
+        assert_eq!(taken, 2 * PACKETS as u64, "each packet was taken once");
+        let is_drop = |number: &usize| {
+            let name = counter_name(*number as u32);
+            name.is_some_and(|(prefix, name)| format!("{prefix}{name}").starts_with("drop_"))
+        };
+        let dropped: u64 = (0..now.len()).filter(is_drop).map(moved).sum();
+        // A trader's packet may find the other processor in the shard for too long, and is sent again.
+        let busy = moved(Counter::DropBusy as usize);
+        let strangers = hostile[shard]..=hostile[shard] + busy;
+        assert!(strangers.contains(&dropped), "{dropped} of {strangers:?}");
+        all += sum;
+    }
+    let now = venue.counted(None);
+    let passed: u64 = now
+        .iter()
+        .zip(&passed)
+        .map(|(now, before)| now - before)
+        .sum();
+    assert_eq!(queues.iter().sum::<u64>(), all + passed);
+    let fair = 2 * PACKETS as u64;
+    assert!(queues.iter().all(|frames| *frames >= fair), "{queues:?}");
+    println!(
+        "{} and {} frames by queue, {} and {} of them hostile, {passed} for no shard",
+        queues[0], queues[1], hostile[0], hostile[1]
+    );
 }

@@ -81,6 +81,38 @@ pub enum LoaderError {
         /// Name of the program.
         name: String,
     },
+    /// Another shard of the interface has the port.
+    #[error(
+        "port {port} of {interface} already has a shard (program {id}); give this one another port, or `xdp-loader unload --interface {interface} --port {port}` first (its book is lost)"
+    )]
+    PortTaken {
+        /// Interface asked for.
+        interface: String,
+        /// UDP port asked for.
+        port: u16,
+        /// Kernel id of the program that has it.
+        id: u32,
+    },
+    /// A shard has the interface alone.
+    #[error(
+        "{interface} has a shard that does not share it; `xdp-loader unload --pin-root {pin_root}` first (its book is lost), then load every shard with its --port"
+    )]
+    NotShared {
+        /// Interface asked for.
+        interface: String,
+        /// That shard's folder.
+        pin_root: PathBuf,
+    },
+    /// Several shards share the interface whose folder was asked for.
+    #[error(
+        "the shards of ports {ports} share this interface: say which one by --port, or --pin-root {pin_root}/PORT"
+    )]
+    SeveralShards {
+        /// The dispatcher's folder.
+        pin_root: PathBuf,
+        /// Ports that have a shard.
+        ports: String,
+    },
     /// The driver has no native XDP, or not now.
     #[error(
         "driver of {interface} refused native XDP ({source}); `--mode skb` works anywhere, slower"
@@ -281,10 +313,12 @@ impl LoaderError {
         match self {
             Self::Privilege { .. } => Exit::NoPrivilege,
             Self::KernelLacks { .. } => Exit::KernelLacks,
-            Self::Foreign { .. } => Exit::Foreign,
+            Self::Foreign { .. } | Self::PortTaken { .. } | Self::NotShared { .. } => Exit::Foreign,
             Self::NotLoaded { .. } | Self::NothingAttached { .. } => Exit::NotAttached,
             Self::NotReplaced { .. } | Self::RolledBack { .. } => Exit::Unhealthy,
-            Self::ArenaSize { .. } | Self::Option { .. } => Exit::Usage,
+            Self::ArenaSize { .. } | Self::Option { .. } | Self::SeveralShards { .. } => {
+                Exit::Usage
+            }
             _ => Exit::Error,
         }
     }

@@ -29,6 +29,7 @@
 //! Invariants:
 //! - attached is only what is pinned, by a link, never by netlink: it outlives every process, and
 //!   `unload` finds all of it;
+//! - an interface has one shard, or a [`Dispatcher`] that gives each frame to the shard of its port;
 //! - the book in memory is never lost by a load: what is pinned is adopted or refused by name;
 //! - what a ring in a process needs ([`Steer`]) and what has no state ([`Bare`]) are the exceptions: nothing of them is pinned, all of it goes with the process;
 //! - a loader may be killed at any [`Step`]; the next load or unload repairs what it left.
@@ -36,6 +37,7 @@
 #![deny(unsafe_code)]
 
 mod bare;
+mod dispatch;
 mod error;
 #[expect(
     unsafe_code,
@@ -62,6 +64,7 @@ mod sys;
 mod unload;
 
 pub use bare::Bare;
+pub use dispatch::{Dispatch, Dispatcher};
 pub use error::{Exit, LoaderError};
 pub use load::{
     ARENA_ADDRESS, ARENA_BYTES_MAX, InitError, LoadOptions, LoadReport, Loaded, Mode, Step, load,
@@ -76,11 +79,11 @@ pub use netdev::{Netdev, XdpFeatures, wait_carrier};
 pub use netns::within;
 pub use object::Object;
 pub use pinned::{Counters, Keys, PeerPass, Pinned, Program, open_pinned};
-pub use pins::{PIN_PARENT, default_pin_root, ensure_bpffs, on_bpffs};
+pub use pins::{PIN_PARENT, default_pin_root, default_shard_root, ensure_bpffs, on_bpffs};
 pub use plan::{Plan, PlannedMap, PlannedProgram, plan_load, plan_replace};
 pub use probe::{Capabilities, Feature, Probe, probe};
 pub use replace::{ReplaceOptions, ReplaceReport, replace};
-pub use status::{MapStatus, ProgramStatus, Status, status};
+pub use status::{DispatcherStatus, MapStatus, ProgramStatus, Status, status};
 pub use steer::{QUEUES_MAX, Steer, SteerOptions};
 pub use subprograms::{Subprogram, Subprograms};
 pub use sys::TestRun;

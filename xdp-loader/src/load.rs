@@ -7,6 +7,7 @@
 //! - a live link is never taken down: the new program replaces the old one behind it.
 
 use crate::{
+    dispatch::{self, Dispatch},
     error::LoaderError,
     memory::{Arena, Fresh, FreshMappings, PAGE_BYTES},
     netns,
@@ -94,6 +95,8 @@ pub struct LoadOptions {
     pub subprograms: Subprograms,
     /// Gets the verifier's log: whole for a refused program, its statistics for one that was taken.
     pub verifier_log: Option<PathBuf>,
+    /// For a shard that shares its interface with others; `None`: it has the interface alone.
+    pub dispatch: Option<Dispatch>,
 }
 
 impl LoadOptions {
@@ -113,7 +116,21 @@ impl LoadOptions {
             layout_hash: 0,
             subprograms: Subprograms::Global,
             verifier_log: None,
+            dispatch: None,
         }
+    }
+
+    /// The same for one of several shards of the interface, pinned at its default place.
+    #[must_use]
+    pub fn behind(mut self, dispatch: Dispatch) -> Self {
+        let netns = self.netns.as_deref();
+        self.pin_root = pins::default_shard_root(&self.interface, netns, dispatch.port);
+        self.dispatch = Some(dispatch);
+        self
+    }
+
+    fn port(&self) -> Option<u16> {
+        self.dispatch.as_ref().map(|dispatch| dispatch.port)
     }
 
     /// The object, read.
@@ -239,6 +256,8 @@ pub enum Step {
     Linked,
     /// The link is pinned.
     LinkPinned,
+    /// The dispatcher has the program at its port; without one the same as before.
+    PortGiven,
     /// The program is pinned under its name.
     ProgramNamed,
     /// Replacing: the new program has been watched and is well, its pin is still the temporary one.
@@ -257,7 +276,7 @@ pub enum Step {
 
 impl Step {
     /// All steps of a load and an unload, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Folder,
         Self::Meta,
         Self::FirstMap,
@@ -269,6 +288,7 @@ impl Step {
         Self::ProgramPinned,
         Self::Linked,
         Self::LinkPinned,
+        Self::PortGiven,
         Self::ProgramNamed,
         Self::UnloadLinks,
         Self::UnloadProgram,
@@ -299,6 +319,7 @@ impl Step {
             Self::ProgramPinned => "program-pinned",
             Self::Linked => "linked",
             Self::LinkPinned => "link-pinned",
+            Self::PortGiven => "port-given",
             Self::ProgramNamed => "program-named",
             Self::Healthy => "healthy",
             Self::RolledBack => "rolled-back",
@@ -370,6 +391,7 @@ pub fn load(
     let object = options.parse()?;
     let folder = Folder::new(&options.pin_root);
     let _lock = Lock::take(folder.path())?;
+    dispatch::check_place(options, &folder)?;
     let ifindex = interface_is_ours(options, &folder)?;
     folder.make()?;
     Step::Folder.reached();
@@ -384,6 +406,7 @@ pub fn load(
     let result = match finished {
         Some((map, meta)) => {
             let maps = adopt(options, &folder, &object, &meta)?;
+            dispatch::check_port(options, Some(meta.map_ids[0]))?;
             let arena = match Arena::map(&maps[0], options.arena_bytes, meta.arena_address) {
                 Ok(arena) => Some(arena),
                 Err(LoaderError::ArenaTaken { .. }) => None,
@@ -391,9 +414,12 @@ pub fn load(
             };
             attach(options, &folder, object, ifindex, &maps, (map, meta)).map(|done| (arena, done))
         }
-        None => create(options, &folder, &object, init).and_then(|(arena, maps, meta)| {
-            attach(options, &folder, object, ifindex, &maps, meta).map(|done| (Some(arena), done))
-        }),
+        None => dispatch::check_port(options, None)
+            .and_then(|()| create(options, &folder, &object, init))
+            .and_then(|(arena, maps, meta)| {
+                attach(options, &folder, object, ifindex, &maps, meta)
+                    .map(|done| (Some(arena), done))
+            }),
     };
     let (arena, attached) = match result {
         Ok(result) => result,
@@ -459,6 +485,14 @@ pub(crate) fn interface_is_ours(
     let Some(attached) = attached else {
         return Ok(ifindex);
     };
+    let shared;
+    let folder = match options.dispatch {
+        None => folder,
+        Some(_) => {
+            shared = Folder::new(&pins::default_pin_root(&options.interface, netns));
+            &shared
+        }
+    };
     let ours = match folder.open(LINK)? {
         Some(link) => sys::link_facts(link.as_fd())
             .is_ok_and(|link| link.ifindex == ifindex && link.program_id == attached.program_id),
@@ -517,6 +551,11 @@ pub(crate) fn adopt(
         )?;
     }
     same("mode", meta.mode.to_string(), options.mode.to_string())?;
+    let port = |port: Option<u16>| match port {
+        Some(port) => port.to_string(),
+        None => "none (it has the interface alone)".to_owned(),
+    };
+    same("port", port(meta.port), port(options.port()))?;
     let mut maps = Vec::new();
     for (name, id) in MAPS.into_iter().zip(meta.map_ids) {
         let map = folder.open(name)?.ok_or_else(|| LoaderError::PinMissing {
@@ -588,6 +627,7 @@ fn create(
         interface: options.interface.clone(),
         netns: options.netns.clone(),
         layout_version: object.layout_version(),
+        port: options.port(),
     };
     meta.write(&meta_map)?;
     folder.pin(META, &meta_map)?;
@@ -637,22 +677,7 @@ pub(crate) fn further_maps(
 ) -> Result<Vec<(String, OwnedFd)>, LoaderError> {
     let mut maps = Vec::new();
     for (name, shape) in object.further_maps(&MAPS)? {
-        let pin = format!("{MAP_PREFIX}{name}");
-        let pinned = folder
-            .open(&pin)?
-            .filter(|map| sys::map_facts(map.as_fd()).is_ok_and(|facts| facts.shape == shape));
-        let map = match pinned {
-            Some(map) => map,
-            None => {
-                folder.remove(&pin)?;
-                let map = sys::map_create(&name, &shape).map_err(LoaderError::call(
-                    format!("making map {name} ({} entries)", shape.entries_max),
-                    "free some memory, or load an object without this map",
-                ))?;
-                folder.pin(&pin, &map)?;
-                map
-            }
-        };
+        let map = adopt_or_make(folder, &name, &shape)?;
         maps.push((name, map));
     }
     Ok(maps)
@@ -671,6 +696,28 @@ pub(crate) fn remove_further_maps(
         }
     }
     Ok(())
+}
+
+/// The map that is pinned as `MAP_` and its name, if it has this shape; otherwise a new one in its place.
+pub(crate) fn adopt_or_make(
+    folder: &Folder,
+    name: &str,
+    shape: &MapShape,
+) -> Result<OwnedFd, LoaderError> {
+    let pin = format!("{MAP_PREFIX}{name}");
+    let pinned = folder
+        .open(&pin)?
+        .filter(|map| sys::map_facts(map.as_fd()).is_ok_and(|facts| facts.shape == *shape));
+    if let Some(map) = pinned {
+        return Ok(map);
+    }
+    folder.remove(&pin)?;
+    let map = sys::map_create(name, shape).map_err(LoaderError::call(
+        format!("making map {name} ({} entries)", shape.entries_max),
+        "free some memory, or load an object without this map",
+    ))?;
+    folder.pin(&pin, &map)?;
+    Ok(map)
 }
 
 struct Attached {
@@ -708,7 +755,10 @@ fn attach(
     folder.remove(PROGRAM_NEXT)?;
     folder.pin(PROGRAM_NEXT, &program)?;
     Step::ProgramPinned.reached();
-    let replaced = link(options, folder, ifindex, &program)?;
+    let replaced = match &options.dispatch {
+        None => link(options, folder, ifindex, &program)?,
+        Some(dispatch) => dispatch::attach(options, dispatch, ifindex, &program)?,
+    };
     folder.rename(PROGRAM_NEXT, PROGRAM)?;
     remove_further_maps(folder, &further)?;
     Step::ProgramNamed.reached();
@@ -741,6 +791,7 @@ fn link(
             ))?;
             Step::Linked.reached();
             Step::LinkPinned.reached();
+            Step::PortGiven.reached();
             return Ok(true);
         }
         folder.remove(LINK)?;
@@ -754,6 +805,7 @@ fn link(
     Step::Linked.reached();
     folder.pin(LINK, &link)?;
     Step::LinkPinned.reached();
+    Step::PortGiven.reached();
     Ok(false)
 }
 

@@ -1,11 +1,14 @@
 //! A loaded shard device as any process opens it: its memory, keys, counters and program.
 
 use crate::{
+    dispatch::Dispatcher,
     error::LoaderError,
     load::{Mode, new_link},
     memory::{Arena, Commands, Cursors, PAGE_BYTES, RecordRing},
     netns,
-    pins::{Folder, LINK, Lock, MAPS, META, Meta, PEER_PREFIX, PROGRAM, place_name},
+    pins::{
+        Folder, LINK, Lock, MAPS, META, Meta, PEER_PREFIX, PROGRAM, default_pin_root, place_name,
+    },
     probe::PASS,
     sys::{self, LinkFacts, MapFacts, TestRun},
 };
@@ -37,7 +40,12 @@ impl Pinned {
         let not_loaded = || LoaderError::NotLoaded {
             pin_root: pin_root.to_owned(),
         };
-        let map = folder.open(META)?.ok_or_else(not_loaded)?;
+        let Some(map) = folder.open(META)? else {
+            if let Some(dispatcher) = Dispatcher::at(folder.clone())? {
+                dispatcher.must_have_no_shard()?;
+            }
+            return Err(not_loaded());
+        };
         let meta = Meta::read(&map)?
             .filter(|meta| meta.finished)
             .ok_or_else(not_loaded)?;
@@ -97,6 +105,22 @@ impl Pinned {
     /// How the program is, or was, attached.
     pub fn mode(&self) -> Mode {
         self.meta.mode
+    }
+
+    /// UDP port of a shard that shares its interface; `None`: it has the interface alone.
+    pub fn port(&self) -> Option<u16> {
+        self.meta.port
+    }
+
+    /// The dispatcher that the shard is behind; `None` where it has the interface alone, or the dispatcher has gone.
+    ///
+    /// # Errors
+    /// A missing privilege.
+    pub fn dispatcher(&self) -> Result<Option<Dispatcher>, LoaderError> {
+        match self.meta.port {
+            None => Ok(None),
+            Some(_) => Dispatcher::open(self.interface(), self.netns()),
+        }
     }
 
     /// Network namespace of the interface.
@@ -214,8 +238,8 @@ impl Pinned {
     /// again, or compares [`Program::id`] with [`Pinned::link_program_id`].
     pub fn program(&self) -> Result<Program, LoaderError> {
         // The link knows best: a loader may have died between link and pin.
-        if let Some(link) = self.link()?
-            && let Ok(fd) = sys::program_by_id(link.program_id)
+        if let Some(id) = self.program_id()?
+            && let Ok(fd) = sys::program_by_id(id)
         {
             return Program::new(fd);
         }
@@ -229,16 +253,36 @@ impl Pinned {
         Program::new(fd)
     }
 
-    /// Kernel id of the program behind the link, `None` when nothing is attached.
+    /// Kernel id of the shard's program that packets reach, through the link or through the dispatcher behind it; `None` when nothing is attached.
     pub fn link_program_id(&self) -> Result<Option<u32>, LoaderError> {
-        Ok(self
-            .link()?
-            .filter(|link| link.ifindex != 0)
-            .map(|link| link.program_id))
+        Ok(match self.link()? {
+            Some(link) if link.ifindex != 0 => self.program_id()?,
+            _ => None,
+        })
     }
 
+    /// As [`Pinned::link_program_id`], whether or not the interface is still there.
+    fn program_id(&self) -> Result<Option<u32>, LoaderError> {
+        let Some(port) = self.meta.port else {
+            return Ok(self.link()?.map(|link| link.program_id));
+        };
+        match self.dispatcher()? {
+            Some(dispatcher) => dispatcher.program_id(port),
+            None => Ok(None),
+        }
+    }
+
+    /// The link on the interface: the shard's own, or its dispatcher's.
     pub(crate) fn link(&self) -> Result<Option<LinkFacts>, LoaderError> {
-        link_at(&self.folder, LINK)
+        link_at(&self.link_folder(), LINK)
+    }
+
+    /// Where the pins are that belong to the interface.
+    pub(crate) fn link_folder(&self) -> Folder {
+        match self.meta.port {
+            None => self.folder.clone(),
+            Some(_) => Folder::new(&default_pin_root(self.interface(), self.netns())),
+        }
     }
 
     pub(crate) fn folder(&self) -> &Folder {
@@ -259,7 +303,7 @@ impl Pinned {
     }
 
     /// Attaches a program that passes every packet to `interface`, the veth peer of ours: without
-    /// one, veth drops what our program transmits. Its link is pinned beside ours, survives this
+    /// one, veth drops what our program transmits. Its link is pinned beside the interface's, survives this
     /// process and goes with `unload`. Calling it again changes nothing.
     ///
     /// # Errors
@@ -288,8 +332,9 @@ impl Pinned {
             })?;
         let link = new_link(interface, netns, Mode::Native, &program)?;
         // A pin of this name belongs to an interface that has gone: nothing is attached here.
-        self.folder.remove(&name)?;
-        self.folder.pin(&name, &link)?;
+        let folder = self.link_folder();
+        folder.remove(&name)?;
+        folder.pin(&name, &link)?;
         Ok(PeerPass::Attached { ifindex })
     }
 }

@@ -9,7 +9,7 @@
 //! | `META` | [`Meta`]; its state word is the commit mark of a load |
 //! | `PROG` | the attached program |
 //! | `PROG_NEXT` | a program on its way to `PROG`; what a dead load leaves is removed |
-//! | `LINK` | keeps the program attached while every process is dead |
+//! | `LINK` | keeps the program attached while every process is dead; not there for a shard behind a dispatcher (`dispatch.rs`) |
 //! | `PEER_…` | links of the pass program on veth peers |
 //!
 //! Invariants: without a finished `META` nothing is attached, so everything there may be removed;
@@ -53,6 +53,11 @@ pub(crate) const PEER_PREFIX: &str = "PEER_";
 /// names; interface names cannot hold a colon, so `eth0.5` becomes `eth0:5`.
 pub fn default_pin_root(interface: &str, netns: Option<&str>) -> PathBuf {
     Path::new(PIN_PARENT).join(place_name(interface, netns))
+}
+
+/// Where the pins of a shard go that shares its interface: a folder named for its UDP port, in the interface's.
+pub fn default_shard_root(interface: &str, netns: Option<&str>, port: u16) -> PathBuf {
+    default_pin_root(interface, netns).join(port.to_string())
 }
 
 /// A pin's or folder's name for an interface in a namespace.
@@ -209,11 +214,10 @@ impl Folder {
                 });
             }
         }
-        for parent in self
-            .0
-            .ancestors()
-            .skip(1)
-            .filter(|path| Path::new(PIN_PARENT).starts_with(path))
+        for parent in
+            self.0.ancestors().skip(1).filter(|path| {
+                path.starts_with(PIN_PARENT) || Path::new(PIN_PARENT).starts_with(path)
+            })
         {
             // Another shard's folder or the mount itself stops this, as it should.
             if parent.ends_with("bpf") || fs::remove_dir(parent).is_err() {
@@ -254,6 +258,8 @@ pub(crate) struct Meta {
     pub(crate) netns: Option<String>,
     /// Version of the memory layout that the program's object named; 0: it named none.
     pub(crate) layout_version: u64,
+    /// Its port, for a shard behind a dispatcher.
+    pub(crate) port: Option<u16>,
 }
 
 const META_BYTES: usize = 512;
@@ -292,7 +298,10 @@ impl Meta {
             mode,
             self.load_ns,
         ];
+        // No port is zero, as before there were dispatchers.
+        let port = self.port.map_or(0, |port| u64::from(port) + 1);
         let words = fixed.into_iter().chain(self.map_ids.map(u64::from));
+        let words = words.chain([port]);
         for (to, word) in bytes[..META_NAMES].chunks_exact_mut(8).zip(words) {
             to.copy_from_slice(&word.to_ne_bytes());
         }
@@ -353,6 +362,7 @@ impl Meta {
             interface: name(0),
             netns: (!netns.is_empty()).then_some(netns),
             layout_version: word(META_LAYOUT_VERSION),
+            port: word(7 + MAPS.len()).checked_sub(1).map(|port| port as u16),
         }))
     }
 }
@@ -375,5 +385,9 @@ mod tests {
         check("eth0", None, "eth0");
         check("eth0.5", None, "eth0:5");
         check("veth1", Some("trader"), "veth1%trader");
+        assert_eq!(
+            default_shard_root("eth0", None, 9001),
+            Path::new(PIN_PARENT).join("eth0/9001")
+        );
     }
 }

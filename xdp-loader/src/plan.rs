@@ -3,6 +3,7 @@
 //! Nothing is pinned, nothing attached, no memory that is pinned is written: maps that a load would make are made and go with this process.
 
 use crate::{
+    dispatch::{self, Dispatcher},
     error::LoaderError,
     load::{LoadOptions, Mode, adopt, interface_is_ours, nanoseconds},
     object::Parsed,
@@ -85,10 +86,16 @@ pub fn plan_load(options: &LoadOptions) -> Result<Plan, LoaderError> {
     let folder = Folder::new(&options.pin_root);
     let _lock = Lock::take(folder.path())?;
     interface_is_ours(options, &folder)?;
+    if options.dispatch.is_none()
+        && let Some(dispatcher) = Dispatcher::at(folder.clone())?
+    {
+        dispatcher.must_have_no_shard()?;
+    }
     let finished = match folder.open(META)? {
         Some(map) => Meta::read(&map)?.filter(|meta| meta.finished),
         None => None,
     };
+    dispatch::check_port(options, finished.as_ref().map(|meta| meta.map_ids[0]))?;
     let (maps, replaces) = match &finished {
         Some(meta) => (
             adopt(options, &folder, &object, meta)?,
@@ -109,9 +116,13 @@ pub fn plan_load(options: &LoadOptions) -> Result<Plan, LoaderError> {
         ],
     };
     steps.push("verify the program".to_owned());
-    steps.push(match replaces {
-        Some(id) => format!("put it in the place of program {id}, in one step"),
-        None => format!(
+    steps.push(match (replaces, &options.dispatch) {
+        (Some(id), _) => format!("put it in the place of program {id}, in one step"),
+        (None, Some(dispatch)) => format!(
+            "give it port {} of the dispatcher of {}, in {} mode; attach that first where there is none",
+            dispatch.port, options.interface, options.mode
+        ),
+        (None, None) => format!(
             "attach it to {} in {} mode by a link, pin the link",
             options.interface, options.mode
         ),

@@ -5,6 +5,7 @@
 //! `PROG_NEXT`. Who is killed in between leaves one of the two attached, and the next replace, load or unload sorts the pins out.
 
 use crate::{
+    dispatch::Dispatcher,
     error::LoaderError,
     load::{Step, further_maps, nanoseconds, remove_further_maps},
     object::{Object, Parsed},
@@ -15,6 +16,7 @@ use crate::{
 };
 use ring0_abi::{Counter, doorbell};
 use std::{
+    io,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     time::{Duration, Instant},
@@ -164,8 +166,11 @@ pub fn replace(options: &ReplaceOptions) -> Result<ReplaceReport, LoaderError> {
 }
 
 /// What keeps a shard's program attached.
-pub(crate) struct Seat {
-    link: OwnedFd,
+pub(crate) enum Seat {
+    /// Its link.
+    Link(OwnedFd),
+    /// Its port, of an interface that shards share.
+    Port(Dispatcher, u16),
 }
 
 impl Seat {
@@ -175,23 +180,42 @@ impl Seat {
             interface: pinned.interface().to_owned(),
             pin_root: pinned.pin_root().to_owned(),
         };
-        let link = pinned.folder().open(LINK)?.ok_or_else(nothing)?;
-        // A link whose interface has gone says 0.
-        match sys::link_facts(link.as_fd()) {
-            Ok(facts) if facts.ifindex != 0 => Ok(Self { link }),
+        let seat = match pinned.port() {
+            Some(port) => {
+                let dispatcher = pinned.dispatcher()?.ok_or_else(nothing)?;
+                Self::Port(dispatcher, port)
+            }
+            None => Self::Link(pinned.folder().open(LINK)?.ok_or_else(nothing)?),
+        };
+        match seat.program_id() {
+            Ok(Some(_)) => Ok(seat),
             _ => Err(nothing()),
         }
     }
 
-    /// Puts a program there, in one step.
-    fn put(&self, program: &OwnedFd) -> std::io::Result<()> {
-        sys::link_update(self.link.as_fd(), program.as_fd())
+    /// Puts a program there, in one step: each packet sees the one before or this one.
+    fn put(&self, program: &OwnedFd) -> io::Result<()> {
+        match self {
+            Self::Link(link) => sys::link_update(link.as_fd(), program.as_fd()),
+            Self::Port(dispatcher, port) => dispatcher.put(*port, program),
+        }
     }
 
     /// Kernel id of the program there; `None` when the interface has gone.
-    fn program_id(&self) -> std::io::Result<Option<u32>> {
-        let facts = sys::link_facts(self.link.as_fd())?;
-        Ok((facts.ifindex != 0).then_some(facts.program_id))
+    fn program_id(&self) -> io::Result<Option<u32>> {
+        match self {
+            Self::Link(link) => {
+                let facts = sys::link_facts(link.as_fd())?;
+                Ok((facts.ifindex != 0).then_some(facts.program_id))
+            }
+            Self::Port(dispatcher, port) => {
+                let link = dispatcher.link().map_err(io::Error::other)?;
+                if link.is_none_or(|link| link.ifindex == 0) {
+                    return Ok(None);
+                }
+                dispatcher.program_id(*port).map_err(io::Error::other)
+            }
+        }
     }
 }
 

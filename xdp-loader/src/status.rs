@@ -41,6 +41,17 @@ pub struct ProgramStatus {
     pub native_bytes: u32,
 }
 
+/// The dispatcher in front of a shard that shares its interface.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct DispatcherStatus {
+    /// Kernel id of its program, the one on the interface.
+    pub program_id: u32,
+    /// UDP port that this shard has.
+    pub port: u16,
+    /// All ports that have a shard.
+    pub ports: Vec<u16>,
+}
+
 /// Result of [`status`].
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Status {
@@ -54,6 +65,8 @@ pub struct Status {
     pub attached: bool,
     /// How it is, or was, attached.
     pub mode: Mode,
+    /// For a shard that shares its interface.
+    pub dispatcher: Option<DispatcherStatus>,
     /// Kernel id of the link, if one is pinned.
     pub link_id: Option<u32>,
     /// The program.
@@ -78,18 +91,19 @@ pub fn status(pin_root: &Path) -> Result<Status, LoaderError> {
     let pinned = Pinned::open(pin_root)?;
     let meta = pinned.meta();
     let link = pinned.link()?;
-    let attached = link.is_some_and(|link| {
-        // The kernel's own view: a link can outlive its attachment.
-        link.ifindex != 0
-            && netns::within(meta.netns.as_deref(), || netns::attached_xdp(link.ifindex)).is_ok_and(
-                |xdp| {
-                    xdp.is_some_and(|xdp| {
-                        xdp.program_id == link.program_id
-                            && xdp.native == (meta.mode == Mode::Native)
+    let is_reached = pinned.link_program_id()?.is_some();
+    let attached = is_reached
+        && link.is_some_and(|link| {
+            // The kernel's own view: a link can outlive its attachment.
+            link.ifindex != 0
+                && netns::within(meta.netns.as_deref(), || netns::attached_xdp(link.ifindex))
+                    .is_ok_and(|xdp| {
+                        xdp.is_some_and(|xdp| {
+                            xdp.program_id == link.program_id
+                                && xdp.native == (meta.mode == Mode::Native)
+                        })
                     })
-                },
-            )
-    });
+        });
     let program = pinned.program().ok().map(|program| {
         let facts = program.facts();
         ProgramStatus {
@@ -112,18 +126,28 @@ pub fn status(pin_root: &Path) -> Result<Status, LoaderError> {
         })
         .collect();
     let mut peers = Vec::new();
-    for name in pinned.folder().names()? {
+    let folder = pinned.link_folder();
+    for name in folder.names()? {
         if name.starts_with(PEER_PREFIX) {
-            let alive = link_at(pinned.folder(), &name)?.is_some_and(|link| link.ifindex != 0);
+            let alive = link_at(&folder, &name)?.is_some_and(|link| link.ifindex != 0);
             peers.push((name, alive));
         }
     }
+    let dispatcher = match (pinned.dispatcher()?, link, pinned.port()) {
+        (Some(dispatcher), Some(link), Some(port)) => Some(DispatcherStatus {
+            program_id: link.program_id,
+            port,
+            ports: dispatcher.ports()?,
+        }),
+        _ => None,
+    };
     Ok(Status {
         pin_root: pin_root.to_owned(),
         interface: meta.interface.clone(),
         netns: meta.netns.clone(),
         attached,
         mode: meta.mode,
+        dispatcher,
         link_id: link.map(|link| link.id),
         program,
         maps,

@@ -32,6 +32,7 @@ mod command {
     pub(super) const MAP_CREATE: i32 = 0;
     pub(super) const MAP_LOOKUP_ELEM: i32 = 1;
     pub(super) const MAP_UPDATE_ELEM: i32 = 2;
+    pub(super) const MAP_DELETE_ELEM: i32 = 3;
     pub(super) const PROG_LOAD: i32 = 5;
     pub(super) const OBJ_PIN: i32 = 6;
     pub(super) const OBJ_GET: i32 = 7;
@@ -222,6 +223,18 @@ pub(crate) fn map_update(
         flags: 0,
     };
     bpf(command::MAP_UPDATE_ELEM, &mut attribute).map(drop)
+}
+
+/// Takes the value of `key` out. The kernel reads a key of four bytes: only for maps that have such.
+pub(crate) fn map_delete(map: BorrowedFd<'_>, key: u32) -> io::Result<()> {
+    let mut attribute = MapElement {
+        map_fd: fd_u32(map),
+        padding: 0,
+        key: (&raw const key).expose_provenance() as u64,
+        value: 0,
+        flags: 0,
+    };
+    bpf(command::MAP_DELETE_ELEM, &mut attribute).map(drop)
 }
 
 #[repr(C)]

@@ -8,7 +8,7 @@ use std::{
     process::{Command, ExitStatus},
 };
 use veth::Veth;
-use xdp_loader::{Fresh, LoadOptions, Object, Step, load, open_pinned, status, unload};
+use xdp_loader::{Dispatcher, Fresh, LoadOptions, Object, Step, load, open_pinned, status, unload};
 
 /// Where the caller's magic goes, written last, as the engine does.
 const MAGIC: std::ops::Range<usize> = 4096..4104;
@@ -39,6 +39,13 @@ fn in_a_process(work: &str, options: &LoadOptions, dies_at: Option<Step>) -> Exi
         .args(["--exact", "a_loader_of_its_own", "--nocapture"])
         .env("XDP_CHILD_WORK", work)
         .env("XDP_CHILD_INTERFACE", &options.interface)
+        .env(
+            "XDP_CHILD_PORT",
+            options
+                .dispatch
+                .as_ref()
+                .map_or(String::new(), |dispatch| dispatch.port.to_string()),
+        )
         .env("RING0_PROOF_OBJECT", object)
         .output()
         .expect("runs")
@@ -64,6 +71,9 @@ fn a_loader_of_its_own() {
     options.command_slots = 64;
     options.sessions_max = 8;
     options.layout_hash = 0x1234;
+    if let Ok(port) = std::env::var("XDP_CHILD_PORT").unwrap_or_default().parse() {
+        options = options.behind(veth::dispatch(port));
+    }
     if std::env::var("XDP_CHILD_WORK").is_ok_and(|work| work == "unload") {
         unload(&options.pin_root).expect("unloads");
         return;
@@ -118,7 +128,12 @@ fn all_is_well(veth: &Veth, options: &LoadOptions) {
                 .into_owned()
         })
         .collect();
-    assert_eq!(names.len(), 9, "six maps, META, PROG and LINK: {names:?}");
+    let link = usize::from(options.dispatch.is_none());
+    assert_eq!(
+        names.len(),
+        8 + link,
+        "six maps, META, PROG, and LINK of one alone: {names:?}"
+    );
     let pinned = open_pinned(&options.pin_root).expect("opens");
     let program = pinned.program().expect("opens");
     assert_eq!(
@@ -131,117 +146,129 @@ fn all_is_well(veth: &Veth, options: &LoadOptions) {
 fn nothing_is_left(veth: &Veth, options: &LoadOptions) {
     assert!(!veth.has_xdp(), "nothing is attached");
     assert!(!options.pin_root.exists(), "nothing is pinned");
+    let dispatcher = Dispatcher::open(&options.interface, None).expect("may look");
+    assert!(dispatcher.is_none(), "nor of a dispatcher");
+}
+
+/// A shard that has the interface alone, and one behind a dispatcher.
+fn both(veth: &Veth) -> [LoadOptions; 2] {
+    [veth.options(), veth.options().behind(veth::dispatch(9001))]
 }
 
 #[test]
 fn killed_in_a_first_load() {
     let Some(veth) = Veth::new() else { return };
-    let options = veth.options();
-    for step in load_steps() {
-        println!("load, {}", step.name());
-        assert_eq!(
-            killed("load", &options, *step).signal(),
-            Some(9),
-            "{}",
-            step.name()
-        );
-        let attached = position(*step) >= position(Step::LinkPinned);
-        assert_eq!(
-            veth.has_xdp(),
-            attached,
-            "only a pinned link outlives its maker"
-        );
-        let adopted = load_here(&options);
-        assert_eq!(
-            adopted,
-            position(*step) >= position(Step::Finished),
-            "{}",
-            step.name()
-        );
-        all_is_well(&veth, &options);
-        unload(&options.pin_root).expect("unloads");
-        nothing_is_left(&veth, &options);
+    for options in both(&veth) {
+        for step in load_steps() {
+            println!("load, {}", step.name());
+            assert_eq!(
+                killed("load", &options, *step).signal(),
+                Some(9),
+                "{}",
+                step.name()
+            );
+            let attached = position(*step) >= position(Step::LinkPinned);
+            assert_eq!(
+                veth.has_xdp(),
+                attached,
+                "only a pinned link outlives its maker"
+            );
+            let adopted = load_here(&options);
+            assert_eq!(
+                adopted,
+                position(*step) >= position(Step::Finished),
+                "{}",
+                step.name()
+            );
+            all_is_well(&veth, &options);
+            unload(&options.pin_root).expect("unloads");
+            nothing_is_left(&veth, &options);
+        }
     }
 }
 
 #[test]
 fn killed_in_a_replacing_load() {
     let Some(veth) = Veth::new() else { return };
-    let options = veth.options();
-    assert!(!load_here(&options));
-    let arena = status(&options.pin_root).expect("loaded").maps[0].id;
-    // The memory's steps come only with fresh memory.
-    for step in load_steps()
-        .iter()
-        .filter(|step| **step == Step::Folder || position(**step) >= position(Step::ProgramLoaded))
-    {
-        println!("replace, {}", step.name());
-        assert_eq!(
-            killed("load", &options, *step).signal(),
-            Some(9),
-            "{}",
-            step.name()
-        );
-        assert!(
-            status(&options.pin_root).expect("loaded").attached,
-            "the old or the new program runs"
-        );
-        assert!(load_here(&options), "adopted");
-        all_is_well(&veth, &options);
-        assert_eq!(
-            status(&options.pin_root).expect("loaded").maps[0].id,
-            arena,
-            "the same memory"
-        );
+    for options in both(&veth) {
+        assert!(!load_here(&options));
+        let arena = status(&options.pin_root).expect("loaded").maps[0].id;
+        // The memory's steps come only with fresh memory.
+        for step in load_steps().iter().filter(|step| {
+            **step == Step::Folder || position(**step) >= position(Step::ProgramLoaded)
+        }) {
+            println!("replace, {}", step.name());
+            assert_eq!(
+                killed("load", &options, *step).signal(),
+                Some(9),
+                "{}",
+                step.name()
+            );
+            assert!(
+                status(&options.pin_root).expect("loaded").attached,
+                "the old or the new program runs"
+            );
+            assert!(load_here(&options), "adopted");
+            all_is_well(&veth, &options);
+            assert_eq!(
+                status(&options.pin_root).expect("loaded").maps[0].id,
+                arena,
+                "the same memory"
+            );
+        }
+        unload(&options.pin_root).expect("unloads");
+        nothing_is_left(&veth, &options);
     }
 }
 
 #[test]
 fn unloaded_after_a_death() {
     let Some(veth) = Veth::new() else { return };
-    let options = veth.options();
-    for step in load_steps() {
-        println!("load, {}, unload", step.name());
-        assert_eq!(
-            killed("load", &options, *step).signal(),
-            Some(9),
-            "{}",
-            step.name()
-        );
-        unload(&options.pin_root).expect("unloads");
-        nothing_is_left(&veth, &options);
+    for options in both(&veth) {
+        for step in load_steps() {
+            println!("load, {}, unload", step.name());
+            assert_eq!(
+                killed("load", &options, *step).signal(),
+                Some(9),
+                "{}",
+                step.name()
+            );
+            unload(&options.pin_root).expect("unloads");
+            nothing_is_left(&veth, &options);
+        }
     }
 }
 
 #[test]
 fn killed_in_an_unload() {
     let Some(veth) = Veth::new() else { return };
-    let options = veth.options();
-    for step in unload_steps() {
-        println!("{}", step.name());
-        load_here(&options);
-        assert_eq!(
-            killed("unload", &options, *step).signal(),
-            Some(9),
-            "{}",
-            step.name()
-        );
-        assert!(!veth.has_xdp(), "the links go first");
-        let adopted = load_here(&options);
-        assert_eq!(
-            adopted,
-            position(*step) < position(Step::UnloadMeta),
-            "{}",
-            step.name()
-        );
-        all_is_well(&veth, &options);
-        assert_eq!(
-            killed("unload", &options, *step).signal(),
-            Some(9),
-            "{}",
-            step.name()
-        );
-        unload(&options.pin_root).expect("unloads");
-        nothing_is_left(&veth, &options);
+    for options in both(&veth) {
+        for step in unload_steps() {
+            println!("{}", step.name());
+            load_here(&options);
+            assert_eq!(
+                killed("unload", &options, *step).signal(),
+                Some(9),
+                "{}",
+                step.name()
+            );
+            assert!(!veth.has_xdp(), "the links go first");
+            let adopted = load_here(&options);
+            assert_eq!(
+                adopted,
+                position(*step) < position(Step::UnloadMeta),
+                "{}",
+                step.name()
+            );
+            all_is_well(&veth, &options);
+            assert_eq!(
+                killed("unload", &options, *step).signal(),
+                Some(9),
+                "{}",
+                step.name()
+            );
+            unload(&options.pin_root).expect("unloads");
+            nothing_is_left(&veth, &options);
+        }
     }
 }

@@ -62,8 +62,9 @@ fn list(violations: &[Violation]) -> String {
     text
 }
 
-/// The programs of `ebpf/`: the matcher, what the loader's tests load, what feeds the AF_XDP ring, and what benches measure beside.
-pub(crate) const PROGRAMS: [&str; 4] = ["ring0", "proof", "steer", "echo"];
+/// The programs of `ebpf/`: the matcher, what the loader's tests load, what feeds the AF_XDP ring, what stands before several shards of one
+/// interface, and what benches measure beside.
+pub(crate) const PROGRAMS: [&str; 5] = ["ring0", "proof", "steer", "dispatch", "echo"];
 
 /// [`PROGRAMS`]' matcher with its log.
 const LOG_PROGRAM: &str = "ring0-log";
@@ -89,9 +90,10 @@ pub(crate) struct Built {
 pub(crate) fn build(root: &Path) -> Result<Built, BuildError> {
     let folder = root.join("ebpf");
     let (folder, versions) = compile(root, &folder, &folder.join("target"), &[])?;
-    let [ring0, proof, steer, echo] = PROGRAMS.map(|name| checked(name, folder.join(name)));
+    let [ring0, proof, steer, dispatch, echo] =
+        PROGRAMS.map(|name| checked(name, folder.join(name)));
     Ok(Built {
-        objects: [ring0?, proof?, steer?, echo?],
+        objects: [ring0?, proof?, steer?, dispatch?, echo?],
         versions,
     })
 }

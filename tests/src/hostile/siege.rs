@@ -74,6 +74,11 @@ pub trait Target {
         true
     }
 
+    /// What a program before the ring counted, by the numbers of the ring's own counters.
+    fn counted_before(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
     /// The port's counters of what ended before the ring counted it.
     fn losses(&self) -> &'static [&'static str] {
         &[]
@@ -92,8 +97,13 @@ struct Counted {
 }
 
 impl Counted {
-    fn of(live: &mut dyn Live) -> Counted {
+    fn of(target: &mut dyn Target) -> Counted {
+        let before = target.counted_before();
+        let live = target.live();
         let mut numbered = live.counters().expect("the ring's counters can be read");
+        for (counted, before) in numbered.iter_mut().zip(before) {
+            *counted += before;
+        }
         let mut own = Vec::new();
         for (name, count) in live.port_counters() {
             match (0..COUNTERS).find(|&number| counter_name(number) == Some(("", name))) {
@@ -166,11 +176,13 @@ impl std::fmt::Display for Ledger {
 }
 
 impl Ledger {
-    fn open(live: &mut dyn Live) -> Ledger {
+    fn open(target: &mut dyn Target) -> Ledger {
+        let before = Counted::of(target);
+        let live = target.live();
         Ledger {
             state: live.shard().state_hash().to_string(),
             tail: live.tail(),
-            before: Counted::of(live),
+            before,
             foretold: vec![0; COUNTERS as usize],
             frames: 0,
             on_host: vec![0; COUNTERS as usize],
@@ -190,7 +202,7 @@ impl Ledger {
         let end = Instant::now() + PATIENCE;
         let losses = target.losses();
         loop {
-            let counted = Counted::of(target.live()).since(&self.before);
+            let counted = Counted::of(target).since(&self.before);
             let lost: u64 = counted.lost(losses).iter().map(|(_, count)| count).sum();
             if counted.numbered.iter().sum::<u64>() + lost >= self.frames {
                 return;
@@ -208,8 +220,8 @@ impl Ledger {
     /// Something is not as foretold, and what.
     pub fn check(&self, target: &mut dyn Target, seed: u64) {
         let (losses, shares) = (target.losses(), target.shares());
+        let counted = Counted::of(target).since(&self.before);
         let live = target.live();
-        let counted = Counted::of(live).since(&self.before);
         let lost = counted.lost(losses);
         assert_eq!(
             (names(&counted.numbered), &lost),
@@ -259,7 +271,7 @@ pub fn set_up(target: &mut dyn Target, seed: u64) -> Hostile {
             .all(|(outcome, _)| *outcome == Outcome::Accepted),
         "{results:?}"
     );
-    let mut ledger = Ledger::open(target.live());
+    let mut ledger = Ledger::open(target);
     let mut sent = Vec::new();
     let mut sequence = 1;
     for _ in 0..20 {
@@ -273,7 +285,7 @@ pub fn set_up(target: &mut dyn Target, seed: u64) -> Hostile {
         sent.push(payload);
     }
     ledger.settle(target, seed);
-    let counted = Counted::of(target.live()).since(&ledger.before);
+    let counted = Counted::of(target).since(&ledger.before);
     assert_eq!(
         names(&counted.numbered),
         names(&ledger.foretold),
@@ -288,7 +300,7 @@ pub fn set_up(target: &mut dyn Target, seed: u64) -> Hostile {
 /// # Panics
 /// Something changed, or was not counted as foretold.
 pub fn attack(target: &mut dyn Target, hostile: &mut Hostile, frames: u64, seed: u64) -> Ledger {
-    let mut ledger = Ledger::open(target.live());
+    let mut ledger = Ledger::open(target);
     while ledger.frames < frames {
         let (sort, bytes, counter) = hostile.frame();
         if !target.reaches(&bytes) {

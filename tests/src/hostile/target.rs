@@ -11,6 +11,7 @@ use ring0_rings::{Acks, KernelShard, Live, UdpPort, UserOptions, UserShard};
 use std::error::Error;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Command, Stdio};
+use xdp_loader::Counters;
 
 /// The kernel ring by test-run.
 pub struct ByRun<'a>(pub &'a mut KernelShard);
@@ -32,9 +33,16 @@ pub struct OverVeth<'a> {
     pub shard: &'a mut KernelShard,
     /// The trader's end.
     pub socket: PacketSocket,
+    /// Counters of the dispatcher that it is behind.
+    pub dispatcher: Option<Counters>,
 }
 
 impl Target for OverVeth<'_> {
+    fn counted_before(&self) -> Vec<u64> {
+        let sums = self.dispatcher.as_ref().map(Counters::sums);
+        sums.map_or_else(Vec::new, |sums| sums.expect("counters can be read"))
+    }
+
     fn live(&mut self) -> &mut dyn Live {
         self.shard
     }

@@ -6,7 +6,7 @@ use crate::DriveError;
 use ring0_engine::Capacity;
 use ring0_engine::layout::Layout;
 use ring0_lab::{Options, Veth};
-use ring0_rings::{KernelOptions, KernelShard, kept_object, load_shard};
+use ring0_rings::{KernelOptions, KernelShard, kept_dispatch, kept_object, load_shard};
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +34,24 @@ impl WireLab {
     /// # Errors
     /// A privilege or feature is missing, or the capacity is refused.
     pub fn up(capacity: &Capacity, record_slots: u32) -> Result<WireLab, DriveError> {
+        WireLab::with(capacity, record_slots, |load| load)
+    }
+
+    /// The same behind a dispatcher, as one of several shards of the interface.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn shared(capacity: &Capacity, record_slots: u32) -> Result<WireLab, DriveError> {
+        WireLab::with(capacity, record_slots, |load| {
+            load.behind(kept_dispatch(PORT))
+        })
+    }
+
+    fn with(
+        capacity: &Capacity,
+        record_slots: u32,
+        place: impl FnOnce(LoadOptions) -> LoadOptions,
+    ) -> Result<WireLab, DriveError> {
         /// Shards made so far. Any thread; only uniqueness matters.
         static MADE: AtomicU64 = AtomicU64::new(0);
         /// As far apart as arenas of one process must be ([`LoadOptions::arena_address`]).
@@ -44,6 +62,7 @@ impl WireLab {
         let mut load = LoadOptions::new(kept_object(), &veth.exchange_if, Some(&veth.exchange_ns));
         load.record_slots = record_slots;
         load.arena_address = ARENA_ADDRESS + MADE.fetch_add(1, Ordering::Relaxed) * APART;
+        let load = place(load);
         let pin_root = load.pin_root.clone();
         let options = KernelOptions {
             load,

@@ -16,6 +16,9 @@ pub(crate) struct Shard {
     /// Network namespace of the interface.
     #[arg(long, value_name = "NS", requires = "interface")]
     netns: Option<String>,
+    /// UDP port of the shard, where several share the interface.
+    #[arg(long, value_name = "PORT", requires = "interface")]
+    port: Option<u16>,
     /// The record ring's file of a shard that runs in a process (`ring0d --ring udp`).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["pin_root", "interface", "market"])]
     mq: Option<PathBuf>,
@@ -35,11 +38,14 @@ impl Shard {
         }
         if let Some(interface) = &self.interface {
             let netns = self.netns.as_deref();
-            return Ok(xdp_loader::default_pin_root(interface, netns));
+            return Ok(match self.port {
+                Some(port) => xdp_loader::default_shard_root(interface, netns, port),
+                None => xdp_loader::default_pin_root(interface, netns),
+            });
         }
         let Some(market) = &self.market else {
             return Err(Fail::new(
-                "which shard? give --interface (and --netns), --pin-root, --mq, or --market",
+                "which shard? give --interface (and --netns, and --port of one of several), --pin-root, --mq, or --market",
             ));
         };
         let plan = ring0_market::Plan::load(market)?;

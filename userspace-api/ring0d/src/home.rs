@@ -9,7 +9,7 @@ use ring0_market::Market;
 use ring0_mq::read_snapshot;
 use ring0_rings::{
     Consumer, KernelOptions, Live, Outlet, Port, RecordRing, RingError, UdpPort, UserOptions,
-    UserShard, kept_object, load_shard, restore_shard,
+    UserShard, kept_dispatch, kept_object, load_shard, restore_shard,
 };
 use serde_json::{Value, json};
 use std::net::SocketAddrV4;
@@ -121,6 +121,9 @@ fn in_kernel(args: &Args, market: &Market) -> Result<(Home, Box<dyn Live>), Daem
     let layout = Layout::new(&market.capacity())
         .map_err(|error| DaemonError::Capacity(error.to_string()))?;
     let mut load = LoadOptions::new(object, interface, args.netns.as_deref());
+    if market.plan.peers.len() > 1 {
+        load = load.behind(kept_dispatch(market.plan.shard.port));
+    }
     load.mode = args.mode.into();
     if let Some(pin_root) = &args.pin_root {
         load.pin_root.clone_from(pin_root);
@@ -219,6 +222,7 @@ impl Home {
                 "interface": pinned.interface(),
                 "netns": pinned.netns(),
                 "pin_root": pinned.pin_root(),
+                "behind_dispatcher": pinned.port().is_some(),
                 "attached": pinned.link_program_id().ok().flatten().is_some(),
                 "adopted": report.adopted,
                 "program_id": report.program_id,

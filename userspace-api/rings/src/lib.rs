@@ -23,7 +23,7 @@ pub use kernel::{
     Doorbell, KernelOptions, KernelShard, PacketRun, key_entry, load_shard, restore_shard,
 };
 pub use live::Live;
-pub use object::{OBJECT_VARIABLE, kept_object};
+pub use object::{OBJECT_VARIABLE, kept_dispatch, kept_object};
 pub use place::{Place, RecordRing};
 pub use port::{Arrival, BATCH, Port, PortError};
 pub use records::{Behind, Consumer};

@@ -4,8 +4,8 @@ use super::{Done, output::Output, place::Place};
 use clap::{Args, ValueEnum};
 use std::{fmt::Write, path::PathBuf, time::Duration};
 use xdp_loader::{
-    Exit, LoadOptions, LoaderError, Mode, Object, Plan, PlannedProgram, Subprograms, ensure_bpffs,
-    load, load_any_mode, plan_load, wait_carrier,
+    Dispatch, Exit, LoadOptions, LoaderError, Mode, Object, Plan, PlannedProgram, Subprograms,
+    ensure_bpffs, load, load_any_mode, plan_load, wait_carrier,
 };
 
 #[derive(Args)]
@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// Identity of the memory layout, in hexadecimal.
     #[arg(long, default_value = "0", value_parser = hexadecimal)]
     layout_hash: u64,
+    /// With --port, where the interface has no dispatcher yet: its program.
+    #[arg(long, default_value = "ebpf/prebuilt/dispatch.bpf.o")]
+    dispatcher: PathBuf,
     /// Veth peer that gets the pass program it needs to receive answers: INTERFACE or
     /// INTERFACE%NETNS.
     #[arg(long)]
@@ -176,7 +179,15 @@ fn options(arguments: &Arguments) -> Result<LoadOptions, LoaderError> {
         place.interface(),
         place.netns.as_deref(),
     );
-    options.pin_root = place.pin_root();
+    if let Some(port) = place.port {
+        options = options.behind(Dispatch {
+            object: Object::Path(arguments.dispatcher.clone()),
+            port,
+        });
+    }
+    if let Some(pin_root) = place.given_pin_root() {
+        options.pin_root.clone_from(pin_root);
+    }
     options.mode = match arguments.mode {
         ModeArgument::Native | ModeArgument::Auto => Mode::Native,
         ModeArgument::Skb => Mode::Skb,

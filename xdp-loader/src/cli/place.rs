@@ -2,7 +2,7 @@
 
 use clap::Args;
 use std::path::PathBuf;
-use xdp_loader::default_pin_root;
+use xdp_loader::{default_pin_root, default_shard_root};
 
 #[derive(Args)]
 pub(crate) struct Place {
@@ -15,7 +15,10 @@ pub(crate) struct Place {
     /// Network namespace of the interface, as `ip netns` names it.
     #[arg(long)]
     pub(crate) netns: Option<String>,
-    /// Folder of the pins [default: /sys/fs/bpf/ring0/v1/INTERFACE, with %NETNS in a namespace].
+    /// UDP port of the shard, where several share the interface.
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Folder of the pins [default: /sys/fs/bpf/ring0/v1/INTERFACE, with %NETNS in a namespace, with /PORT of one of several].
     #[arg(long)]
     pin_root: Option<PathBuf>,
 }
@@ -28,8 +31,16 @@ impl Place {
     }
 
     pub(crate) fn pin_root(&self) -> PathBuf {
-        self.pin_root
-            .clone()
-            .unwrap_or_else(|| default_pin_root(self.interface(), self.netns.as_deref()))
+        let (interface, netns) = (self.interface(), self.netns.as_deref());
+        match (&self.pin_root, self.port) {
+            (Some(pin_root), _) => pin_root.clone(),
+            (None, Some(port)) => default_shard_root(interface, netns, port),
+            (None, None) => default_pin_root(interface, netns),
+        }
+    }
+
+    /// What was given as --pin-root.
+    pub(crate) fn given_pin_root(&self) -> Option<&PathBuf> {
+        self.pin_root.as_ref()
     }
 }

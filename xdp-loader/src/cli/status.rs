@@ -39,6 +39,16 @@ fn text(status: &Status) -> String {
             program.native_bytes,
         );
     }
+    if let Some(dispatcher) = &status.dispatcher {
+        let ports: Vec<String> = dispatcher.ports.iter().map(u16::to_string).collect();
+        let _ = write!(
+            text,
+            "\nport {} behind dispatcher {}, which has shards at {}",
+            dispatcher.port,
+            dispatcher.program_id,
+            ports.join(", ")
+        );
+    }
     for map in &status.maps {
         let bytes = if map.value_bytes == 0 {
             4096

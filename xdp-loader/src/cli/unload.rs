@@ -13,8 +13,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, out: Output) -> Done {
     let unloaded = unload(&arguments.place.pin_root())?;
     let text = format!(
-        "detached {} links, removed {} other pins",
-        unloaded.links, unloaded.pins
+        "detached {} links and {} ports, removed {} other pins",
+        unloaded.links, unloaded.ports, unloaded.pins
     );
     out.say(&unloaded, text);
     Ok(Exit::Ok)

@@ -1,14 +1,14 @@
 //! A veth pair of the test's own, one end in a network namespace of the test's own.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
     },
 };
-use xdp_loader::{LoadOptions, Object, ensure_bpffs, probe, unload};
+use xdp_loader::{Dispatch, LoadOptions, Object, ensure_bpffs, probe, unload};
 
 /// All names begin with this, then the process, so that the leftovers of a killed run are known.
 const PREFIX: &str = "xl";
@@ -115,14 +115,37 @@ impl Veth {
 
 impl Drop for Veth {
     fn drop(&mut self) {
-        let options = self.options();
-        let _ = unload(&options.pin_root);
+        remove_pins(&self.options().pin_root);
         let _ = unload(&xdp_loader::default_pin_root(
             &self.peer(),
             Some(&self.netns()),
         ));
         self.remove_pair();
         ip(&["netns", "del", &self.netns()]);
+    }
+}
+
+/// Unloads what is pinned in an interface's folder: a shard, or a dispatcher's shards.
+fn remove_pins(folder: &Path) {
+    let shards = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for shard in shards.filter(|entry| entry.path().is_dir()) {
+        let _ = unload(&shard.path());
+    }
+    let _ = unload(folder);
+}
+
+/// What stands before several shards of an interface, for one of them.
+#[allow(dead_code, reason = "not every test shares an interface")]
+pub(crate) fn dispatch(port: u16) -> Dispatch {
+    Dispatch {
+        object: Object::Path(
+            concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../ebpf/prebuilt/dispatch.bpf.o"
+            )
+            .into(),
+        ),
+        port,
     }
 }
 
@@ -144,7 +167,7 @@ fn remove_leftovers() {
         .iter()
         .filter(|name| dead(name))
     {
-        let _ = unload(&PathBuf::from(xdp_loader::PIN_PARENT).join(name));
+        remove_pins(&Path::new(xdp_loader::PIN_PARENT).join(name));
     }
     for name in names("/sys/class/net").iter().filter(|name| dead(name)) {
         ip(&["link", "del", name]);

@@ -199,7 +199,7 @@ fn stands_of(
     }
     eprintln!("{}: setting up", ring.name());
     match ring {
-        RingName::Kernel => Ok(Ok((
+        RingName::Kernel | RingName::KernelShared => Ok(Ok((
             Stand::ring(ring, set_up)?,
             Some(Stand::xdp_echo(false)?),
         ))),

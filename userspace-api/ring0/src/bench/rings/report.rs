@@ -139,6 +139,7 @@ impl Report<'_> {
                 "rates: packets in a window, all answered; latencies: open loop, each from the time at which its packet was to leave, at the offered rate; medians of the rounds",
                 "processor time is the whole machine's, the client's among it, from the fast phases; beyond: what a packet takes more than with the XDP echo, whose time is nearly all the client's",
                 "echo: the same packet turned round over the same transport, without an engine; AF_XDP's has the steering program's checks, tag among them, as its ring has",
+                "kernel-shared: the kernel ring behind the dispatcher that several shards of an interface share",
                 "kernel: on veth the program runs on the sender's processor; kernel-napi: in a kernel thread on the other one",
                 "afxdp-busy and dpdk poll without end: their processor is busy whole, whatever the load",
             ],
@@ -238,6 +239,16 @@ impl Report<'_> {
             let mut one = self.ratio(kernel, echo, |it| it.latency_ns(0.5));
             judge(&mut one, "<=", ECHO_WANTED, |ratio| ratio <= ECHO_WANTED);
             ratios.insert("kernel_over_xdp_echo_p50".into(), one);
+        }
+        if let (Some(shared), Some(kernel)) = (self.row(RingName::KernelShared, Way::Ring), kernel)
+        {
+            let one = self.ratio(shared, kernel, |it| it.latency_ns(0.5));
+            ratios.insert("kernel-shared_over_kernel_p50".into(), one);
+            let one = self.ratio(shared, kernel, Figures::per_cpu_second);
+            ratios.insert(
+                "kernel-shared_over_kernel_messages_per_cpu_second".into(),
+                one,
+            );
         }
         for row in self.rows.iter().filter(|it| it.way == Way::Ring) {
             let name = row.ring.name();

@@ -49,18 +49,21 @@ pub(crate) enum RingName {
     Dpdk,
     /// The XDP program, on the sender's processor.
     Kernel,
+    /// The XDP program behind a dispatcher, as one of several shards of the interface.
+    KernelShared,
     /// The XDP program in a kernel thread on the other processor (threaded NAPI).
     KernelNapi,
 }
 
 impl RingName {
     /// All of them.
-    pub(crate) const ALL: [RingName; 6] = [
+    pub(crate) const ALL: [RingName; 7] = [
         RingName::Udp,
         RingName::Afxdp,
         RingName::AfxdpBusy,
         RingName::Dpdk,
         RingName::Kernel,
+        RingName::KernelShared,
         RingName::KernelNapi,
     ];
 
@@ -72,6 +75,7 @@ impl RingName {
             RingName::AfxdpBusy => "afxdp-busy",
             RingName::Dpdk => "dpdk",
             RingName::Kernel => "kernel",
+            RingName::KernelShared => "kernel-shared",
             RingName::KernelNapi => "kernel-napi",
         }
     }
@@ -104,8 +108,12 @@ impl Stand {
     /// A ring with its market, its port off.
     pub(crate) fn ring(name: RingName, with: &SetUp<'_>) -> Result<Stand, Fail> {
         let (mut shard, inside) = match name {
-            RingName::Kernel | RingName::KernelNapi => {
-                let mut lab = Box::new(WireLab::up(&with.capacity, RECORD_SLOTS)?);
+            RingName::Kernel | RingName::KernelShared | RingName::KernelNapi => {
+                let up = match name {
+                    RingName::KernelShared => WireLab::shared,
+                    _ => WireLab::up,
+                };
+                let mut lab = Box::new(up(&with.capacity, RECORD_SLOTS)?);
                 fill(&mut lab.shard, with)?;
                 let threaded = name == RingName::KernelNapi;
                 let napi = threaded.then(|| ThreadedNapi::on(&lab.veth, OTHER));
