@@ -69,6 +69,17 @@ impl Capabilities {
     }
 }
 
+/// Gives up every capability of the calling thread, for good: for a process that has opened what it needs.
+///
+/// # Errors
+/// The kernel's; none is known.
+pub fn drop_privileges() -> Result<(), LoaderError> {
+    sys::drop_capabilities().map_err(LoaderError::call(
+        "giving up the capabilities",
+        "report this kernel",
+    ))
+}
+
 /// Result of [`probe`].
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
 pub struct Probe {

@@ -877,6 +877,25 @@ pub(crate) fn mount_bpffs(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Gives up every capability of this thread, for good: no program that it starts gets one back.
+pub(crate) fn drop_capabilities() -> io::Result<()> {
+    /// `_LINUX_CAPABILITY_VERSION_3` (`include/uapi/linux/capability.h`).
+    const VERSION: u32 = 0x2008_0522;
+    // SAFETY: five integers.
+    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let header = [VERSION, 0]; // this thread
+    let none = [0_u32; 6]; // effective, permitted and inheritable, low and high halves
+    // SAFETY: the header and the two sets of this version, alive during the call.
+    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
 /// Ends this process as `kill -9` does: nothing is flushed, nothing is dropped.
 pub(crate) fn die() -> ! {
     // SAFETY: no arguments; a signal to ourselves that cannot be caught.

@@ -3,7 +3,7 @@
 use super::{Done, output::Output, place::Place};
 use clap::Args;
 use std::time::{Duration, Instant};
-use xdp_loader::{Exit, open_pinned};
+use xdp_loader::{Exit, drop_privileges, open_pinned};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -19,6 +19,7 @@ pub(crate) fn run(arguments: &Arguments, out: Output) -> Done {
     /// Lines that may still be read when the time is over: more than the buffer holds is new.
     const LAST_LINES: u32 = 4096;
     let mut log = open_pinned(&arguments.place.pin_root())?.log()?;
+    drop_privileges()?;
     let end = arguments
         .seconds
         .map(|seconds| Instant::now() + Duration::from_secs(seconds));

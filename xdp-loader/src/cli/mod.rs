@@ -5,7 +5,9 @@ mod log;
 mod output;
 mod place;
 mod probe;
+mod prometheus;
 mod replace;
+mod stats;
 mod status;
 mod subprograms;
 mod unload;
@@ -53,6 +55,9 @@ enum Command {
     /// Say what is loaded and attached.
     #[command(after_help = EXIT_CODES)]
     Status(place::Place),
+    /// Every counter by name, per second and total; the record ring, its consumers and their lag.
+    #[command(after_help = EXIT_CODES)]
+    Stats(stats::Arguments),
     /// Print what a program built with `cargo xtask ebpf --log` logs, until Ctrl-C. A line is printed once, by one reader.
     #[command(after_help = EXIT_CODES)]
     Log(log::Arguments),
@@ -70,6 +75,7 @@ impl Command {
             Self::Replace(_) => "replace",
             Self::Unload(_) => "unload",
             Self::Status(_) => "status",
+            Self::Stats(_) => "stats",
             Self::Log(_) => "log",
             Self::Probe(_) => "probe",
             Self::Subprograms(_) => "subprograms",
@@ -89,6 +95,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Replace(arguments) => replace::run(arguments, out),
         Command::Unload(arguments) => unload::run(arguments, out),
         Command::Status(place) => status::run(place, out),
+        Command::Stats(arguments) => stats::run(arguments, out),
         Command::Log(arguments) => log::run(arguments, out),
         Command::Probe(arguments) => probe::run(arguments, out),
         Command::Subprograms(arguments) => subprograms::run(arguments, out),
