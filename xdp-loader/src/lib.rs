@@ -37,6 +37,7 @@
 #![deny(unsafe_code)]
 
 mod bare;
+mod clean;
 mod dispatch;
 mod error;
 #[expect(
@@ -60,11 +61,14 @@ mod stats;
 mod status;
 mod steer;
 mod subprograms;
+mod survey;
 #[expect(unsafe_code, reason = "makes the system calls")]
 mod sys;
+mod tune;
 mod unload;
 
 pub use bare::Bare;
+pub use clean::{Leftover, clean, leftovers};
 pub use dispatch::{Dispatch, Dispatcher};
 pub use error::{Exit, LoaderError};
 pub use load::{
@@ -88,5 +92,7 @@ pub use stats::{ConsumerStat, CounterStat, Observer, RingStat, Stats, stats};
 pub use status::{DispatcherStatus, MapStatus, ProgramStatus, Status, status};
 pub use steer::{QUEUES_MAX, Steer, SteerOptions};
 pub use subprograms::{Subprogram, Subprograms};
+pub use survey::{InterfaceSurvey, Machine, RingVerdict, Survey, XDP_MTU_MAX, survey};
 pub use sys::TestRun;
+pub use tune::{Channels, Interrupt, Tuning, tune, tuning};
 pub use unload::{Unloaded, unload};

@@ -28,6 +28,10 @@ pub struct Capabilities {
     pub net_admin: bool,
     /// CAP_PERFMON: programs with arena pointers.
     pub perfmon: bool,
+    /// CAP_NET_RAW: AF_XDP sockets.
+    pub net_raw: bool,
+    /// CAP_IPC_LOCK: more locked memory than the limit.
+    pub ipc_lock: bool,
     /// CAP_SYS_ADMIN: enter network namespaces, mount bpffs, name foreign programs.
     pub sys_admin: bool,
 }
@@ -39,7 +43,7 @@ impl Capabilities {
         Self::parse(&status)
     }
 
-    fn parse(status: &str) -> Self {
+    pub(crate) fn parse(status: &str) -> Self {
         let bits = status
             .lines()
             .find_map(|line| line.strip_prefix("CapEff:"))
@@ -52,8 +56,22 @@ impl Capabilities {
             bpf: has(39) || sys_admin,
             net_admin: has(12),
             perfmon: has(38) || sys_admin,
+            net_raw: has(13),
+            ipc_lock: has(14),
             sys_admin,
         }
+    }
+
+    /// All of them by name, with whether this process has it.
+    pub fn named(&self) -> [(&'static str, bool); 6] {
+        [
+            ("CAP_BPF", self.bpf),
+            ("CAP_NET_ADMIN", self.net_admin),
+            ("CAP_PERFMON", self.perfmon),
+            ("CAP_NET_RAW", self.net_raw),
+            ("CAP_IPC_LOCK", self.ipc_lock),
+            ("CAP_SYS_ADMIN", self.sys_admin),
+        ]
     }
 
     /// Names of those that loading needs and that are missing.

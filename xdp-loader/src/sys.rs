@@ -5,6 +5,7 @@
 //! kernel's `union bpf_attr` (`include/uapi/linux/bpf.h`); the kernel fills in zeros for the rest.
 //! Pointers in attributes are borrowed for the length of the call.
 
+use crate::tune::Channels;
 use std::{
     ffi::CString,
     io,
@@ -875,6 +876,146 @@ pub(crate) fn mount_bpffs(path: &Path) -> io::Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Gives the calling thread a view of the file system of its own, in which `/sys` shows the network namespace that it is in.
+pub(crate) fn own_sysfs() -> io::Result<()> {
+    let done = |result: i32| match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    };
+    // SAFETY: a flag; only this thread gets its own view.
+    done(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    let nothing = std::ptr::null();
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: a string ending in zero; the kernel takes no others for this.
+    done(unsafe { libc::mount(nothing, c"/".as_ptr(), nothing, private, nothing.cast()) })?;
+    let (kind, path) = (c"sysfs".as_ptr(), c"/sys".as_ptr());
+    // SAFETY: strings ending in zero.
+    done(unsafe { libc::mount(kind, path, kind, 0, nothing.cast()) })
+}
+
+/// Asks or tells a device of the calling thread's network namespace by SIOCETHTOOL.
+///
+/// # Safety
+/// `T` is the kernel's struct for the command in its first word (`include/uapi/linux/ethtool.h`), plain integers.
+unsafe fn ethtool<T>(interface: &str, value: &mut T) -> io::Result<()> {
+    const SIOCETHTOOL: libc::Ioctl = 0x8946;
+    // SAFETY: three integers.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made and is nobody else's.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: integers and addresses, for which zeros are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let name = interface.as_bytes();
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name) {
+        *to = libc::c_char::from_ne_bytes([*from]);
+    }
+    request.ifr_ifru.ifru_data = std::ptr::from_mut(value).cast();
+    // SAFETY: a live request that points to a live struct of the command's own kind, as the caller says.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// `struct ethtool_channels`.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct ChannelsCall {
+    command: u32,
+    rx_max: u32,
+    tx_max: u32,
+    other_max: u32,
+    combined_max: u32,
+    rx: u32,
+    tx: u32,
+    other: u32,
+    combined: u32,
+}
+
+/// `struct ethtool_value`.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct ValueCall {
+    command: u32,
+    data: u32,
+}
+
+/// A device's channels.
+pub(crate) struct AllChannels {
+    pub(crate) now: Channels,
+    other: u32,
+}
+
+pub(crate) fn channels(interface: &str) -> io::Result<AllChannels> {
+    let mut call = ChannelsCall {
+        command: 0x3c, // ETHTOOL_GCHANNELS
+        ..ChannelsCall::default()
+    };
+    // SAFETY: the command's struct.
+    unsafe { ethtool(interface, &mut call) }?;
+    Ok(AllChannels {
+        now: Channels {
+            rx: call.rx,
+            tx: call.tx,
+            combined: call.combined,
+        },
+        other: call.other,
+    })
+}
+
+pub(crate) fn set_channels(interface: &str, wanted: Channels) -> io::Result<()> {
+    let mut call = ChannelsCall {
+        command: 0x3d, // ETHTOOL_SCHANNELS
+        rx: wanted.rx,
+        tx: wanted.tx,
+        combined: wanted.combined,
+        other: channels(interface)?.other,
+        ..ChannelsCall::default()
+    };
+    // SAFETY: the command's struct.
+    unsafe { ethtool(interface, &mut call) }
+}
+
+fn value(interface: &str, command: u32, data: u32) -> io::Result<u32> {
+    let mut call = ValueCall { command, data };
+    // SAFETY: the struct of the commands that the functions below give.
+    unsafe { ethtool(interface, &mut call) }?;
+    Ok(call.data)
+}
+
+pub(crate) fn gro(interface: &str) -> io::Result<bool> {
+    value(interface, 0x2b, 0).map(|on| on != 0) // ETHTOOL_GGRO
+}
+
+pub(crate) fn set_gro(interface: &str, on: bool) -> io::Result<()> {
+    value(interface, 0x2c, on.into()).map(drop) // ETHTOOL_SGRO
+}
+
+/// ETH_FLAG_LRO.
+const FLAG_LRO: u32 = 1 << 15;
+
+pub(crate) fn lro(interface: &str) -> io::Result<bool> {
+    value(interface, 0x25, 0).map(|flags| flags & FLAG_LRO != 0) // ETHTOOL_GFLAGS
+}
+
+pub(crate) fn set_lro(interface: &str, on: bool) -> io::Result<()> {
+    let flags = value(interface, 0x25, 0)?;
+    let flags = if on {
+        flags | FLAG_LRO
+    } else {
+        flags & !FLAG_LRO
+    };
+    value(interface, 0x26, flags).map(drop) // ETHTOOL_SFLAGS
 }
 
 /// Gives up every capability of this thread, for good: no program that it starts gets one back.

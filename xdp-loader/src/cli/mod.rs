@@ -1,5 +1,7 @@
 //! The command line: verbs, what they share, how an error ends.
 
+mod clean;
+mod generate;
 mod load;
 mod log;
 mod output;
@@ -10,6 +12,7 @@ mod replace;
 mod stats;
 mod status;
 mod subprograms;
+mod tune;
 mod unload;
 
 use clap::{Parser, Subcommand};
@@ -61,9 +64,19 @@ enum Command {
     /// Print what a program built with `cargo xtask ebpf --log` logs, until Ctrl-C. A line is printed once, by one reader.
     #[command(after_help = EXIT_CODES)]
     Log(log::Arguments),
-    /// Say whether this kernel and this user can run the kernel ring.
+    /// Say whether this kernel and this user can run the kernel ring; with an interface, what each ring could do on it and why not.
     #[command(after_help = EXIT_CODES)]
     Probe(probe::Arguments),
+    /// Show what dead loads, gone interfaces and gone namespaces left; with --yes remove it.
+    #[command(after_help = EXIT_CODES)]
+    Clean(clean::Arguments),
+    /// Show an interface's channels, GRO, LRO, interrupts and their delay; set them, or take that back.
+    #[command(after_help = EXIT_CODES)]
+    Tune(tune::Arguments),
+    /// Print the manual page, or write all of them into a folder.
+    Man(generate::ManArguments),
+    /// Print completions for a shell.
+    Completions(generate::CompletionsArguments),
     /// List the subprograms of an object: instructions, arguments, stack, name.
     Subprograms(subprograms::Arguments),
 }
@@ -78,6 +91,10 @@ impl Command {
             Self::Stats(_) => "stats",
             Self::Log(_) => "log",
             Self::Probe(_) => "probe",
+            Self::Clean(_) => "clean",
+            Self::Tune(_) => "tune",
+            Self::Man(_) => "man",
+            Self::Completions(_) => "completions",
             Self::Subprograms(_) => "subprograms",
         }
     }
@@ -98,6 +115,10 @@ pub(crate) fn run() -> ExitCode {
         Command::Stats(arguments) => stats::run(arguments, out),
         Command::Log(arguments) => log::run(arguments, out),
         Command::Probe(arguments) => probe::run(arguments, out),
+        Command::Clean(arguments) => clean::run(arguments, out),
+        Command::Tune(arguments) => tune::run(arguments, out),
+        Command::Man(arguments) => generate::man(arguments),
+        Command::Completions(arguments) => generate::completions(arguments),
         Command::Subprograms(arguments) => subprograms::run(arguments, out),
     };
     let exit = result.unwrap_or_else(|error: LoaderError| out.error(&error));
