@@ -253,7 +253,7 @@ pub enum LoaderError {
     },
     /// A new program was not well under traffic, and the old one was put back.
     #[error(
-        "the new program was not well: {why}; the old one (id {program_id}) is back after {ran_ms:.1} ms, put there in {rollback_us:.0} µs: nothing to do but to mend the object"
+        "the new program was not well: {why}; the old one (id {program_id}) is back after {ran_ms:.1} ms, put there in {rollback_ms:.1} ms; mend the object"
     )]
     RolledBack {
         /// What was seen.
@@ -262,8 +262,8 @@ pub enum LoaderError {
         program_id: u32,
         /// How long the new one ran, milliseconds.
         ran_ms: f64,
-        /// How long the way back took, microseconds.
-        rollback_us: f64,
+        /// How long the way back took, milliseconds.
+        rollback_ms: f64,
     },
     /// A new program was not well, and the old one could not be put back.
     #[error(

@@ -197,6 +197,15 @@ impl Parsed {
         let (code, placed) = self.link()?;
         let refused = |refused: sys::LoadRefused| {
             const TAIL_LINES: usize = 20;
+            // What the process lacks is no fault of the program's.
+            if let Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) = refused.source.raw_os_error()
+            {
+                return LoaderError::Call {
+                    doing: format!("loading program {}", self.program),
+                    source: refused.source,
+                    cure: "raise the limits of open files (`ulimit -n`) and memory",
+                };
+            }
             let lines: Vec<&str> = refused.log.lines().collect();
             LoaderError::Verifier {
                 program: self.program.clone(),

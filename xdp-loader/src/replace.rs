@@ -132,14 +132,14 @@ pub fn replace(options: &ReplaceOptions) -> Result<ReplaceReport, LoaderError> {
         if let Err(source) = seat.put(old.fd()) {
             return Err(LoaderError::RollbackFailed { why, source });
         }
-        let rollback_us = back.elapsed().as_secs_f64() * 1e6;
+        let rollback_ms = back.elapsed().as_secs_f64() * 1e3;
         Step::RolledBack.reached();
         folder.remove(PROGRAM_NEXT)?;
         return Err(LoaderError::RolledBack {
             why,
             program_id: old.id(),
             ran_ms,
-            rollback_us,
+            rollback_ms,
         });
     }
     let watched_ns = nanoseconds(begun);

@@ -37,12 +37,12 @@ pub(crate) fn run(arguments: &Arguments, out: Output) -> Done {
     }
     let report = replace(&options)?;
     let text = format!(
-        "program {} in the place of {}: {} instructions verified in {:.1} ms, put there in {:.1} µs (no packet waits), well for {:.1} s, arena {} as before",
+        "program {} in the place of {}: {} instructions verified in {:.1} ms, put there in {:.1} ms (no packet waits), well for {:.1} s, arena {} as before",
         report.program_id,
         report.replaced_program_id,
         report.verified_instructions,
         report.load_ns as f64 / 1e6,
-        report.update_ns as f64 / 1e3,
+        report.update_ns as f64 / 1e6,
         report.watched_ns as f64 / 1e9,
         report.arena_id,
     );
