@@ -498,3 +498,78 @@ fn the_interface_or_its_namespace_goes_while_attached() {
     say(&unload);
     assert!(!Path::new(&folder).exists());
 }
+
+/// Runs the command with no capability but these.
+fn with_capabilities(names: &[&str], words: &[&str]) -> Output {
+    let bounding = names.iter().map(|name| format!(",+{name}"));
+    let bounding = format!("-all{}", bounding.collect::<String>());
+    Command::new("setpriv")
+        .args(["--inh-caps=-all", "--bounding-set", &bounding])
+        .arg(env!("CARGO_BIN_EXE_xdp-loader"))
+        .args(words)
+        .env("RING0_BPF_OBJECT", object())
+        .output()
+        .expect("`setpriv` of util-linux")
+}
+
+#[test]
+fn three_capabilities_are_enough_and_each_is_named_when_it_lacks() {
+    const NEEDED: [&str; 3] = ["bpf", "net_admin", "perfmon"];
+    let Some(veth) = Veth::new() else { return };
+    let interface = veth.interface();
+    let words = load_words(&interface);
+    for (number, name) in NEEDED.iter().enumerate() {
+        let mut others = NEEDED.to_vec();
+        others.remove(number);
+        let ran = with_capabilities(&others, &words);
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(5), "{name}: {ran:?}");
+        let missing = format!("missing CAP_{} to load", name.to_uppercase());
+        assert!(said.contains(&missing), "{said}");
+        assert!(!veth.has_xdp());
+    }
+    let verbs: [&[&str]; 6] = [
+        &words,
+        &["replace", &interface, "--health-seconds=0.02"],
+        &["status", &interface],
+        &["stats", &interface, "--interval=0"],
+        &["probe", &interface],
+        &["unload", &interface],
+    ];
+    for words in verbs {
+        let ran = with_capabilities(&NEEDED, words);
+        assert!(ran.status.success(), "{words:?}: {ran:?}");
+    }
+    assert!(!veth.has_xdp());
+}
+
+#[test]
+fn who_watches_has_given_up_its_capabilities() {
+    let Some(veth) = Veth::new() else { return };
+    let interface = veth.interface();
+    say(&load_words(&interface));
+    let mut child = command(&["--json", "stats", &interface, "--watch", "--interval=0.1"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let mut line = String::new();
+    let mut reader = std::io::BufReader::new(child.stdout.take().expect("piped"));
+    for _ in 0..2 {
+        line.clear();
+        std::io::BufRead::read_line(&mut reader, &mut line).expect("it reads on");
+        assert!(
+            line.contains("\"attached\"") || line.contains("\"counters\""),
+            "{line}"
+        );
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("runs");
+    for set in [
+        "CapEff:\t0000000000000000",
+        "CapPrm:\t0000000000000000",
+        "NoNewPrivs:\t1",
+    ] {
+        assert!(status.contains(set), "{set} is not in: {status}");
+    }
+    drop(reader);
+    assert!(child.wait().expect("ends").success());
+}

@@ -11,6 +11,9 @@ pub(crate) struct ManArguments {
     /// Write a page for the command and one for each verb into this folder.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Name of the command, where it is installed under another one.
+    #[arg(long, default_value = "xdp-loader")]
+    name: String,
 }
 
 #[derive(Args)]
@@ -31,7 +34,7 @@ fn unwritable(source: io::Error) -> LoaderError {
 }
 
 pub(crate) fn man(arguments: &ManArguments) -> Done {
-    let command = super::Arguments::command();
+    let command = super::Arguments::command().name(arguments.name.clone());
     let written = match &arguments.out {
         Some(folder) => clap_mangen::generate_to(command, folder),
         None => clap_mangen::Man::new(command).render(&mut io::stdout()),
