@@ -241,6 +241,18 @@ pub enum LoaderError {
         /// The caller's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A new program was built for other memory than what is pinned; nothing was changed.
+    #[error(
+        "the new program's {what} is {wanted}, that of the pinned memory is {pinned}; build it from sources with the same one, the old program goes on"
+    )]
+    Misfit {
+        /// Map and property, or the layout.
+        what: String,
+        /// What is pinned.
+        pinned: u64,
+        /// What the object wants.
+        wanted: u64,
+    },
     /// A new program did not do what the running one does; nothing was changed.
     #[error(
         "the new program was refused before anything changed: {why}; the old one (id {program_id}) goes on"
@@ -315,7 +327,9 @@ impl LoaderError {
             Self::KernelLacks { .. } => Exit::KernelLacks,
             Self::Foreign { .. } | Self::PortTaken { .. } | Self::NotShared { .. } => Exit::Foreign,
             Self::NotLoaded { .. } | Self::NothingAttached { .. } => Exit::NotAttached,
-            Self::NotReplaced { .. } | Self::RolledBack { .. } => Exit::Unhealthy,
+            Self::Misfit { .. } | Self::NotReplaced { .. } | Self::RolledBack { .. } => {
+                Exit::Unhealthy
+            }
             Self::ArenaSize { .. } | Self::Option { .. } | Self::SeveralShards { .. } => {
                 Exit::Usage
             }

@@ -225,11 +225,10 @@ pub(crate) fn check_fit(pinned: &Pinned, object: &Parsed) -> Result<(), LoaderEr
         if pinned_value == wanted {
             return Ok(());
         }
-        Err(LoaderError::Mismatch {
+        Err(LoaderError::Misfit {
             what,
-            pinned: pinned_value.to_string(),
-            wanted: wanted.to_string(),
-            pin_root: pinned.pin_root().to_owned(),
+            pinned: pinned_value,
+            wanted,
         })
     };
     same(

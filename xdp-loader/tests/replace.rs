@@ -171,8 +171,8 @@ fn a_program_that_is_not_fit_is_refused_before_anything_changes() {
     let matcher = concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf/prebuilt/ring0.bpf.o");
     check(
         Object::Path(matcher.into()),
-        Exit::Error,
-        &["pinned layout version is 0"],
+        Exit::Unhealthy,
+        &["layout version is 4, that of the pinned memory is 0"],
     );
     // `exit` in the last place becomes a jump out of the program.
     let broken = changed(
