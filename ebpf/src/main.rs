@@ -348,3 +348,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 #[unsafe(link_section = "license")]
 #[unsafe(export_name = "LICENSE")]
 pub static LICENSE: [u8; 4] = *b"GPL\0";
+
+/// Which layout of the region the program was built for: `xdp-loader replace` refuses another one before it changes anything.
+#[unsafe(link_section = "ring0.layout")]
+#[unsafe(export_name = "LAYOUT")]
+pub static LAYOUT: u64 = ring0_engine::layout::LAYOUT_VERSION;

@@ -1,7 +1,7 @@
 //! The user command as it is built, run from outside.
 
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -33,7 +33,22 @@ impl Ran {
 /// It cannot be built or started.
 #[must_use]
 pub fn ring0(arguments: &[&str]) -> Ran {
-    let output = Command::new(built())
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    run(BUILT.get_or_init(|| build("ring0")), arguments)
+}
+
+/// Runs `xdp-loader` with these arguments.
+///
+/// # Panics
+/// It cannot be built or started.
+#[must_use]
+pub fn xdp_loader(arguments: &[&str]) -> Ran {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    run(BUILT.get_or_init(|| build("xdp-loader")), arguments)
+}
+
+fn run(program: &Path, arguments: &[&str]) -> Ran {
+    let output = Command::new(program)
         .args(arguments)
         .output()
         .expect("the command was just built");
@@ -46,26 +61,17 @@ pub fn ring0(arguments: &[&str]) -> Ran {
 }
 
 /// The binary beside this test's own, built once a run: cargo gives tests no binary of another package.
-fn built() -> &'static PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let test = std::env::current_exe().expect("a test has a file");
-        let folder = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
-        let status = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--release",
-                "--quiet",
-                "-p",
-                "ring0",
-                "--bin",
-                "ring0",
-            ])
-            .args(cfg!(feature = "dpdk").then_some("--features=dpdk"))
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-            .status()
-            .expect("cargo runs: it runs this test");
-        assert!(status.success(), "`cargo build -p ring0` failed");
-        folder.join("ring0")
-    })
+fn build(package: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a file");
+    let folder = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    let with_dpdk = cfg!(feature = "dpdk") && package == "ring0";
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--quiet", "-p", package])
+        .args(["--bin", package])
+        .args(with_dpdk.then_some("--features=dpdk"))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .status()
+        .expect("cargo runs: it runs this test");
+    assert!(status.success(), "`cargo build -p {package}` failed");
+    folder.join(package)
 }

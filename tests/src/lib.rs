@@ -6,6 +6,6 @@ mod kernel;
 mod random;
 pub mod stand;
 
-pub use command::{Ran, ring0};
+pub use command::{Ran, ring0, xdp_loader};
 pub use kernel::{Kernel, PORT};
 pub use random::{Random, seed};

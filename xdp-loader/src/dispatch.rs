@@ -122,6 +122,16 @@ impl Dispatcher {
         }
     }
 
+    /// Gives a port to a program, in one step.
+    pub(crate) fn put(&self, port: u16, program: &OwnedFd) -> io::Result<()> {
+        sys::map_update(
+            self.ports.as_fd(),
+            port.into(),
+            &program.as_raw_fd().to_ne_bytes(),
+            &self.facts.shape,
+        )
+    }
+
     /// The dispatcher's link, which is the interface's.
     pub(crate) fn link(&self) -> Result<Option<LinkFacts>, LoaderError> {
         link_at(&self.folder, LINK)
@@ -226,13 +236,8 @@ pub(crate) fn attach(
 ) -> Result<bool, LoaderError> {
     let dispatcher = ensure(options, dispatch, ifindex)?;
     let replaced = dispatcher.program_id(dispatch.port)?.is_some();
-    sys::map_update(
-        dispatcher.ports.as_fd(),
-        dispatch.port.into(),
-        &program.as_raw_fd().to_ne_bytes(),
-        &dispatcher.facts.shape,
-    )
-    .map_err(dispatcher.call("writing", dispatch.port))?;
+    let put = dispatcher.put(dispatch.port, program);
+    put.map_err(dispatcher.call("writing", dispatch.port))?;
     Step::PortGiven.reached();
     Ok(replaced)
 }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-/// Exit codes of the `xdp-loader` command, the same for `load`, `unload` and `status`.
+/// Exit codes of the `xdp-loader` command, the same for every verb.
 ///
 /// | code | meaning |
 /// |---|---|
@@ -13,6 +13,7 @@ use std::{io, path::PathBuf};
 /// | 4 | another program is on the interface |
 /// | 5 | a privilege is missing |
 /// | 6 | the kernel lacks a feature |
+/// | 7 | the new program was refused or taken back; the old one goes on |
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Exit {
@@ -30,6 +31,8 @@ pub enum Exit {
     NoPrivilege = 5,
     /// The kernel lacks a feature.
     KernelLacks = 6,
+    /// The new program was refused or taken back; the old one goes on.
+    Unhealthy = 7,
 }
 
 /// Why the loader did not do what it was asked.
@@ -238,6 +241,72 @@ pub enum LoaderError {
         /// The caller's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A new program was built for other memory than what is pinned; nothing was changed.
+    #[error(
+        "the new program's {what} is {wanted}, that of the pinned memory is {pinned}; build it from sources with the same one, the old program goes on"
+    )]
+    Misfit {
+        /// Map and property, or the layout.
+        what: String,
+        /// What is pinned.
+        pinned: u64,
+        /// What the object wants.
+        wanted: u64,
+    },
+    /// A new program did not do what the running one does; nothing was changed.
+    #[error(
+        "the new program was refused before anything changed: {why}; the old one (id {program_id}) goes on"
+    )]
+    NotReplaced {
+        /// What it did.
+        why: String,
+        /// Kernel id of the running program.
+        program_id: u32,
+    },
+    /// A new program was not well under traffic, and the old one was put back.
+    #[error(
+        "the new program was not well: {why}; the old one (id {program_id}) is back after {ran_ms:.1} ms, put there in {rollback_ms:.1} ms; mend the object"
+    )]
+    RolledBack {
+        /// What was seen.
+        why: String,
+        /// Kernel id of the old program.
+        program_id: u32,
+        /// How long the new one ran, milliseconds.
+        ran_ms: f64,
+        /// How long the way back took, milliseconds.
+        rollback_ms: f64,
+    },
+    /// A new program was not well, and the old one could not be put back.
+    #[error(
+        "the new program is not well ({why}) and the old one could not be put back: {source}; `xdp-loader load` the old object now"
+    )]
+    RollbackFailed {
+        /// What was seen.
+        why: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A pinned shard has nothing attached that could be replaced.
+    #[error(
+        "{interface} has nothing attached; `xdp-loader load` puts the program of {pin_root} back, book and all"
+    )]
+    NothingAttached {
+        /// Interface of the shard.
+        interface: String,
+        /// The pin folder.
+        pin_root: PathBuf,
+    },
+    /// An interface did not get its carrier in time.
+    #[error(
+        "{interface} has no carrier after {seconds:.1} s; check the cable, or the other end and `ip link set {interface} up`"
+    )]
+    NoCarrier {
+        /// Interface asked for.
+        interface: String,
+        /// How long was waited.
+        seconds: f64,
+    },
     /// A call that should work did not.
     #[error("{doing} failed: {source}; {cure}")]
     Call {
@@ -257,7 +326,10 @@ impl LoaderError {
             Self::Privilege { .. } => Exit::NoPrivilege,
             Self::KernelLacks { .. } => Exit::KernelLacks,
             Self::Foreign { .. } | Self::PortTaken { .. } | Self::NotShared { .. } => Exit::Foreign,
-            Self::NotLoaded { .. } => Exit::NotAttached,
+            Self::NotLoaded { .. } | Self::NothingAttached { .. } => Exit::NotAttached,
+            Self::Misfit { .. } | Self::NotReplaced { .. } | Self::RolledBack { .. } => {
+                Exit::Unhealthy
+            }
             Self::ArenaSize { .. } | Self::Option { .. } | Self::SeveralShards { .. } => {
                 Exit::Usage
             }

@@ -37,6 +37,7 @@
 #![deny(unsafe_code)]
 
 mod bare;
+mod clean;
 mod dispatch;
 mod error;
 #[expect(
@@ -47,36 +48,51 @@ mod load;
 mod log;
 #[expect(unsafe_code, reason = "owns mapped memory")]
 mod memory;
+mod netdev;
 mod netns;
 mod object;
 mod pinned;
 mod pins;
+mod plan;
 mod probe;
+mod refusal;
+mod replace;
+mod stats;
 mod status;
 mod steer;
 mod subprograms;
+mod survey;
 #[expect(unsafe_code, reason = "makes the system calls")]
 mod sys;
+mod tune;
 mod unload;
 
 pub use bare::Bare;
+pub use clean::{Leftover, clean, leftovers};
 pub use dispatch::{Dispatch, Dispatcher};
 pub use error::{Exit, LoaderError};
 pub use load::{
     ARENA_ADDRESS, ARENA_BYTES_MAX, InitError, LoadOptions, LoadReport, Loaded, Mode, Step, load,
+    load_any_mode,
 };
 pub use log::{Log, LogLevel, LogLine};
 pub use memory::{
     Arena, COMMAND_BYTES, CURSOR_BYTES, Commands, Cursors, Fresh, PAGE_BYTES, RECORD_BYTES,
     RecordRing,
 };
+pub use netdev::{Netdev, XdpFeatures, wait_carrier};
 pub use netns::within;
 pub use object::Object;
 pub use pinned::{Counters, Keys, PeerPass, Pinned, Program, open_pinned};
 pub use pins::{PIN_PARENT, default_pin_root, default_shard_root, ensure_bpffs, on_bpffs};
-pub use probe::{Capabilities, Feature, Probe, probe};
+pub use plan::{Plan, PlannedMap, PlannedProgram, plan_load, plan_replace};
+pub use probe::{Capabilities, Feature, Probe, drop_privileges, probe};
+pub use replace::{ReplaceOptions, ReplaceReport, replace};
+pub use stats::{ConsumerStat, CounterStat, Observer, RingStat, Stats, stats};
 pub use status::{DispatcherStatus, MapStatus, ProgramStatus, Status, status};
 pub use steer::{QUEUES_MAX, Steer, SteerOptions};
 pub use subprograms::{Subprogram, Subprograms};
+pub use survey::{InterfaceSurvey, Machine, RingVerdict, Survey, XDP_MTU_MAX, survey};
 pub use sys::TestRun;
+pub use tune::{Channels, Interrupt, Tuning, tune, tuning};
 pub use unload::{Unloaded, unload};

@@ -17,7 +17,7 @@ use crate::{
         self, Folder, LINK, Lock, MAP_PREFIX, MAPS, META, Meta, NAME_BYTES_MAX, PROGRAM,
         PROGRAM_NEXT,
     },
-    probe,
+    probe, refusal,
     subprograms::Subprograms,
     sys::{self, MapShape},
     unload,
@@ -93,6 +93,8 @@ pub struct LoadOptions {
     pub layout_hash: u64,
     /// How the kernel verifies the program's subprograms. Never changed silently.
     pub subprograms: Subprograms,
+    /// Gets the verifier's log: whole for a refused program, its statistics for one that was taken.
+    pub verifier_log: Option<PathBuf>,
     /// For a shard that shares its interface with others; `None`: it has the interface alone.
     pub dispatch: Option<Dispatch>,
 }
@@ -113,6 +115,7 @@ impl LoadOptions {
             sessions_max: 1 << 10,
             layout_hash: 0,
             subprograms: Subprograms::Global,
+            verifier_log: None,
             dispatch: None,
         }
     }
@@ -130,7 +133,16 @@ impl LoadOptions {
         self.dispatch.as_ref().map(|dispatch| dispatch.port)
     }
 
-    fn check(&self) -> Result<(), LoaderError> {
+    /// The object, read.
+    pub(crate) fn parse(&self) -> Result<Parsed, LoaderError> {
+        let mut object = Parsed::read(&self.object)?;
+        if self.verifier_log.is_some() {
+            object.verifier_log.clone_from(&self.verifier_log);
+        }
+        Ok(object)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), LoaderError> {
         check_arena_bytes(self.arena_bytes)?;
         let option = |option, value: String, rule| {
             Err(LoaderError::Option {
@@ -180,7 +192,7 @@ impl LoadOptions {
     }
 
     /// What map `name` must be.
-    fn shape(&self, name: &str, object: &Parsed) -> Result<MapShape, LoaderError> {
+    pub(crate) fn shape(&self, name: &str, object: &Parsed) -> Result<MapShape, LoaderError> {
         let mut shape = object.map(name)?;
         match name {
             "ARENA" => {
@@ -248,6 +260,10 @@ pub enum Step {
     PortGiven,
     /// The program is pinned under its name.
     ProgramNamed,
+    /// Replacing: the new program has been watched and is well, its pin is still the temporary one.
+    Healthy,
+    /// Replacing: the old program is behind the link again, the new one still pinned.
+    RolledBack,
     /// Unloading: the links are detached and gone.
     UnloadLinks,
     /// Unloading: the program's pins are gone.
@@ -259,7 +275,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// All steps, in order.
+    /// All steps of a load and an unload, in order.
     pub const ALL: [Self; 17] = [
         Self::Folder,
         Self::Meta,
@@ -280,6 +296,15 @@ impl Step {
         Self::UnloadMaps,
     ];
 
+    /// The steps of a replace that ends well, in order.
+    pub const REPLACE: [Self; 5] = [
+        Self::ProgramLoaded,
+        Self::ProgramPinned,
+        Self::Linked,
+        Self::Healthy,
+        Self::ProgramNamed,
+    ];
+
     /// The name in `XDP_LOADER_DIE_AT`.
     pub fn name(self) -> &'static str {
         match self {
@@ -296,6 +321,8 @@ impl Step {
             Self::LinkPinned => "link-pinned",
             Self::PortGiven => "port-given",
             Self::ProgramNamed => "program-named",
+            Self::Healthy => "healthy",
+            Self::RolledBack => "rolled-back",
             Self::UnloadLinks => "unload-links",
             Self::UnloadProgram => "unload-program",
             Self::UnloadMeta => "unload-meta",
@@ -320,6 +347,8 @@ pub struct LoadReport {
     pub replaced: bool,
     /// Kernel id of the program.
     pub program_id: u32,
+    /// How it was attached.
+    pub mode: Mode,
     /// Kernel id of the arena, the same for as long as the memory lives.
     pub arena_id: u32,
     /// Instructions that the verifier walked through.
@@ -359,7 +388,7 @@ pub fn load(
     let start = Instant::now();
     options.check()?;
     probe::probe().require()?;
-    let object = Parsed::read(&options.object)?;
+    let object = options.parse()?;
     let folder = Folder::new(&options.pin_root);
     let _lock = Lock::take(folder.path())?;
     dispatch::check_place(options, &folder)?;
@@ -411,6 +440,7 @@ pub fn load(
             adopted,
             replaced: attached.replaced,
             program_id: attached.facts.id,
+            mode: options.mode,
             arena_id,
             verified_instructions: attached.facts.verified_instructions,
             load_ns: attached.load_ns,
@@ -419,8 +449,34 @@ pub fn load(
     })
 }
 
+/// As [`load`] in the mode that the interface gives: that of the pinned shard, otherwise native, and `skb` where the driver refuses native.
+/// Gives with it why not native. The report says which mode it is.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_any_mode(
+    options: &LoadOptions,
+    init: &mut dyn FnMut(Fresh<'_>) -> Result<(), InitError>,
+) -> Result<(Loaded, Option<LoaderError>), LoaderError> {
+    let mut options = options.clone();
+    options.mode = match Pinned::open(&options.pin_root) {
+        Ok(pinned) => pinned.mode(),
+        Err(_) => Mode::Native,
+    };
+    match load(&options, init) {
+        Err(refused @ LoaderError::NativeRefused { .. }) => {
+            options.mode = Mode::Skb;
+            load(&options, init).map(|loaded| (loaded, Some(refused)))
+        }
+        result => result.map(|loaded| (loaded, None)),
+    }
+}
+
 /// The interface's number, if it is free or has the program of our own link.
-fn interface_is_ours(options: &LoadOptions, folder: &Folder) -> Result<u32, LoaderError> {
+pub(crate) fn interface_is_ours(
+    options: &LoadOptions,
+    folder: &Folder,
+) -> Result<u32, LoaderError> {
     let netns = options.netns.as_deref();
     let (ifindex, attached) = netns::within(netns, || {
         let ifindex = netns::interface_number(&options.interface, netns)?;
@@ -453,7 +509,7 @@ fn interface_is_ours(options: &LoadOptions, folder: &Folder) -> Result<u32, Load
 }
 
 /// The pinned maps in the order of [`MAPS`], if they are what the options want.
-fn adopt(
+pub(crate) fn adopt(
     options: &LoadOptions,
     folder: &Folder,
     object: &Parsed,
@@ -486,6 +542,14 @@ fn adopt(
         place(&meta.interface, meta.netns.as_deref()),
         place(&options.interface, options.netns.as_deref()),
     )?;
+    // A program that names no layout is taken at its layout hash.
+    if meta.layout_version != 0 && object.layout_version() != 0 {
+        same(
+            "layout version",
+            meta.layout_version.to_string(),
+            object.layout_version().to_string(),
+        )?;
+    }
     same("mode", meta.mode.to_string(), options.mode.to_string())?;
     let port = |port: Option<u16>| match port {
         Some(port) => port.to_string(),
@@ -562,6 +626,7 @@ fn create(
         map_ids: [0; MAPS.len()],
         interface: options.interface.clone(),
         netns: options.netns.clone(),
+        layout_version: object.layout_version(),
         port: options.port(),
     };
     meta.write(&meta_map)?;
@@ -606,13 +671,31 @@ fn create(
 /// The maps that this program declares besides [`MAPS`], adopted where one of the same shape is pinned, otherwise made. They are
 /// for watching a program, not for its book: `META` does not know them, and a death at any point leaves at worst a pin that the
 /// next load adopts or removes.
-fn further_maps(folder: &Folder, object: &Parsed) -> Result<Vec<(String, OwnedFd)>, LoaderError> {
+pub(crate) fn further_maps(
+    folder: &Folder,
+    object: &Parsed,
+) -> Result<Vec<(String, OwnedFd)>, LoaderError> {
     let mut maps = Vec::new();
     for (name, shape) in object.further_maps(&MAPS)? {
         let map = adopt_or_make(folder, &name, &shape)?;
         maps.push((name, map));
     }
     Ok(maps)
+}
+
+/// Removes the pins of what only the program before had: nobody writes there any more.
+pub(crate) fn remove_further_maps(
+    folder: &Folder,
+    further: &[(&str, &OwnedFd)],
+) -> Result<(), LoaderError> {
+    for pin in folder.names()? {
+        if let Some(name) = pin.strip_prefix(MAP_PREFIX)
+            && !further.iter().any(|(declared, _)| *declared == name)
+        {
+            folder.remove(&pin)?;
+        }
+    }
+    Ok(())
 }
 
 /// The map that is pinned as `MAP_` and its name, if it has this shape; otherwise a new one in its place.
@@ -657,6 +740,7 @@ fn attach(
     let further: Vec<(&str, &OwnedFd)> = further.collect();
     let mut named: Vec<(&str, &OwnedFd)> = MAPS.into_iter().zip(maps).collect();
     named.extend(&further);
+    meta.layout_version = object.layout_version();
     let start = Instant::now();
     let program = object.load(&named, options.subprograms)?;
     let load_ns = nanoseconds(start);
@@ -676,14 +760,7 @@ fn attach(
         Some(dispatch) => dispatch::attach(options, dispatch, ifindex, &program)?,
     };
     folder.rename(PROGRAM_NEXT, PROGRAM)?;
-    // What only the program before had: nobody writes there any more.
-    for pin in folder.names()? {
-        if let Some(name) = pin.strip_prefix(MAP_PREFIX)
-            && !further.iter().any(|(declared, _)| *declared == name)
-        {
-            folder.remove(&pin)?;
-        }
-    }
+    remove_further_maps(folder, &further)?;
     Step::ProgramNamed.reached();
     meta.load_ns = load_ns;
     meta.write(&meta_map)?;
@@ -694,7 +771,7 @@ fn attach(
     })
 }
 
-fn nanoseconds(start: Instant) -> u64 {
+pub(crate) fn nanoseconds(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -745,6 +822,7 @@ pub(crate) fn new_link(
             Ok(link) => return Ok(link),
             Err(source) => source,
         };
+        let attach = || sys::link_create(program.as_fd(), ifindex, mode.flags());
         match source.raw_os_error() {
             Some(libc::EBUSY | libc::EEXIST) => {
                 let id = netns::attached_xdp(ifindex)?.map_or(0, |attached| attached.program_id);
@@ -760,11 +838,11 @@ pub(crate) fn new_link(
             }),
             _ if mode == Mode::Native => Err(LoaderError::NativeRefused {
                 interface: interface.to_owned(),
-                source,
+                source: refusal::explain(source, ifindex, attach)?,
             }),
             _ => Err(LoaderError::Call {
                 doing: format!("attaching to {interface}"),
-                source,
+                source: refusal::explain(source, ifindex, attach)?,
                 cure: "check the interface's MTU and offloads (large receive offload off)",
             }),
         }

@@ -122,7 +122,7 @@ const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROGRAM_ID: u16 = 4;
 
 /// RTM_GETLINK for one interface: `nlmsghdr`, then `ifinfomsg`.
-fn get_link(ifindex: u32) -> Vec<u8> {
+pub(crate) fn get_link(ifindex: u32) -> Vec<u8> {
     let mut request = Vec::with_capacity(HEADER_BYTES + LINK_BYTES);
     request.extend_from_slice(&((HEADER_BYTES + LINK_BYTES) as u32).to_ne_bytes());
     request.extend_from_slice(&libc::RTM_GETLINK.to_ne_bytes());
@@ -135,7 +135,7 @@ fn get_link(ifindex: u32) -> Vec<u8> {
 }
 
 /// The attributes in an answer to [`get_link`].
-fn link_attributes(message: &[u8]) -> io::Result<&[u8]> {
+pub(crate) fn link_attributes(message: &[u8]) -> io::Result<&[u8]> {
     let short = || io::Error::other("the kernel's answer is too short");
     let kind = message.get(4..6).ok_or_else(short)?;
     if kind == (libc::NLMSG_ERROR as u16).to_ne_bytes() {
@@ -164,7 +164,7 @@ fn parse_link(message: &[u8]) -> io::Result<Option<AttachedXdp>> {
 }
 
 /// The value of the first attribute of a kind in a list of them.
-fn attribute(mut list: &[u8], kind: u16) -> Option<&[u8]> {
+pub(crate) fn attribute(mut list: &[u8], kind: u16) -> Option<&[u8]> {
     const NESTED: u16 = 0x8000;
     while let [a, b, c, d, ..] = *list {
         let length = usize::from(u16::from_ne_bytes([a, b]));

@@ -61,7 +61,16 @@ pub(crate) struct Parsed {
     source: Object,
     object: aya_obj::Object,
     program: String,
+    layout_version: u64,
+    /// Where the verifier's log goes, if anywhere.
+    pub(crate) verifier_log: Option<PathBuf>,
 }
+
+/// Section of an object that names the layout of the memory that its program was built for: eight bytes, little-endian.
+const LAYOUT_SECTION: &str = "ring0.layout";
+
+/// Names a file for the verifier's log where no option does.
+const VERIFIER_LOG: &str = "XDP_LOADER_VERIFIER_LOG";
 
 impl Parsed {
     /// Reads the object and finds its XDP program.
@@ -90,11 +99,20 @@ impl Parsed {
                 )));
             }
         }
+        let layout_version = layout_version(&bytes)
+            .map_err(|error| source.error(format!("cannot be read ({error})")))?;
         Ok(Self {
             source: source.clone(),
             object,
             program,
+            layout_version,
+            verifier_log: std::env::var_os(VERIFIER_LOG).map(PathBuf::from),
         })
+    }
+
+    /// Version of the memory layout that the program was built for; 0: it does not say.
+    pub(crate) fn layout_version(&self) -> u64 {
+        self.layout_version
     }
 
     /// Shape of the map called `name`, as the object declares it.
@@ -179,6 +197,15 @@ impl Parsed {
         let (code, placed) = self.link()?;
         let refused = |refused: sys::LoadRefused| {
             const TAIL_LINES: usize = 20;
+            // What the process lacks is no fault of the program's.
+            if let Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) = refused.source.raw_os_error()
+            {
+                return LoaderError::Call {
+                    doing: format!("loading program {}", self.program),
+                    source: refused.source,
+                    cure: "raise the limits of open files (`ulimit -n`) and memory",
+                };
+            }
             let lines: Vec<&str> = refused.log.lines().collect();
             LoaderError::Verifier {
                 program: self.program.clone(),
@@ -187,7 +214,13 @@ impl Parsed {
             }
         };
         if subprograms == Subprograms::Static {
-            return sys::program_load(&self.program, &code, None).map_err(refused);
+            return sys::program_load_logged(
+                &self.program,
+                &code,
+                None,
+                self.verifier_log.as_deref(),
+            )
+            .map_err(refused);
         }
         let information = subprograms::type_information(&subprograms::find(&code, &placed));
         let types = sys::types_load(&information.blob).map_err(refused)?;
@@ -195,7 +228,13 @@ impl Parsed {
             types: &types,
             functions: &information.functions,
         };
-        sys::program_load(&self.program, &code, Some(&functions)).map_err(refused)
+        sys::program_load_logged(
+            &self.program,
+            &code,
+            Some(&functions),
+            self.verifier_log.as_deref(),
+        )
+        .map_err(refused)
     }
 
     /// Sections with instructions.
@@ -233,6 +272,17 @@ impl Parsed {
         let code = function.instructions.iter().map(bytes_of).collect();
         Ok((code, placed.collect()))
     }
+}
+
+/// What [`LAYOUT_SECTION`] says; 0 when there is none.
+fn layout_version(bytes: &[u8]) -> ::object::read::Result<u64> {
+    use ::object::{Object as _, ObjectSection as _};
+    let file = ::object::File::parse(bytes)?;
+    let Some(section) = file.section_by_name(LAYOUT_SECTION) else {
+        return Ok(0);
+    };
+    let version = section.data()?.first_chunk();
+    Ok(version.map_or(0, |bytes| u64::from_le_bytes(*bytes)))
 }
 
 fn constant_map(name: &str, map: &aya_obj::Map) -> Result<OwnedFd, LoaderError> {

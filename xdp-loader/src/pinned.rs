@@ -102,6 +102,11 @@ impl Pinned {
         &self.meta.interface
     }
 
+    /// How the program is, or was, attached.
+    pub fn mode(&self) -> Mode {
+        self.meta.mode
+    }
+
     /// UDP port of a shard that shares its interface; `None`: it has the interface alone.
     pub fn port(&self) -> Option<u16> {
         self.meta.port
@@ -288,6 +293,11 @@ impl Pinned {
         &self.meta
     }
 
+    /// The maps, in the order of [`MAPS`].
+    pub(crate) fn maps(&self) -> &[OwnedFd] {
+        &self.maps
+    }
+
     pub(crate) fn map_list(&self) -> impl Iterator<Item = (&'static str, &MapFacts)> {
         MAPS.into_iter().zip(&self.facts)
     }
@@ -393,6 +403,10 @@ impl Program {
     /// Instructions that the verifier walked through.
     pub fn verified_instructions(&self) -> u32 {
         self.facts.verified_instructions
+    }
+
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
     }
 
     pub(crate) fn facts(&self) -> &sys::ProgramFacts {

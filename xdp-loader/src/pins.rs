@@ -256,6 +256,8 @@ pub(crate) struct Meta {
     pub(crate) map_ids: [u32; MAPS.len()],
     pub(crate) interface: String,
     pub(crate) netns: Option<String>,
+    /// Version of the memory layout that the program's object named; 0: it named none.
+    pub(crate) layout_version: u64,
     /// Its port, for a shard behind a dispatcher.
     pub(crate) port: Option<u16>,
 }
@@ -266,6 +268,8 @@ const META_VERSION: u64 = 1;
 /// Where the two names start; before them lie words.
 const META_NAMES: usize = 128;
 const META_NAME_BYTES: usize = 64;
+/// The word with the layout's version: the last one before the names.
+const META_LAYOUT_VERSION: usize = META_NAMES / 8 - 1;
 
 impl Meta {
     pub(crate) fn shape() -> MapShape {
@@ -301,6 +305,8 @@ impl Meta {
         for (to, word) in bytes[..META_NAMES].chunks_exact_mut(8).zip(words) {
             to.copy_from_slice(&word.to_ne_bytes());
         }
+        bytes[META_LAYOUT_VERSION * 8..META_NAMES]
+            .copy_from_slice(&self.layout_version.to_ne_bytes());
         let netns = self.netns.as_deref().unwrap_or_default();
         for (number, name) in [self.interface.as_str(), netns].into_iter().enumerate() {
             let at = META_NAMES + number * META_NAME_BYTES;
@@ -355,6 +361,7 @@ impl Meta {
             map_ids: std::array::from_fn(|number| word(7 + number) as u32),
             interface: name(0),
             netns: (!netns.is_empty()).then_some(netns),
+            layout_version: word(META_LAYOUT_VERSION),
             port: word(7 + MAPS.len()).checked_sub(1).map(|port| port as u16),
         }))
     }

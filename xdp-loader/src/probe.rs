@@ -28,6 +28,10 @@ pub struct Capabilities {
     pub net_admin: bool,
     /// CAP_PERFMON: programs with arena pointers.
     pub perfmon: bool,
+    /// CAP_NET_RAW: AF_XDP sockets.
+    pub net_raw: bool,
+    /// CAP_IPC_LOCK: more locked memory than the limit.
+    pub ipc_lock: bool,
     /// CAP_SYS_ADMIN: enter network namespaces, mount bpffs, name foreign programs.
     pub sys_admin: bool,
 }
@@ -39,7 +43,7 @@ impl Capabilities {
         Self::parse(&status)
     }
 
-    fn parse(status: &str) -> Self {
+    pub(crate) fn parse(status: &str) -> Self {
         let bits = status
             .lines()
             .find_map(|line| line.strip_prefix("CapEff:"))
@@ -52,8 +56,22 @@ impl Capabilities {
             bpf: has(39) || sys_admin,
             net_admin: has(12),
             perfmon: has(38) || sys_admin,
+            net_raw: has(13),
+            ipc_lock: has(14),
             sys_admin,
         }
+    }
+
+    /// All of them by name, with whether this process has it.
+    pub fn named(&self) -> [(&'static str, bool); 6] {
+        [
+            ("CAP_BPF", self.bpf),
+            ("CAP_NET_ADMIN", self.net_admin),
+            ("CAP_PERFMON", self.perfmon),
+            ("CAP_NET_RAW", self.net_raw),
+            ("CAP_IPC_LOCK", self.ipc_lock),
+            ("CAP_SYS_ADMIN", self.sys_admin),
+        ]
     }
 
     /// Names of those that loading needs and that are missing.
@@ -67,6 +85,17 @@ impl Capabilities {
         .filter_map(|(has, name)| (!has).then_some(name))
         .collect()
     }
+}
+
+/// Gives up every capability of the calling thread, for good: for a process that has opened what it needs.
+///
+/// # Errors
+/// The kernel's; none is known.
+pub fn drop_privileges() -> Result<(), LoaderError> {
+    sys::drop_capabilities().map_err(LoaderError::call(
+        "giving up the capabilities",
+        "report this kernel",
+    ))
 }
 
 /// Result of [`probe`].
@@ -131,13 +160,13 @@ fn feature(result: Result<(), String>) -> Feature {
 }
 
 /// An instruction: code, destination and source register, offset, constant.
-const fn instruction(code: u8, to: u8, from: u8, offset: i16, constant: i32) -> [u8; 8] {
+pub(crate) const fn instruction(code: u8, to: u8, from: u8, offset: i16, constant: i32) -> [u8; 8] {
     let [o0, o1] = offset.to_le_bytes();
     let [a, b, c, d] = constant.to_le_bytes();
     [code, to | (from << 4), o0, o1, a, b, c, d]
 }
 
-const EXIT: [u8; 8] = instruction(0x95, 0, 0, 0, 0);
+pub(crate) const EXIT: [u8; 8] = instruction(0x95, 0, 0, 0, 0);
 
 /// `return XDP_PASS`.
 pub(crate) const PASS: [[u8; 8]; 2] = [instruction(0xb7, 0, 0, 0, 2), EXIT];

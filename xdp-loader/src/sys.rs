@@ -5,6 +5,7 @@
 //! kernel's `union bpf_attr` (`include/uapi/linux/bpf.h`); the kernel fills in zeros for the rest.
 //! Pointers in attributes are borrowed for the length of the call.
 
+use crate::tune::Channels;
 use std::{
     ffi::CString,
     io,
@@ -24,6 +25,7 @@ pub(crate) const MAP_TYPE_ARENA: u32 = 33;
 pub(crate) const MAP_MMAPABLE: u32 = 1 << 10;
 
 const PROG_TYPE_XDP: u32 = 6;
+const PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
 const ATTACH_TYPE_XDP: u32 = 37;
 const LINK_TYPE_XDP: u32 = 6;
 
@@ -38,6 +40,7 @@ mod command {
     pub(super) const PROG_TEST_RUN: i32 = 10;
     pub(super) const PROG_GET_FD_BY_ID: i32 = 13;
     pub(super) const OBJ_GET_INFO_BY_FD: i32 = 15;
+    pub(super) const RAW_TRACEPOINT_OPEN: i32 = 17;
     pub(super) const BTF_LOAD: i32 = 18;
     pub(super) const MAP_FREEZE: i32 = 22;
     pub(super) const LINK_CREATE: i32 = 28;
@@ -476,10 +479,6 @@ const LOG_BYTES: usize = 256 * 1024;
 /// Room for every instruction that the verifier walks through, in words; used pages count only.
 const WHOLE_LOG_BYTES: usize = 1 << 29;
 
-/// Names a file: when the kernel refuses a program, the whole log of its verifier, every
-/// instruction and state of it, is written there.
-const WHOLE_LOG_FILE: &str = "XDP_LOADER_VERIFIER_LOG";
-
 fn log_bytes(log: &[u8]) -> &[u8] {
     let end = log.iter().position(|byte| *byte == 0);
     &log[..end.unwrap_or(log.len())]
@@ -496,46 +495,59 @@ pub(crate) struct Functions<'a> {
     pub(crate) functions: &'a [[u32; 2]],
 }
 
+/// BPF_LOG_STATS: what the verifier says at its end (`include/linux/bpf_verifier.h`).
+const LOG_STATISTICS: u32 = 4;
+
 /// Loads an XDP program; `code` is eight bytes an instruction.
 pub(crate) fn program_load(
     name: &str,
     code: &[[u8; 8]],
     functions: Option<&Functions<'_>>,
 ) -> Result<OwnedFd, LoadRefused> {
-    let instructions = u32::try_from(code.len())
-        .map_err(io::Error::other)
-        .map_err(LoadRefused::without_log)?;
-    let mut attribute = ProgramLoad {
-        kind: PROG_TYPE_XDP,
-        instructions,
-        code: code.as_ptr().expose_provenance() as u64,
-        license: c"GPL".as_ptr().expose_provenance() as u64,
-        log_level: 0,
-        log_bytes: 0,
-        log: 0,
-        kernel_version: 0,
-        flags: 0,
-        name: short_name(name),
-        ifindex: 0,
-        attach_type: ATTACH_TYPE_XDP,
-        types_fd: 0,
-        function_bytes: 0,
-        functions: 0,
-        functions_count: 0,
-        line_bytes: 0,
-    };
+    program_load_logged(name, code, functions, None)
+}
+
+/// As [`program_load`]. In `file` stands afterwards the whole log of a refused program's verifier, every instruction and state of
+/// it; of one that was taken, what the verifier says about its work.
+pub(crate) fn program_load_logged(
+    name: &str,
+    code: &[[u8; 8]],
+    functions: Option<&Functions<'_>>,
+    file: Option<&Path>,
+) -> Result<OwnedFd, LoadRefused> {
+    let mut attribute = program_attribute(PROG_TYPE_XDP, name, code)?;
+    attribute.attach_type = ATTACH_TYPE_XDP;
     if let Some(Functions { types, functions }) = functions {
         attribute.types_fd = fd_u32(types.as_fd());
         attribute.function_bytes = size_of::<[u32; 2]>() as u32;
         attribute.functions = functions.as_ptr().expose_provenance() as u64;
         attribute.functions_count = functions.len() as u32;
     }
+    let write = |log: &[u8]| match file.map(|file| (file, std::fs::write(file, log))) {
+        Some((file, Err(error))) => {
+            format!("\nthe log {} cannot be written: {error}", file.display())
+        }
+        _ => String::new(),
+    };
+    let mut statistics = vec![0_u8; if file.is_some() { LOG_BYTES } else { 0 }];
+    if file.is_some() {
+        attribute.log_level = LOG_STATISTICS;
+        attribute.log_bytes = LOG_BYTES as u32;
+        attribute.log = statistics.as_mut_ptr().expose_provenance() as u64;
+    }
     let source = match bpf_fd(command::PROG_LOAD, &mut attribute) {
-        Ok(fd) => return Ok(fd),
+        Ok(fd) => {
+            let failed = write(log_bytes(&statistics));
+            if !failed.is_empty() {
+                return Err(LoadRefused::without_log(io::Error::other(
+                    failed.trim().to_owned(),
+                )));
+            }
+            return Ok(fd);
+        }
         Err(source) => source,
     };
     // The log costs time, so it is asked for only when there is something to say.
-    let file = std::env::var_os(WHOLE_LOG_FILE);
     let (level, room) = match file {
         Some(_) => (2, WHOLE_LOG_BYTES),
         None => (1, LOG_BYTES),
@@ -548,17 +560,60 @@ pub(crate) fn program_load(
         Ok(fd) => Ok(fd),
         Err(_) => {
             let mut text = log_text(&log);
-            if let Some(file) = file
-                && let Err(error) = std::fs::write(&file, log_bytes(&log))
-            {
-                let file = Path::new(&file).display();
-                text.push_str(&format!(
-                    "\n{WHOLE_LOG_FILE}={file} cannot be written: {error}"
-                ));
-            }
+            text.push_str(&write(log_bytes(&log)));
             Err(LoadRefused { source, log: text })
         }
     }
+}
+
+/// What BPF_PROG_LOAD is told about a program of any kind.
+fn program_attribute(kind: u32, name: &str, code: &[[u8; 8]]) -> Result<ProgramLoad, LoadRefused> {
+    let instructions = u32::try_from(code.len())
+        .map_err(io::Error::other)
+        .map_err(LoadRefused::without_log)?;
+    Ok(ProgramLoad {
+        kind,
+        instructions,
+        code: code.as_ptr().expose_provenance() as u64,
+        license: c"GPL".as_ptr().expose_provenance() as u64,
+        log_level: 0,
+        log_bytes: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+        name: short_name(name),
+        ifindex: 0,
+        attach_type: 0,
+        types_fd: 0,
+        function_bytes: 0,
+        functions: 0,
+        functions_count: 0,
+        line_bytes: 0,
+    })
+}
+
+#[repr(C)]
+struct RawTracepointOpen {
+    name: u64,
+    program_fd: u32,
+    padding: u32,
+}
+// SAFETY: the fields of BPF_RAW_TRACEPOINT_OPEN; `trace` passes a live string ending in zero.
+unsafe impl Attribute for RawTracepointOpen {}
+
+/// Runs `code` at every passing of the kernel's tracepoint, until the result is dropped.
+pub(crate) fn trace(tracepoint: &str, code: &[[u8; 8]]) -> io::Result<OwnedFd> {
+    let refused = |refused: LoadRefused| refused.source;
+    let mut attribute =
+        program_attribute(PROG_TYPE_RAW_TRACEPOINT, "ring0_trace", code).map_err(refused)?;
+    let program = bpf_fd(command::PROG_LOAD, &mut attribute)?;
+    let name = CString::new(tracepoint).map_err(io::Error::other)?;
+    let mut open = RawTracepointOpen {
+        name: name.as_ptr().expose_provenance() as u64,
+        program_fd: fd_u32(program.as_fd()),
+        padding: 0,
+    };
+    bpf_fd(command::RAW_TRACEPOINT_OPEN, &mut open)
 }
 
 #[repr(C)]
@@ -823,6 +878,165 @@ pub(crate) fn mount_bpffs(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Gives the calling thread a view of the file system of its own, in which `/sys` shows the network namespace that it is in.
+pub(crate) fn own_sysfs() -> io::Result<()> {
+    let done = |result: i32| match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    };
+    // SAFETY: a flag; only this thread gets its own view.
+    done(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    let nothing = std::ptr::null();
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: a string ending in zero; the kernel takes no others for this.
+    done(unsafe { libc::mount(nothing, c"/".as_ptr(), nothing, private, nothing.cast()) })?;
+    let (kind, path) = (c"sysfs".as_ptr(), c"/sys".as_ptr());
+    // SAFETY: strings ending in zero.
+    done(unsafe { libc::mount(kind, path, kind, 0, nothing.cast()) })
+}
+
+/// Asks or tells a device of the calling thread's network namespace by SIOCETHTOOL.
+///
+/// # Safety
+/// `T` is the kernel's struct for the command in its first word (`include/uapi/linux/ethtool.h`), plain integers.
+unsafe fn ethtool<T>(interface: &str, value: &mut T) -> io::Result<()> {
+    const SIOCETHTOOL: libc::Ioctl = 0x8946;
+    // SAFETY: three integers.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made and is nobody else's.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: integers and addresses, for which zeros are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let name = interface.as_bytes();
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name) {
+        *to = libc::c_char::from_ne_bytes([*from]);
+    }
+    request.ifr_ifru.ifru_data = std::ptr::from_mut(value).cast();
+    // SAFETY: a live request that points to a live struct of the command's own kind, as the caller says.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// `struct ethtool_channels`.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct ChannelsCall {
+    command: u32,
+    rx_max: u32,
+    tx_max: u32,
+    other_max: u32,
+    combined_max: u32,
+    rx: u32,
+    tx: u32,
+    other: u32,
+    combined: u32,
+}
+
+/// `struct ethtool_value`.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct ValueCall {
+    command: u32,
+    data: u32,
+}
+
+/// A device's channels.
+pub(crate) struct AllChannels {
+    pub(crate) now: Channels,
+    other: u32,
+}
+
+pub(crate) fn channels(interface: &str) -> io::Result<AllChannels> {
+    let mut call = ChannelsCall {
+        command: 0x3c, // ETHTOOL_GCHANNELS
+        ..ChannelsCall::default()
+    };
+    // SAFETY: the command's struct.
+    unsafe { ethtool(interface, &mut call) }?;
+    Ok(AllChannels {
+        now: Channels {
+            rx: call.rx,
+            tx: call.tx,
+            combined: call.combined,
+        },
+        other: call.other,
+    })
+}
+
+pub(crate) fn set_channels(interface: &str, wanted: Channels) -> io::Result<()> {
+    let mut call = ChannelsCall {
+        command: 0x3d, // ETHTOOL_SCHANNELS
+        rx: wanted.rx,
+        tx: wanted.tx,
+        combined: wanted.combined,
+        other: channels(interface)?.other,
+        ..ChannelsCall::default()
+    };
+    // SAFETY: the command's struct.
+    unsafe { ethtool(interface, &mut call) }
+}
+
+fn value(interface: &str, command: u32, data: u32) -> io::Result<u32> {
+    let mut call = ValueCall { command, data };
+    // SAFETY: the struct of the commands that the functions below give.
+    unsafe { ethtool(interface, &mut call) }?;
+    Ok(call.data)
+}
+
+pub(crate) fn gro(interface: &str) -> io::Result<bool> {
+    value(interface, 0x2b, 0).map(|on| on != 0) // ETHTOOL_GGRO
+}
+
+pub(crate) fn set_gro(interface: &str, on: bool) -> io::Result<()> {
+    value(interface, 0x2c, on.into()).map(drop) // ETHTOOL_SGRO
+}
+
+/// ETH_FLAG_LRO.
+const FLAG_LRO: u32 = 1 << 15;
+
+pub(crate) fn lro(interface: &str) -> io::Result<bool> {
+    value(interface, 0x25, 0).map(|flags| flags & FLAG_LRO != 0) // ETHTOOL_GFLAGS
+}
+
+pub(crate) fn set_lro(interface: &str, on: bool) -> io::Result<()> {
+    let flags = value(interface, 0x25, 0)?;
+    let flags = if on {
+        flags | FLAG_LRO
+    } else {
+        flags & !FLAG_LRO
+    };
+    value(interface, 0x26, flags).map(drop) // ETHTOOL_SFLAGS
+}
+
+/// Gives up every capability of this thread, for good: no program that it starts gets one back.
+pub(crate) fn drop_capabilities() -> io::Result<()> {
+    /// `_LINUX_CAPABILITY_VERSION_3` (`include/uapi/linux/capability.h`).
+    const VERSION: u32 = 0x2008_0522;
+    // SAFETY: five integers.
+    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let header = [VERSION, 0]; // this thread
+    let none = [0_u32; 6]; // effective, permitted and inheritable, low and high halves
+    // SAFETY: the header and the two sets of this version, alive during the call.
+    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
 /// Ends this process as `kill -9` does: nothing is flushed, nothing is dropped.
 pub(crate) fn die() -> ! {
     // SAFETY: no arguments; a signal to ourselves that cannot be caught.
@@ -835,12 +1049,17 @@ pub(crate) fn die() -> ! {
 /// Sends one request on a route socket of the calling thread's network namespace and gives the
 /// first answer.
 pub(crate) fn route_request(request: &[u8]) -> io::Result<Vec<u8>> {
+    netlink_request(libc::NETLINK_ROUTE, request)
+}
+
+/// As [`route_request`], on a socket of a netlink protocol.
+pub(crate) fn netlink_request(protocol: i32, request: &[u8]) -> io::Result<Vec<u8>> {
     // SAFETY: three integers.
     let fd = unsafe {
         libc::socket(
             libc::AF_NETLINK,
             libc::SOCK_RAW | libc::SOCK_CLOEXEC,
-            libc::NETLINK_ROUTE,
+            protocol,
         )
     };
     if fd < 0 {

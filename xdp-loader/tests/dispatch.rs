@@ -2,11 +2,11 @@
 
 mod veth;
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 use veth::{Veth, dispatch};
 use xdp_loader::{
-    ARENA_ADDRESS, Dispatcher, Exit, LoadOptions, Loaded, LoaderError, load, open_pinned, status,
-    unload,
+    ARENA_ADDRESS, Dispatcher, Exit, LoadOptions, Loaded, LoaderError, ReplaceOptions, load,
+    open_pinned, replace, stats, status, unload,
 };
 
 /// Where the proof of life counts its runs (`ebpf/src/bin/proof.rs`).
@@ -179,4 +179,46 @@ fn the_interface_goes_and_comes_back() {
     for options in &options {
         assert!(status(&options.pin_root).expect("loaded").attached);
     }
+}
+
+#[test]
+fn one_shard_is_replaced_and_the_other_is_not() {
+    let Some(veth) = Veth::new() else { return };
+    let options = [7001, 7002].map(|port| shard(&veth, port));
+    let shards = [(&options[0], 3), (&options[1], 5)]
+        .map(|(options, steps)| up(options, steps).expect("loads"));
+    let programs = || {
+        let pinned = shards.each_ref().map(|loaded| &loaded.pinned);
+        pinned.map(|pinned| pinned.link_program_id().expect("opens").expect("attached"))
+    };
+    let before = programs();
+    let mut replacing = ReplaceOptions::new(veth::proof(), options[1].pin_root.clone());
+    replacing.health = Duration::from_millis(50);
+    let report = replace(&replacing).expect("replaces");
+    assert_eq!(report.replaced_program_id, before[1]);
+    assert_eq!(programs(), [before[0], report.program_id]);
+    // A frame to the port reaches the new program, over the old memory.
+    let dispatcher = Dispatcher::open(&veth.interface(), None);
+    let dispatcher = dispatcher.expect("may look").expect("there is one");
+    let program = dispatcher.program().expect("opens");
+    let count = |loaded: &Loaded| {
+        let arena = loaded.arena.as_ref().expect("mapped by this load");
+        arena.word(COUNT).load(Ordering::Acquire)
+    };
+    let counted = count(&shards[1]);
+    program.test_run(&frame(7002), &mut [], 1).expect("runs");
+    assert_eq!((count(&shards[0]), count(&shards[1])), (0, counted + 5));
+    program.test_run(&frame(7003), &mut [], 1).expect("runs");
+    let seen = stats(&options[1].pin_root, Duration::ZERO).expect("loaded");
+    assert_eq!(
+        (seen.port, seen.program_id),
+        (Some(7002), Some(report.program_id))
+    );
+    let passed = seen.dispatcher_counters.expect("the dispatcher's");
+    let passed = &passed[PASS_PORT as usize];
+    assert_eq!((passed.name.as_str(), passed.total), ("pass_port", 1));
+    // Without its dispatcher's link nothing reaches the shard: there is nothing to replace.
+    veth.remove_pair();
+    let error = replace(&replacing).expect_err("nothing attached");
+    assert_eq!(error.exit(), Exit::NotAttached, "{error}");
 }
