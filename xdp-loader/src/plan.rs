@@ -75,7 +75,7 @@ pub struct Plan {
     pub maps: Vec<PlannedMap>,
 }
 
-/// What [`load`](crate::load) would do with these options.
+/// What [`load`](crate::load()) would do with these options.
 ///
 /// # Errors
 /// What the load would be refused for, but for what the driver says to the attachment.
@@ -142,7 +142,7 @@ pub fn plan_load(options: &LoadOptions) -> Result<Plan, LoaderError> {
     })
 }
 
-/// What [`replace`](crate::replace) would do with these options. The harmless frames are not tried: they would count.
+/// What [`replace`](crate::replace()) would do with these options. The harmless frames are not tried: they would count.
 ///
 /// # Errors
 /// What the replace would be refused for.
