@@ -6,7 +6,7 @@
 use crate::{
     dispatch::Dispatcher,
     error::LoaderError,
-    netns,
+    migrate, netns,
     pins::{Folder, Lock, META, Meta, PIN_PARENT, on_bpffs},
     unload::{self, Unloaded},
 };
@@ -53,7 +53,9 @@ pub fn clean(found: &[Leftover]) -> Result<Unloaded, LoaderError> {
     let _lock = Lock::take(parent)?;
     let now = find(parent)?;
     for leftover in found.iter().filter(|leftover| now.contains(leftover)) {
-        let one = unload::remove_all(&Folder::new(&leftover.pin_root))?;
+        let folder = Folder::new(&leftover.pin_root);
+        migrate::settle(&folder)?;
+        let one = unload::remove_all(&folder)?;
         removed.links += one.links;
         removed.ports += one.ports;
         removed.pins += one.pins;

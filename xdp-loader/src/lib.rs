@@ -48,6 +48,8 @@ mod load;
 mod log;
 #[expect(unsafe_code, reason = "owns mapped memory")]
 mod memory;
+#[expect(unsafe_code, reason = "gives out an arena that nothing is attached to")]
+mod migrate;
 mod netdev;
 mod netns;
 mod object;
@@ -80,6 +82,7 @@ pub use memory::{
     Arena, COMMAND_BYTES, CURSOR_BYTES, Commands, Cursors, Fresh, PAGE_BYTES, RECORD_BYTES,
     RecordRing,
 };
+pub use migrate::{MigrateOptions, MigrateReport, Migrated, Migration};
 pub use netdev::{Netdev, XdpFeatures, wait_carrier};
 pub use netns::within;
 pub use object::Object;

@@ -10,9 +10,9 @@ use crate::{
     dispatch::{self, Dispatch},
     error::LoaderError,
     memory::{Arena, Fresh, FreshMappings, PAGE_BYTES},
-    netns,
+    migrate, netns,
     object::{Object, Parsed},
-    pinned::{Pinned, program_name},
+    pinned::{Pinned, open_pinned, program_name},
     pins::{
         self, Folder, LINK, Lock, MAP_PREFIX, MAPS, META, Meta, NAME_BYTES_MAX, PROGRAM,
         PROGRAM_NEXT,
@@ -212,7 +212,7 @@ fn is_plain_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains('/') && !name.contains('\0')
 }
 
-fn check_arena_bytes(bytes: u64) -> Result<(), LoaderError> {
+pub(crate) fn check_arena_bytes(bytes: u64) -> Result<(), LoaderError> {
     let why = if bytes == 0 {
         "it is empty"
     } else if bytes > ARENA_BYTES_MAX {
@@ -264,6 +264,16 @@ pub enum Step {
     Healthy,
     /// Replacing: the old program is behind the link again, the new one still pinned.
     RolledBack,
+    /// Migrating: the new arena is filled, nothing of it is pinned.
+    Filled,
+    /// Migrating: the new maps and the program are pinned under their temporary names.
+    NextPinned,
+    /// Migrating: the new arena has its name.
+    ArenaNamed,
+    /// Migrating: the new keys have theirs.
+    KeysNamed,
+    /// Migrating: `META` is the new one's.
+    MetaNamed,
     /// Unloading: the links are detached and gone.
     UnloadLinks,
     /// Unloading: the program's pins are gone.
@@ -305,6 +315,18 @@ impl Step {
         Self::ProgramNamed,
     ];
 
+    /// The steps of a migration, in order.
+    pub const MIGRATE: [Self; 8] = [
+        Self::ProgramLoaded,
+        Self::Filled,
+        Self::NextPinned,
+        Self::Linked,
+        Self::ArenaNamed,
+        Self::KeysNamed,
+        Self::ProgramNamed,
+        Self::MetaNamed,
+    ];
+
     /// The name in `XDP_LOADER_DIE_AT`.
     pub fn name(self) -> &'static str {
         match self {
@@ -323,6 +345,11 @@ impl Step {
             Self::ProgramNamed => "program-named",
             Self::Healthy => "healthy",
             Self::RolledBack => "rolled-back",
+            Self::Filled => "filled",
+            Self::NextPinned => "next-pinned",
+            Self::ArenaNamed => "arena-named",
+            Self::KeysNamed => "keys-named",
+            Self::MetaNamed => "meta-named",
             Self::UnloadLinks => "unload-links",
             Self::UnloadProgram => "unload-program",
             Self::UnloadMeta => "unload-meta",
@@ -391,6 +418,7 @@ pub fn load(
     let object = options.parse()?;
     let folder = Folder::new(&options.pin_root);
     let _lock = Lock::take(folder.path())?;
+    migrate::settle(&folder)?;
     dispatch::check_place(options, &folder)?;
     let ifindex = interface_is_ours(options, &folder)?;
     folder.make()?;
@@ -459,7 +487,7 @@ pub fn load_any_mode(
     init: &mut dyn FnMut(Fresh<'_>) -> Result<(), InitError>,
 ) -> Result<(Loaded, Option<LoaderError>), LoaderError> {
     let mut options = options.clone();
-    options.mode = match Pinned::open(&options.pin_root) {
+    options.mode = match open_pinned(&options.pin_root) {
         Ok(pinned) => pinned.mode(),
         Err(_) => Mode::Native,
     };
@@ -563,7 +591,11 @@ pub(crate) fn adopt(
             pin_root: folder.path().to_owned(),
         })?;
         let facts = map_facts(name, &map)?;
-        let (found, wanted) = (facts.shape, options.shape(name, object)?);
+        let (found, mut wanted) = (facts.shape, options.shape(name, object)?);
+        if name == "ARENA" {
+            // Where it lies is its own: a migration puts each arena beside the one before.
+            wanted.extra = meta.arena_address;
+        }
         same(
             &format!("{name} map id"),
             facts.id.to_string(),
@@ -596,7 +628,7 @@ pub(crate) fn adopt(
     Ok(maps)
 }
 
-fn map_facts(name: &str, map: &OwnedFd) -> Result<sys::MapFacts, LoaderError> {
+pub(crate) fn map_facts(name: &str, map: &OwnedFd) -> Result<sys::MapFacts, LoaderError> {
     sys::map_facts(map.as_fd()).map_err(LoaderError::call(
         format!("looking at map {name}"),
         "`xdp-loader unload` clears the folder",

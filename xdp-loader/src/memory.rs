@@ -174,6 +174,15 @@ impl Arena {
         self.memory.word(offset_bytes)
     }
 
+    /// The memory as bytes.
+    ///
+    /// # Safety
+    /// No program and no other process has this arena while the result lives.
+    pub(crate) unsafe fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: mapped, initialised (the kernel gives zeros), and nobody else's, as the caller promises.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.base.as_ptr(), self.memory.bytes) }
+    }
+
     /// Gives every page of a fresh arena memory. A page that is not there reads zero in the
     /// program and drops what it writes, silently.
     pub(crate) fn touch(&mut self) {

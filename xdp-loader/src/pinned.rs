@@ -5,9 +5,10 @@ use crate::{
     error::LoaderError,
     load::{Mode, new_link},
     memory::{Arena, Commands, Cursors, PAGE_BYTES, RecordRing},
-    netns,
+    migrate, netns,
     pins::{
-        Folder, LINK, Lock, MAPS, META, Meta, PEER_PREFIX, PROGRAM, default_pin_root, place_name,
+        Folder, LINK, Lock, MAPS, META, META_NEXT, Meta, PEER_PREFIX, PROGRAM, default_pin_root,
+        place_name,
     },
     probe::PASS,
     sys::{self, LinkFacts, MapFacts, TestRun},
@@ -31,6 +32,12 @@ pub struct Pinned {
 /// # Errors
 /// [`LoaderError::NotLoaded`] if no load has finished there.
 pub fn open_pinned(pin_root: &Path) -> Result<Pinned, LoaderError> {
+    let folder = Folder::new(pin_root);
+    if folder.open(META_NEXT)?.is_some() {
+        // A migration is in its last moment, or died there.
+        let _lock = Lock::take(pin_root)?;
+        migrate::settle(&folder)?;
+    }
     Pinned::open(pin_root)
 }
 
@@ -136,6 +143,16 @@ impl Pinned {
     /// Kernel id of the arena map.
     pub fn arena_id(&self) -> u32 {
         self.map("ARENA").1.id
+    }
+
+    /// Kernel id of the record ring's map: the same for as long as the shard lives, also where it moves to another arena.
+    pub fn records_id(&self) -> u32 {
+        self.map("RECORDS").1.id
+    }
+
+    /// Address of the arena in every process that maps it.
+    pub fn arena_address(&self) -> u64 {
+        self.meta.arena_address
     }
 
     /// Slots of the record ring.
@@ -263,13 +280,7 @@ impl Pinned {
 
     /// As [`Pinned::link_program_id`], whether or not the interface is still there.
     fn program_id(&self) -> Result<Option<u32>, LoaderError> {
-        let Some(port) = self.meta.port else {
-            return Ok(self.link()?.map(|link| link.program_id));
-        };
-        match self.dispatcher()? {
-            Some(dispatcher) => dispatcher.program_id(port),
-            None => Ok(None),
-        }
+        attached_program_id(&self.folder, &self.meta)
     }
 
     /// The link on the interface: the shard's own, or its dispatcher's.
@@ -353,6 +364,20 @@ pub enum PeerPass {
         /// Its kernel id.
         program_id: u32,
     },
+}
+
+/// Kernel id of the program behind a shard's link, or at its port behind the dispatcher.
+pub(crate) fn attached_program_id(
+    folder: &Folder,
+    meta: &Meta,
+) -> Result<Option<u32>, LoaderError> {
+    let Some(port) = meta.port else {
+        return Ok(link_at(folder, LINK)?.map(|link| link.program_id));
+    };
+    match Dispatcher::open(&meta.interface, meta.netns.as_deref())? {
+        Some(dispatcher) => dispatcher.program_id(port),
+        None => Ok(None),
+    }
 }
 
 pub(crate) fn link_at(folder: &Folder, name: &str) -> Result<Option<LinkFacts>, LoaderError> {

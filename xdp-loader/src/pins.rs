@@ -9,6 +9,7 @@
 //! | `META` | [`Meta`]; its state word is the commit mark of a load |
 //! | `PROG` | the attached program |
 //! | `PROG_NEXT` | a program on its way to `PROG`; what a dead load leaves is removed |
+//! | `ARENA_NEXT` `KEYS_NEXT` `META_NEXT` | of a migration, for the moment of its commit (`migrate.rs`) |
 //! | `LINK` | keeps the program attached while every process is dead; not there for a shard behind a dispatcher (`dispatch.rs`) |
 //! | `PEER_…` | links of the pass program on veth peers |
 //!
@@ -45,6 +46,9 @@ pub(crate) const MAP_PREFIX: &str = "MAP_";
 pub(crate) const META: &str = "META";
 pub(crate) const PROGRAM: &str = "PROG";
 pub(crate) const PROGRAM_NEXT: &str = "PROG_NEXT";
+pub(crate) const ARENA_NEXT: &str = "ARENA_NEXT";
+pub(crate) const KEYS_NEXT: &str = "KEYS_NEXT";
+pub(crate) const META_NEXT: &str = "META_NEXT";
 pub(crate) const LINK: &str = "LINK";
 pub(crate) const PEER_PREFIX: &str = "PEER_";
 

@@ -8,9 +8,10 @@ use crate::{
     dispatch::Dispatcher,
     error::LoaderError,
     load::{Step, further_maps, nanoseconds, remove_further_maps},
+    migrate,
     object::{Object, Parsed},
     pinned::{Pinned, Program},
-    pins::{LINK, Lock, MAPS, META, PROGRAM, PROGRAM_NEXT},
+    pins::{Folder, LINK, Lock, MAPS, META, PROGRAM, PROGRAM_NEXT},
     subprograms::Subprograms,
     sys,
 };
@@ -91,6 +92,7 @@ pub fn replace(options: &ReplaceOptions) -> Result<ReplaceReport, LoaderError> {
     let start = Instant::now();
     let mut object = options.parse()?;
     let _lock = Lock::take(&options.pin_root)?;
+    migrate::settle(&Folder::new(&options.pin_root))?;
     let pinned = Pinned::open(&options.pin_root)?;
     let folder = pinned.folder();
     let seat = Seat::of(&pinned)?;
@@ -109,10 +111,11 @@ pub fn replace(options: &ReplaceOptions) -> Result<ReplaceReport, LoaderError> {
         .map(|(name, map)| (name.as_str(), map))
         .collect();
     let begun = Instant::now();
-    let program = verify(&pinned, &mut object, &further, options.subprograms)?;
+    let mut named: Vec<(&str, &OwnedFd)> = MAPS.into_iter().zip(pinned.maps()).collect();
+    named.extend(&further);
+    let new = verify(&named, pinned.arena_id(), &mut object, options.subprograms)?;
     let load_ns = nanoseconds(begun);
     Step::ProgramLoaded.reached();
-    let new = Program::new(program)?;
     let frames_tried = try_harmless(&new, &old)?;
 
     folder.remove(PROGRAM_NEXT)?;
@@ -194,7 +197,7 @@ impl Seat {
     }
 
     /// Puts a program there, in one step: each packet sees the one before or this one.
-    fn put(&self, program: &OwnedFd) -> io::Result<()> {
+    pub(crate) fn put(&self, program: &OwnedFd) -> io::Result<()> {
         match self {
             Self::Link(link) => sys::link_update(link.as_fd(), program.as_fd()),
             Self::Port(dispatcher, port) => dispatcher.put(*port, program),
@@ -221,21 +224,16 @@ impl Seat {
 
 /// Whether the object was made for the memory that is pinned.
 pub(crate) fn check_fit(pinned: &Pinned, object: &Parsed) -> Result<(), LoaderError> {
-    let same = |what: String, pinned_value: u64, wanted: u64| {
-        if pinned_value == wanted {
-            return Ok(());
-        }
-        Err(LoaderError::Misfit {
-            what,
-            pinned: pinned_value,
-            wanted,
-        })
-    };
     same(
         "layout version".to_owned(),
         pinned.meta().layout_version,
         object.layout_version(),
     )?;
+    check_maps(pinned, object)
+}
+
+/// Whether the object's maps are what is pinned, but for the sizes that are a shard's own.
+pub(crate) fn check_maps(pinned: &Pinned, object: &Parsed) -> Result<(), LoaderError> {
     for (name, facts) in pinned.map_list() {
         let (found, mut wanted) = (facts.shape, object.map(name)?);
         // These sizes are the shard's own; the object's are examples.
@@ -255,21 +253,26 @@ pub(crate) fn check_fit(pinned: &Pinned, object: &Parsed) -> Result<(), LoaderEr
     Ok(())
 }
 
-/// The object's program over the pinned maps, as the kernel takes it; nothing is attached.
-fn verify(
-    pinned: &Pinned,
+fn same(what: String, pinned: u64, wanted: u64) -> Result<(), LoaderError> {
+    if pinned == wanted {
+        return Ok(());
+    }
+    Err(LoaderError::Misfit {
+        what,
+        pinned,
+        wanted,
+    })
+}
+
+/// The object's program over these maps, as the kernel takes it; nothing is attached.
+pub(crate) fn verify(
+    named: &[(&str, &OwnedFd)],
+    arena_id: u32,
     object: &mut Parsed,
-    further: &[(&str, &OwnedFd)],
     subprograms: Subprograms,
-) -> Result<OwnedFd, LoaderError> {
-    let mut named: Vec<(&str, &OwnedFd)> = MAPS.into_iter().zip(pinned.maps()).collect();
-    named.extend(further);
-    let program = object.load(&named, subprograms)?;
-    let facts = sys::program_facts(program.as_fd()).map_err(LoaderError::call(
-        "looking at the new program",
-        "run as root",
-    ))?;
-    if !facts.map_ids.contains(&pinned.arena_id()) {
+) -> Result<Program, LoaderError> {
+    let program = Program::new(object.load(named, subprograms)?)?;
+    if !program.facts().map_ids.contains(&arena_id) {
         return Err(object.error("does not use its ARENA, so it would match in no memory"));
     }
     Ok(program)
@@ -298,7 +301,7 @@ fn harmless_frames() -> [(&'static str, [u8; 64]); 3] {
 }
 
 /// Tries harmless frames; gives how many.
-fn try_harmless(new: &Program, old: &Program) -> Result<u32, LoaderError> {
+pub(crate) fn try_harmless(new: &Program, old: &Program) -> Result<u32, LoaderError> {
     let frames = harmless_frames();
     for (name, frame) in &frames {
         let run = |program: &Program| -> Result<(u32, bool), LoaderError> {

@@ -3,7 +3,11 @@
 //! Names come from `ring0-abi`; what an order is, is not known here. Of the region nothing is read: its header carries no names, so its totals
 //! (orders, fills, sessions) are `ring0 ctl status`, which knows the layout.
 
-use crate::{error::LoaderError, memory::CURSOR_BYTES, pinned::Pinned};
+use crate::{
+    error::LoaderError,
+    memory::CURSOR_BYTES,
+    pinned::{Pinned, open_pinned},
+};
 use ring0_abi::{counter_name, cursor};
 use std::{
     path::{Path, PathBuf},
@@ -113,7 +117,7 @@ impl Observer {
     /// # Errors
     /// [`LoaderError::NotLoaded`] if there is none.
     pub fn open(pin_root: &Path) -> Result<Self, LoaderError> {
-        let pinned = Pinned::open(pin_root)?;
+        let pinned = open_pinned(pin_root)?;
         let dispatcher = match pinned.dispatcher()? {
             Some(dispatcher) => Some(dispatcher.counters()?),
             None => None,

@@ -4,7 +4,7 @@ use crate::{
     error::LoaderError,
     load::Mode,
     netns,
-    pinned::{Pinned, link_at},
+    pinned::{link_at, open_pinned},
     pins::PEER_PREFIX,
 };
 use std::path::{Path, PathBuf};
@@ -88,7 +88,7 @@ pub struct Status {
 /// # Errors
 /// [`LoaderError::NotLoaded`] if nothing is.
 pub fn status(pin_root: &Path) -> Result<Status, LoaderError> {
-    let pinned = Pinned::open(pin_root)?;
+    let pinned = open_pinned(pin_root)?;
     let meta = pinned.meta();
     let link = pinned.link()?;
     let is_reached = pinned.link_program_id()?.is_some();

@@ -4,6 +4,7 @@ use crate::{
     dispatch::{self, Dispatcher},
     error::LoaderError,
     load::Step,
+    migrate,
     pins::{
         Folder, LINK, Lock, MAP_PREFIX, MAPS, META, Meta, PEER_PREFIX, PROGRAM, PROGRAM_NEXT,
         on_bpffs,
@@ -33,6 +34,7 @@ pub fn unload(pin_root: &Path) -> Result<Unloaded, LoaderError> {
         return Ok(Unloaded::default());
     }
     let _lock = Lock::take(pin_root)?;
+    migrate::settle(&Folder::new(pin_root))?;
     if let Some(dispatcher) = Dispatcher::at(Folder::new(pin_root))? {
         dispatcher.must_have_no_shard()?;
     }

@@ -59,7 +59,10 @@ fn counting(counter: Counter) -> Object {
 }
 
 fn loaded(veth: &Veth) -> LoadOptions {
-    let options = veth.options();
+    loaded_with(veth.options())
+}
+
+fn loaded_with(options: LoadOptions) -> LoadOptions {
     let loaded = load(&options, &mut |fresh| {
         fresh.arena[WORD..WORD + 8].copy_from_slice(b"THE BOOK");
         Ok(())
@@ -285,25 +288,36 @@ fn command(veth: &Veth, arguments: &[&str], dies_at: Option<Step>) -> Output {
 #[test]
 fn killed_in_a_replace() {
     let Some(veth) = Veth::new() else { return };
-    let options = loaded(&veth);
-    let arena = arena(&options);
+    killed_at_each_step(&veth, &loaded(&veth), &[]);
+}
+
+#[test]
+fn killed_in_a_replace_behind_a_dispatcher() {
+    let Some(veth) = Veth::new() else { return };
+    let options = loaded_with(veth.options().behind(veth::dispatch(9001)));
+    killed_at_each_step(&veth, &options, &["--port=9001"]);
+}
+
+fn killed_at_each_step(veth: &Veth, options: &LoadOptions, place: &[&str]) {
+    let arena = arena(options);
+    let whole = pins(options);
+    let replace = [&["replace", "--health-seconds=0.02"], place].concat();
     for step in Step::REPLACE {
         println!("replace, {}", step.name());
-        let replace = ["replace", "--health-seconds=0.02"];
-        let killed = command(&veth, &replace, Some(step));
+        let killed = command(veth, &replace, Some(step));
         assert_eq!(killed.status.signal(), Some(9), "{}", step.name());
-        is_whole(&options, arena);
+        is_whole(options, arena);
         // Whatever the death left, the next replace ends well, and so does a load after another death.
-        let done = command(&veth, &replace, None);
+        let done = command(veth, &replace, None);
         assert!(done.status.success(), "{done:?}");
-        is_whole(&options, arena);
-        assert_eq!(pins(&options), 9, "{}", step.name());
-        command(&veth, &replace, Some(step));
-        let loaded = load(&options, &mut |_| panic!("memory is adopted")).expect("loads");
+        is_whole(options, arena);
+        assert_eq!(pins(options), whole, "{}", step.name());
+        command(veth, &replace, Some(step));
+        let loaded = load(options, &mut |_| panic!("memory is adopted")).expect("loads");
         assert!(loaded.report.adopted && loaded.report.replaced);
         drop(loaded);
-        assert_eq!(pins(&options), 9, "{}", step.name());
-        is_whole(&options, arena);
+        assert_eq!(pins(options), whole, "{}", step.name());
+        is_whole(options, arena);
     }
 }
 
