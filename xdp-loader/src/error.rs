@@ -277,6 +277,12 @@ pub enum LoaderError {
         /// How long the way back took, milliseconds.
         rollback_ms: f64,
     },
+    /// The shard's daemon did not move it.
+    #[error("the shard was not moved: {why}")]
+    NotMigrated {
+        /// The daemon's words.
+        why: String,
+    },
     /// A new program was not well, and the old one could not be put back.
     #[error(
         "the new program is not well ({why}) and the old one could not be put back: {source}; `xdp-loader load` the old object now"
@@ -327,9 +333,10 @@ impl LoaderError {
             Self::KernelLacks { .. } => Exit::KernelLacks,
             Self::Foreign { .. } | Self::PortTaken { .. } | Self::NotShared { .. } => Exit::Foreign,
             Self::NotLoaded { .. } | Self::NothingAttached { .. } => Exit::NotAttached,
-            Self::Misfit { .. } | Self::NotReplaced { .. } | Self::RolledBack { .. } => {
-                Exit::Unhealthy
-            }
+            Self::Misfit { .. }
+            | Self::NotReplaced { .. }
+            | Self::NotMigrated { .. }
+            | Self::RolledBack { .. } => Exit::Unhealthy,
             Self::ArenaSize { .. } | Self::Option { .. } | Self::SeveralShards { .. } => {
                 Exit::Usage
             }

@@ -56,6 +56,7 @@ pub mod cursor {
     /// Entry of what is durable. Word 0: sequence number of the last durable record. Word 1: the slot behind it. Writer of both: whoever journals.
     /// Word 2: one of [`Acks`](super::Acks), for those who do not map the arena. Writer: the loader, once.
     /// Word 3: 1 after a write or sync of the journal failed: nothing is taken until a journal has begun anew. Writer: whoever journals.
+    /// Word 4: the slot at which the shard last moved to another layout, 0 if it never did: a recording of one layout ends there. Writer: who moves it.
     pub const DURABLE: u32 = FIRST_CONSUMER + CONSUMERS;
     /// Byte offset of the slot in its entry.
     pub const DURABLE_SLOT: usize = 8;
@@ -63,6 +64,8 @@ pub mod cursor {
     pub const ACKS: usize = 16;
     /// Byte offset of the failure in its entry.
     pub const FAILED: usize = 24;
+    /// Byte offset of the move in its entry.
+    pub const MOVED: usize = 32;
     /// Byte offset of a consumer's second word in its entry.
     pub const REQUIRED: usize = 8;
     /// Byte offset of a consumer's name in its entry, 16 bytes.

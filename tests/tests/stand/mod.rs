@@ -105,9 +105,14 @@ impl Stand {
         self.folder.path().join("market.toml")
     }
 
+    /// The daemon's socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
     /// Says something to the daemon as an operator does, by the command.
     pub(crate) fn ctl(&self, words: &[&str]) -> ring0_tests::Ran {
-        let socket = self.folder.path().join("socket").display().to_string();
+        let socket = self.socket().display().to_string();
         let mut arguments = vec!["ctl", "--socket", &socket, "--json"];
         arguments.extend(words);
         ring0_tests::ring0(&arguments)
@@ -165,7 +170,7 @@ impl Stand {
                 "--netns",
                 &self.veth.exchange_ns,
                 "--socket",
-                &format!("{folder}/socket"),
+                &self.socket().display().to_string(),
             ],
         );
         let (interface, address) = (&self.veth.exchange_if, self.veth.exchange_address);
@@ -198,6 +203,21 @@ impl Stand {
         self.wait("the daemon", |stand| {
             stand.try_call(&Verb::Status { hash: false })
         })
+    }
+
+    /// Takes a daemon that was started otherwise, and waits for it.
+    pub(crate) fn adopt_daemon(&mut self, daemon: Child) {
+        self.daemon = Some(daemon);
+        self.wait("the daemon", |stand| {
+            stand.try_call(&Verb::Status { hash: false })
+        });
+    }
+
+    /// Waits until the daemon has been killed, as it should be.
+    pub(crate) fn await_death(&mut self) {
+        let mut daemon = self.daemon.take().expect("it runs");
+        let status = daemon.wait().unwrap();
+        assert!(!status.success(), "{status} {}", self.daemon_log());
     }
 
     pub(crate) fn start_recorder(&mut self) {
@@ -245,22 +265,29 @@ impl Stand {
 
     /// Stops the daemon's process where it is, its ring's thread too, or lets it go on.
     pub(crate) fn freeze_daemon(&self, frozen: bool) {
-        let signal = if frozen { Signal::STOP } else { Signal::CONT };
-        let daemon = self.daemon.as_ref().expect("it runs");
-        kill_process(Pid::from_child(daemon), signal).unwrap();
-        // A thread on another processor runs on until the signal comes there.
-        let tasks = format!("/proc/{}/task", daemon.id());
-        let is_stopped = |task: std::io::Result<fs::DirEntry>| {
-            let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
-            stat.rsplit(") ")
-                .next()
-                .is_some_and(|it| it.starts_with('T'))
-        };
+        freeze(self.daemon.as_ref().expect("it runs"), frozen);
+    }
+
+    /// The same of the recorder.
+    pub(crate) fn freeze_recorder(&self, frozen: bool) {
+        freeze(self.recorder.as_ref().expect("it runs"), frozen);
+    }
+
+    /// Waits until the recorder has ended by itself, as it should.
+    pub(crate) fn await_recorder(&mut self) {
+        let mut recorder = self.recorder.take().expect("it runs");
         let end = Instant::now() + PATIENCE;
-        while frozen && !fs::read_dir(&tasks).unwrap().all(is_stopped) {
-            assert!(Instant::now() < end, "the daemon does not stop");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let status = loop {
+            if let Some(status) = recorder.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() >= end {
+                kill(Some(recorder));
+                panic!("the recorder does not end: {}", self.recorder_log());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        assert!(status.success(), "{status} {}", self.recorder_log());
     }
 
     pub(crate) fn kill_recorder(&mut self) {
@@ -429,5 +456,23 @@ fn kill(child: Option<Child>) {
     if let Some(mut child) = child {
         let _ = child.kill(); // it has ended already
         child.wait().unwrap();
+    }
+}
+
+fn freeze(process: &Child, frozen: bool) {
+    let signal = if frozen { Signal::STOP } else { Signal::CONT };
+    kill_process(Pid::from_child(process), signal).unwrap();
+    // A thread on another processor runs on until the signal comes there.
+    let tasks = format!("/proc/{}/task", process.id());
+    let is_stopped = |task: std::io::Result<fs::DirEntry>| {
+        let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|it| it.starts_with('T'))
+    };
+    let end = Instant::now() + PATIENCE;
+    while frozen && !fs::read_dir(&tasks).unwrap().all(is_stopped) {
+        assert!(Instant::now() < end, "the process does not stop");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }

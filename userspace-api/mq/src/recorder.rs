@@ -77,6 +77,8 @@ pub struct Recorder<S = RecordFile> {
     consumer: Consumer,
     sink: S,
     batch: Vec<u8>,
+    /// Where it began: a move of the shard behind that ends it.
+    begun: u64,
     _sole: Sole,
 }
 
@@ -133,6 +135,7 @@ impl<S: Sink> Recorder<S> {
             consumer,
             sink,
             batch: Vec::new(),
+            begun: position,
             _sole: sole,
         })
     }
@@ -144,7 +147,14 @@ impl<S: Sink> Recorder<S> {
     /// The ring went round, or the file system's. Nothing that is not on the disk was given back then.
     pub fn take(&mut self) -> Result<u64, MqError> {
         self.batch.clear();
-        let slots = self.consumer.read(&mut self.batch, BATCH_SLOTS)?;
+        let here = self.consumer.position();
+        let most = self
+            .end()
+            .map_or(BATCH_SLOTS, |end| BATCH_SLOTS.min(end - here));
+        let slots = match most {
+            0 => 0,
+            most => self.consumer.read(&mut self.batch, most)?,
+        };
         let before = self.sink.durable();
         let written = if slots == 0 {
             self.sink.sync(false)
@@ -158,6 +168,18 @@ impl<S: Sink> Recorder<S> {
         Ok(slots)
     }
 
+    /// The slot at which the shard moved to another layout, where this recording ends.
+    fn end(&self) -> Option<u64> {
+        let moved = self.consumer.moved();
+        (moved > self.begun).then_some(moved)
+    }
+
+    /// The slot behind which the shard goes on in another layout, once everything before it was taken: another recording has that.
+    #[must_use]
+    pub fn ended(&self) -> Option<u64> {
+        self.end().filter(|end| self.consumer.position() == *end)
+    }
+
     /// Gives the ring's room back up to what is on the disk, and says how far that is: held answers wait for it.
     fn commit(&mut self) {
         let position = self.consumer.position();
@@ -168,7 +190,7 @@ impl<S: Sink> Recorder<S> {
             .set_durable(self.sink.durable_sequence(), self.sink.durable());
     }
 
-    /// Waits for records and takes them, until `stop` says so; then takes what was published by then and has all of it synced. Gives
+    /// Waits for records and takes them, until `stop` says so or the shard has moved ([`Recorder::ended`]); then takes what was published by then and has all of it synced. Gives
     /// the slots taken.
     ///
     /// # Errors
@@ -176,7 +198,7 @@ impl<S: Sink> Recorder<S> {
     pub fn run(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<u64, MqError> {
         let mut taken = 0;
         let mut idle = Instant::now();
-        while !stop() {
+        while !stop() && self.ended().is_none() {
             let slots = self.take()?;
             taken += slots;
             if slots != 0 {

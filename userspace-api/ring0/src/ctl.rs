@@ -103,6 +103,18 @@ enum Say {
         #[arg(default_value_t = 0)]
         group: u16,
     },
+    /// Move the shard in the kernel to the capacity of another market file while its clients go on.
+    Migrate {
+        /// The file: the running market's with a larger [shard.capacity].
+        #[arg(value_name = "FILE[#SHARD]")]
+        to: PathBuf,
+        /// Folder of the next journal, made or empty: the state is written there, and `ring0 record --journal` goes on from it.
+        #[arg(long, value_name = "DIR")]
+        journal: Option<PathBuf>,
+        /// Another program object than the daemon's own.
+        #[arg(long, value_name = "FILE")]
+        object: Option<PathBuf>,
+    },
     /// Change the state of an instrument's market.
     State {
         /// Symbol.
@@ -271,6 +283,22 @@ fn verb(say: &Say) -> Result<Verb, Fail> {
     Ok(match say.clone() {
         Say::Status { hash } => Verb::Status { hash },
         Say::Accounts => Verb::Accounts,
+        Say::Migrate {
+            to,
+            journal,
+            object,
+        } => {
+            // The daemon has a folder of its own.
+            let absolute = |path: PathBuf| {
+                std::path::absolute(&path)
+                    .map_err(|error| Fail::new(format!("{}: {error}", path.display())))
+            };
+            Verb::Migrate {
+                market: absolute(to)?,
+                journal: journal.map(absolute).transpose()?,
+                object: object.map(absolute).transpose()?,
+            }
+        }
         Say::Deposit {
             account,
             asset,

@@ -143,6 +143,12 @@ fn record<S: Sink>(
             })
             .map_err(journal_error)?;
         between(recorder.sink_mut())?;
+        if let Some(slot) = recorder.ended() {
+            eprintln!(
+                "ring0 record: the shard moved to another capacity at slot {slot}; everything before it is in {name}, go on with a new one: `ring0 record --market FILE --journal DIR` as `ring0 ctl migrate` was given them"
+            );
+            break;
+        }
         if is_last {
             break;
         }

@@ -39,7 +39,7 @@ const KILLED: u32 = 2;
 pub(crate) struct Daemon {
     pub(crate) market: Market,
     pub(crate) shard: Box<dyn Live>,
-    home: Home,
+    pub(crate) home: Home,
     watch: Watch,
     /// What sends held answers, where the shard holds them.
     answers: Option<Answers>,
@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
     let market = Market::load(&args.market)?;
     let (home, shard) = home::find(args, &market)?;
     let _sole = match &home {
-        Home::Kernel { pinned, .. } => Some(Sole::take("daemon", pinned.arena_id())?),
+        Home::Kernel { pinned, .. } => Some(Sole::take("daemon", pinned.records_id())?),
         Home::Thread { .. } => None, // its ring's file has one producer
     };
     if let Home::Kernel { pinned, .. } = &home {
@@ -322,6 +322,11 @@ impl Daemon {
                 prices,
             } => self.move_ladder(self.instrument(instrument)?, lowest, *prices),
             Request::Bust { trade, terms } => self.bust(*trade, terms.as_ref()),
+            Request::Migrate {
+                market,
+                journal,
+                object,
+            } => self.migrate(market, journal.as_deref(), object.as_deref()),
             Request::Status { hash } => self.status(*hash),
             Request::Accounts => Ok(self.accounts()),
         }

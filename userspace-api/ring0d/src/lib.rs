@@ -15,6 +15,7 @@ mod day;
 mod duty;
 mod home;
 mod instrument;
+mod migrate;
 mod protocol;
 mod server;
 mod setup;

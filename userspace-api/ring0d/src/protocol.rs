@@ -196,6 +196,15 @@ pub enum Verb {
         /// What its record says; not given: the daemon looks for it in the record ring.
         terms: Option<Trade>,
     },
+    /// Moves the shard in the kernel to the capacity of another market file, while its clients go on.
+    Migrate {
+        /// The file, which differs in capacity alone, with a shard's name behind `#` where it has several; a path that the daemon can open.
+        market: PathBuf,
+        /// Folder of the next journal: gets the state as a snapshot, from which that one goes on; made, or empty.
+        journal: Option<PathBuf>,
+        /// Another program object than the daemon's own.
+        object: Option<PathBuf>,
+    },
     /// How the shard is.
     Status {
         /// Also the hash of the state; the shard must be quiet or halted.

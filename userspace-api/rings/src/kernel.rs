@@ -203,12 +203,30 @@ impl KernelShard {
         })
     }
 
+    /// The same shard in another arena, to which it has moved.
+    pub(crate) fn moved_to(&mut self, pinned: &Pinned, arena: Arena) -> Result<(), RingError> {
+        let mut moved = KernelShard::new(pinned, arena)?;
+        moved.tags = std::mem::take(&mut self.tags);
+        *self = moved;
+        Ok(())
+    }
+
     /// The shard's memory, copied; it must be halted.
     ///
     /// # Errors
     /// See [`Snapshot::take_halted`].
     pub fn snapshot_halted(&self, layout: &Layout) -> Result<Snapshot, SnapshotError> {
         Snapshot::take_halted(self.shard(), layout)
+    }
+
+    /// Copies the page before the region out.
+    pub(crate) fn copy_page(&self, to: &mut [u8]) {
+        assert!(
+            to.len() <= SHARD_BASE as usize,
+            "the page before the region"
+        );
+        // SAFETY: the arena begins with it; nobody writes there once it is loaded.
+        unsafe { std::ptr::copy_nonoverlapping(self.arena.as_ptr(), to.as_mut_ptr(), to.len()) };
     }
 
     /// Copies bytes of the region out, at an offset of its layout, for those who will go back to them.
@@ -360,6 +378,10 @@ impl Live for KernelShard {
 
     fn tags(&self) -> &[Option<Key>] {
         &self.tags
+    }
+
+    fn in_kernel(&mut self) -> Option<&mut KernelShard> {
+        Some(self)
     }
 
     fn counters(&self) -> Result<Vec<u64>, RingError> {

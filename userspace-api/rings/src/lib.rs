@@ -4,6 +4,8 @@
 //! ring; that is the project's main test. Knows how to reach an engine; nothing of orders.
 
 mod desk;
+#[expect(unsafe_code, reason = "a region in memory that the loader gives")]
+mod enlarge;
 mod frame;
 mod kernel;
 mod live;
@@ -19,6 +21,7 @@ mod thread;
 mod udp;
 mod wire;
 
+pub use enlarge::{Moved, enlarge_shard};
 pub use frame::{HEADERS, Kind as FrameKind, classify, headers, sender, turn_round};
 pub use kernel::{
     Doorbell, KernelOptions, KernelShard, PacketRun, key_entry, load_shard, restore_shard,

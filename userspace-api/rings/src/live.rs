@@ -1,5 +1,6 @@
 //! A shard that trades, as the daemon sees it, wherever its engine runs.
 
+use crate::kernel::KernelShard;
 use crate::records::Consumer;
 use crate::ring::RingError;
 use ring0_abi::Acks;
@@ -49,6 +50,11 @@ pub trait Live {
     /// What the way in and out counts itself, by name.
     fn port_counters(&mut self) -> Vec<(&'static str, u64)> {
         Vec::new()
+    }
+
+    /// The shard in the kernel, where it is one.
+    fn in_kernel(&mut self) -> Option<&mut KernelShard> {
+        None
     }
 
     /// Why it does not trade any more, if so.
@@ -170,6 +176,10 @@ impl<T: Live + ?Sized> Live for Box<T> {
 
     fn set_key(&mut self, session: u32, bytes: Option<&[u8; 16]>) -> Result<(), RingError> {
         (**self).set_key(session, bytes)
+    }
+
+    fn in_kernel(&mut self) -> Option<&mut KernelShard> {
+        (**self).in_kernel()
     }
 
     fn tags(&self) -> &[Option<Key>] {

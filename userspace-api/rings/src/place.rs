@@ -88,7 +88,7 @@ impl Place<'_> {
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Pinned(pinned) => write!(f, "{}", pinned.arena_id()),
+            Place::Pinned(pinned) => write!(f, "{}", pinned.records_id()),
             Place::Shared(ring) => ring
                 .id()
                 .iter()

@@ -138,7 +138,7 @@ impl Consumer {
         };
         let name = Name::new(name).map_err(|error| refused(&error))?;
         let maps = Maps::open(pinned)?;
-        let _alone = members(pinned.arena_id())?;
+        let _alone = members(pinned.records_id())?;
         record_ring::Consumer::attach(maps, name, kind)
             .map(|consumer| Consumer(Of::Kernel(consumer)))
             .map_err(|error| refused(&error))
@@ -222,6 +222,18 @@ impl Consumer {
         self.durable_word(cursor::FAILED).load(Ordering::Acquire) != 0
     }
 
+    /// Says that the shard goes on in another layout from this slot on.
+    pub(crate) fn set_moved(&self, slot: u64) {
+        self.durable_word(cursor::MOVED)
+            .store(slot, Ordering::Release);
+    }
+
+    /// The slot at which the shard last moved to another layout; 0: it never did.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        self.durable_word(cursor::MOVED).load(Ordering::Acquire)
+    }
+
     fn durable_word(&self, offset: usize) -> &AtomicU64 {
         self.word(cursor::DURABLE, offset)
     }
@@ -273,10 +285,10 @@ impl Consumer {
 }
 
 /// Waits until no other process takes a place in this shard's ring. A name that the kernel takes back however its process ends.
-fn members(arena_id: u32) -> Result<UnixListener, RingError> {
+fn members(records_id: u32) -> Result<UnixListener, RingError> {
     let begin = Instant::now();
     loop {
-        let alone = SocketAddr::from_abstract_name(format!("ring0/consumers/{arena_id}"))
+        let alone = SocketAddr::from_abstract_name(format!("ring0/consumers/{records_id}"))
             .and_then(|name| UnixListener::bind_addr(&name));
         match alone {
             Ok(alone) => return Ok(alone),

@@ -80,6 +80,16 @@ pub enum RingError {
     /// A snapshot was not taken, or does not fit.
     #[error(transparent)]
     Snapshot(#[from] ring0_engine::snapshot::SnapshotError),
+    /// Somebody's reading would break off where the shard moves.
+    #[error(
+        "the record ring's consumer {name} is {slots} slots behind and does not catch up; see to it that it runs, then ask again: nothing was moved"
+    )]
+    Behind {
+        /// Its name.
+        name: String,
+        /// Slots that it has not committed.
+        slots: u64,
+    },
     /// A consumer was overrun or all places are taken.
     #[error("{0}")]
     Consumer(String),

@@ -1,6 +1,6 @@
 //! `load`.
 
-use super::{Done, output::Output, place::Place};
+use super::{Done, object, output::Output, place::Place};
 use clap::{Args, ValueEnum};
 use std::{fmt::Write, path::PathBuf, time::Duration};
 use xdp_loader::{
@@ -32,9 +32,9 @@ pub(crate) struct Arguments {
     /// Identity of the memory layout, in hexadecimal.
     #[arg(long, default_value = "0", value_parser = hexadecimal)]
     layout_hash: u64,
-    /// With --port, where the interface has no dispatcher yet: its program.
-    #[arg(long, default_value = "ebpf/prebuilt/dispatch.bpf.o")]
-    dispatcher: PathBuf,
+    /// With --port, where the interface has no dispatcher yet: its program [default: dispatch.bpf.o, as for --object].
+    #[arg(long, value_name = "FILE")]
+    dispatcher: Option<PathBuf>,
     /// Veth peer that gets the pass program it needs to receive answers: INTERFACE or
     /// INTERFACE%NETNS.
     #[arg(long)]
@@ -50,13 +50,13 @@ pub(crate) struct Arguments {
 /// What `load` and `replace` say about the program.
 #[derive(Args)]
 pub(crate) struct ProgramArguments {
-    /// The program.
     #[arg(
         long,
         env = "RING0_BPF_OBJECT",
-        default_value = "ebpf/prebuilt/ring0.bpf.o"
+        value_name = "FILE",
+        help = format!("The program [default: ring0.bpf.o {}]", object::WHERE)
     )]
-    pub(crate) object: PathBuf,
+    pub(crate) object: Option<PathBuf>,
     /// Verify each subprogram once, or again at every call.
     #[arg(long, value_enum, default_value = "global")]
     pub(crate) subprograms: SubprogramsArgument,
@@ -66,6 +66,13 @@ pub(crate) struct ProgramArguments {
     /// Write the verifier's log to FILE: whole for a refused program, its statistics for one that was taken.
     #[arg(long, value_name = "FILE", env = "XDP_LOADER_VERIFIER_LOG")]
     pub(crate) verifier_log: Option<PathBuf>,
+}
+
+impl ProgramArguments {
+    pub(crate) fn object(&self) -> Object {
+        let object = self.object.clone();
+        Object::Path(object.unwrap_or_else(|| object::kept("ring0.bpf.o")))
+    }
 }
 
 #[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
@@ -174,14 +181,15 @@ fn options(arguments: &Arguments) -> Result<LoadOptions, LoaderError> {
             rule: "give one: `xdp-loader load IF`",
         });
     }
-    let mut options = LoadOptions::new(
-        Object::Path(program.object.clone()),
-        place.interface(),
-        place.netns.as_deref(),
-    );
+    let mut options = LoadOptions::new(program.object(), place.interface(), place.netns.as_deref());
     if let Some(port) = place.port {
         options = options.behind(Dispatch {
-            object: Object::Path(arguments.dispatcher.clone()),
+            object: Object::Path(
+                arguments
+                    .dispatcher
+                    .clone()
+                    .unwrap_or_else(|| object::kept("dispatch.bpf.o")),
+            ),
             port,
         });
     }

@@ -4,6 +4,8 @@ mod clean;
 mod generate;
 mod load;
 mod log;
+mod migrate;
+mod object;
 mod output;
 mod place;
 mod probe;

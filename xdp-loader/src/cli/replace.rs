@@ -3,12 +3,13 @@
 use super::{
     Done,
     load::{ProgramArguments, seconds, text},
+    migrate,
     output::Output,
     place::Place,
 };
 use clap::Args;
 use std::time::Duration;
-use xdp_loader::{Exit, Object, ReplaceOptions, plan_replace, replace};
+use xdp_loader::{Exit, ReplaceOptions, plan_replace, replace};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -19,14 +20,23 @@ pub(crate) struct Arguments {
     /// Watch the new program so long before it is kept; 0: one look.
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     health_seconds: Duration,
+    #[command(flatten)]
+    migrate: migrate::Arguments,
 }
 
 pub(crate) fn run(arguments: &Arguments, out: Output) -> Done {
     let program = &arguments.program;
-    let mut options = ReplaceOptions::new(
-        Object::Path(program.object.clone()),
-        arguments.place.pin_root(),
-    );
+    if let Some(market) = &arguments.migrate.migrate {
+        let place = arguments.place.pin_root();
+        return migrate::run(
+            &arguments.migrate,
+            market,
+            program.object.as_deref(),
+            &place,
+            out,
+        );
+    }
+    let mut options = ReplaceOptions::new(program.object(), arguments.place.pin_root());
     options.subprograms = program.subprograms.into();
     options.health = arguments.health_seconds;
     options.verifier_log.clone_from(&program.verifier_log);

@@ -1,15 +1,14 @@
 //! `subprograms`.
 
-use super::{Done, output::Output};
+use super::{Done, object, output::Output};
 use clap::Args;
 use std::{fmt::Write, path::PathBuf};
 use xdp_loader::{Exit, Object, Subprogram};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The program.
-    #[arg(default_value = "ebpf/prebuilt/ring0.bpf.o")]
-    object: PathBuf,
+    #[arg(value_name = "FILE", help = format!("The program [default: ring0.bpf.o {}]", object::WHERE))]
+    object: Option<PathBuf>,
 }
 
 #[derive(serde::Serialize)]
@@ -18,7 +17,9 @@ struct Listed {
 }
 
 pub(crate) fn run(arguments: &Arguments, out: Output) -> Done {
-    let subprograms = Object::Path(arguments.object.clone()).subprograms()?;
+    let object = arguments.object.clone();
+    let object = object.unwrap_or_else(|| object::kept("ring0.bpf.o"));
+    let subprograms = Object::Path(object).subprograms()?;
     let text = text(&subprograms);
     out.say(&Listed { subprograms }, text);
     Ok(Exit::Ok)
