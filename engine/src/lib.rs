@@ -50,6 +50,7 @@ pub mod shard;
 #[cfg(feature = "std")]
 pub mod snapshot;
 mod stop;
+pub mod totals;
 mod transfer;
 
 #[cfg(feature = "std")]

@@ -277,6 +277,14 @@ pub enum LoaderError {
         /// How long the way back took, milliseconds.
         rollback_ms: f64,
     },
+    /// The shard's daemon refused.
+    #[error("the daemon at {path} refused: {why}", path = .path.display())]
+    Daemon {
+        /// Its socket.
+        path: PathBuf,
+        /// Its words.
+        why: String,
+    },
     /// The shard's daemon did not move it.
     #[error("the shard was not moved: {why}")]
     NotMigrated {

@@ -66,6 +66,7 @@ mod subprograms;
 mod survey;
 #[expect(unsafe_code, reason = "makes the system calls")]
 mod sys;
+mod totals;
 mod tune;
 mod unload;
 
@@ -97,5 +98,6 @@ pub use steer::{QUEUES_MAX, Steer, SteerOptions};
 pub use subprograms::{Subprogram, Subprograms};
 pub use survey::{InterfaceSurvey, Machine, RingVerdict, Survey, XDP_MTU_MAX, survey};
 pub use sys::TestRun;
+pub use totals::TotalStat;
 pub use tune::{Channels, Interrupt, Tuning, tune, tuning};
 pub use unload::{Unloaded, unload};

@@ -136,6 +136,20 @@ const REACH_BYTES: u64 = (1 << 32) + PAGE_BYTES;
 
 impl Arena {
     pub(crate) fn map(map: impl AsFd, bytes: u64, address: u64) -> Result<Self, LoaderError> {
+        Self::map_for(map, bytes, address, true)
+    }
+
+    /// The same without the right to write.
+    pub(crate) fn look(map: impl AsFd, bytes: u64, address: u64) -> Result<Self, LoaderError> {
+        Self::map_for(map, bytes, address, false)
+    }
+
+    fn map_for(
+        map: impl AsFd,
+        bytes: u64,
+        address: u64,
+        writable: bool,
+    ) -> Result<Self, LoaderError> {
         let error = |source: io::Error| {
             if source.raw_os_error() == Some(libc::EEXIST) {
                 LoaderError::ArenaTaken { address }
@@ -147,7 +161,7 @@ impl Arena {
                 }
             }
         };
-        let memory = Mapping::new(map, bytes as usize, true, Some(address)).map_err(error)?;
+        let memory = Mapping::new(map, bytes as usize, writable, Some(address)).map_err(error)?;
         let rest = (REACH_BYTES - bytes) as usize;
         let reserved = Mapping::reserve(address + bytes, rest).map_err(error)?;
         Ok(Self {

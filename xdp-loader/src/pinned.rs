@@ -182,6 +182,15 @@ impl Pinned {
         )
     }
 
+    /// Maps the arena without the right to write.
+    pub(crate) fn look_at_arena(&self) -> Result<Arena, LoaderError> {
+        Arena::look(
+            self.map("ARENA").0,
+            self.arena_bytes(),
+            self.meta.arena_address,
+        )
+    }
+
     /// Maps the record ring for reading; the kernel then refuses to make the mapping writable later.
     ///
     /// A read-only descriptor cannot be mapped at all: Linux takes `VM_SHARED` from a shared

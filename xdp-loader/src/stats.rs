@@ -1,12 +1,12 @@
 //! The numbers of a running shard, as the program and the ring's consumers keep them. Reads memory and counters; asks no process, changes nothing.
 //!
-//! Names come from `ring0-abi`; what an order is, is not known here. Of the region nothing is read: its header carries no names, so its totals
-//! (orders, fills, sessions) are `ring0 ctl status`, which knows the layout.
+//! Names come from `ring0-abi`, and those of the region's numbers from the page before it; what an order is, is not known here.
 
 use crate::{
     error::LoaderError,
     memory::CURSOR_BYTES,
     pinned::{Pinned, open_pinned},
+    totals::{TotalStat, Totals},
 };
 use ring0_abi::{counter_name, cursor};
 use std::{
@@ -79,6 +79,8 @@ pub struct Stats {
     pub counters: Vec<CounterStat>,
     /// What the dispatcher counts, of frames that were no shard's, where shards share the interface.
     pub dispatcher_counters: Option<Vec<CounterStat>>,
+    /// Numbers of the shard by the names that it has for them; empty where the process has its arena mapped already.
+    pub totals: Vec<TotalStat>,
     /// The record ring.
     pub ring: RingStat,
     /// Control commands written so far.
@@ -95,6 +97,7 @@ pub struct Observer {
     dispatcher: Option<crate::pinned::Counters>,
     cursors: crate::memory::Cursors,
     commands: crate::memory::Commands,
+    totals: Option<Totals>,
     before: Option<(Instant, Stats)>,
 }
 
@@ -127,6 +130,7 @@ impl Observer {
             dispatcher,
             cursors: pinned.map_cursors()?,
             commands: pinned.map_commands()?,
+            totals: Totals::open(&pinned)?,
             pinned,
             before: None,
         })
@@ -206,6 +210,7 @@ impl Observer {
             interval_seconds: 0.0,
             counters: named(&self.counters)?,
             dispatcher_counters,
+            totals: self.totals.as_ref().map_or_else(Vec::new, Totals::read),
             ring: RingStat {
                 slots,
                 published,

@@ -20,6 +20,14 @@ pub mod device {
     pub const READY: u32 = 88;
     /// When a packet is answered: one of [`Acks`](super::Acks), no other number.
     pub const ACKS: u32 = 92;
+    /// How many numbers of the shard have a name here, for those who know no layout. [`TOTAL_BYTES`] each follow 8 bytes behind.
+    pub const TOTALS: u32 = 1024;
+    /// A name, zeros behind it ([`TOTAL_NAME`] bytes), the number's offset in the arena, and its length: 4 or 8 bytes.
+    pub const TOTAL_BYTES: usize = 32;
+    /// See [`TOTAL_BYTES`].
+    pub const TOTAL_NAME: usize = 24;
+    /// Names at the most: the page ends behind them.
+    pub const TOTALS_MAX: usize = 64;
 }
 
 /// When a packet that was taken is answered.

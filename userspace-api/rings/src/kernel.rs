@@ -15,6 +15,7 @@ use ring0_engine::native::control_result;
 use ring0_engine::record::{Head, Kind, Outcome};
 use ring0_engine::region::{Memory, SHARD_BASE};
 use ring0_engine::snapshot::{Snapshot, SnapshotError};
+use ring0_engine::totals::TOTALS;
 use ring0_engine::{Depth, Reason, Shard};
 use ring0_wire::Key;
 use std::net::Ipv4Addr;
@@ -99,6 +100,7 @@ fn load_with(
         put(device::ACKS, options.acks as u32);
         put(device::RECORD_MASK, load.record_slots - 1);
         put(device::COMMAND_MASK, load.command_slots / 2 - 1);
+        name_totals(fresh.arena);
         // SAFETY: the arena reserves what a `u32` offset can reach, and nothing is attached to it yet.
         let memory =
             unsafe { Memory::new(fresh.arena.as_mut_ptr().wrapping_add(SHARD_BASE as usize)) };
@@ -123,6 +125,21 @@ fn load_with(
         return Err(RingError::Layout { found, expected });
     }
     Ok((loaded, shard))
+}
+
+/// Writes into the page before the region what of its header has a name.
+fn name_totals(arena: &mut [u8]) {
+    let start = device::TOTALS as usize;
+    arena[start..start + 8].copy_from_slice(&(TOTALS.len() as u64).to_le_bytes());
+    let entries = arena[start + 8..].chunks_exact_mut(device::TOTAL_BYTES);
+    for (entry, total) in entries.zip(TOTALS) {
+        entry[..total.name.len()].copy_from_slice(total.name.as_bytes());
+        let at = SHARD_BASE + total.at as u32;
+        for (word, value) in [(0, at), (1, total.bytes as u32)] {
+            let from = device::TOTAL_NAME + word * 4;
+            entry[from..from + 4].copy_from_slice(&value.to_le_bytes());
+        }
+    }
 }
 
 fn take_arena(mut loaded: Loaded, mapped: Option<Arena>) -> (Loaded, Arena) {
@@ -496,4 +513,21 @@ fn frame(port: u16, payload: &[u8]) -> Vec<u8> {
     frame.extend_from_slice(&[0, 0]);
     frame.extend_from_slice(payload);
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_have_room_in_the_page_before_the_region() {
+        assert!(TOTALS.len() <= device::TOTALS_MAX);
+        let longest = TOTALS.iter().map(|total| total.name.len()).max();
+        assert!(longest < Some(device::TOTAL_NAME));
+        let end = device::TOTALS as usize + 8 + device::TOTALS_MAX * device::TOTAL_BYTES;
+        assert!(end <= SHARD_BASE as usize, "{end}");
+        let mut page = vec![0; SHARD_BASE as usize];
+        name_totals(&mut page);
+        assert_eq!(page[device::TOTALS as usize], TOTALS.len() as u8);
+    }
 }

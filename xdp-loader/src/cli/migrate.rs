@@ -1,20 +1,16 @@
 //! `replace --migrate`: the shard's daemon is asked to move it to another capacity. What is in the memory is the daemon's business; it stops the shard, has
 //! the loader's library swap program and memory, and goes on.
 
-use super::{Done, output::Output};
+use super::{
+    Done,
+    daemon::{Daemon, failed},
+    output::Output,
+};
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::{
-    io::{self, BufRead, BufReader, Write},
-    os::unix::net::UnixStream,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 use xdp_loader::{Exit, LoaderError};
-
-/// How long the daemon may take: a book of millions of orders is copied and hashed in seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -71,12 +67,16 @@ pub(crate) fn run(
             .map_err(failed(path, "give a path"))
             .map(|path| path.display().to_string())
     };
-    let answer = daemon.ask(&json!({
+    let asked = daemon.ask(&json!({
         "verb": "migrate",
         "market": absolute(market)?,
         "journal": arguments.journal.as_deref().map(absolute).transpose()?,
         "object": object.map(absolute).transpose()?,
-    }))?;
+    }));
+    let answer = asked.map_err(|error| match error {
+        LoaderError::Daemon { why, .. } => LoaderError::NotMigrated { why },
+        error => error,
+    })?;
     let number = |of: &Value| of.as_u64().unwrap_or(0);
     let loader = &answer["loader"];
     let report = Report {
@@ -116,53 +116,4 @@ pub(crate) fn run(
     );
     out.say(&report, text);
     Ok(Exit::Ok)
-}
-
-/// The daemon's socket: one JSON object a line, answered by one.
-struct Daemon {
-    path: PathBuf,
-    stream: BufReader<UnixStream>,
-}
-
-impl Daemon {
-    fn connect(path: &Path) -> Result<Daemon, LoaderError> {
-        let stream = UnixStream::connect(path).and_then(|stream| {
-            stream.set_read_timeout(Some(PATIENCE))?;
-            Ok(stream)
-        });
-        Ok(Daemon {
-            path: path.to_owned(),
-            stream: BufReader::new(
-                stream.map_err(failed(path, "start the shard's ring0d, or name its socket"))?,
-            ),
-        })
-    }
-
-    /// Asks; a refusal is an error with the daemon's words.
-    fn ask(&mut self, request: &Value) -> Result<Value, LoaderError> {
-        let cure = "look at the daemon's log; `ring0 ctl status` says how the shard is";
-        let mut line = format!("{request}\n");
-        let written = self.stream.get_mut().write_all(line.as_bytes());
-        written.map_err(failed(&self.path, cure))?;
-        line.clear();
-        let read = self.stream.read_line(&mut line);
-        read.map_err(failed(&self.path, cure))?;
-        let answer: Value = serde_json::from_str(&line)
-            .map_err(|error| failed(&self.path, cure)(io::Error::other(error)))?;
-        match answer["error"].as_str() {
-            None => Ok(answer),
-            Some(why) => Err(LoaderError::NotMigrated {
-                why: why.to_owned(),
-            }),
-        }
-    }
-}
-
-fn failed(path: &Path, cure: &'static str) -> impl FnOnce(io::Error) -> LoaderError {
-    let doing = format!("asking the daemon at {}", path.display());
-    move |source| LoaderError::Call {
-        doing,
-        source,
-        cure,
-    }
 }

@@ -1,6 +1,7 @@
 //! The command line: verbs, what they share, how an error ends.
 
 mod clean;
+mod daemon;
 mod generate;
 mod load;
 mod log;

@@ -7,7 +7,7 @@ use xdp_loader::{default_pin_root, default_shard_root};
 #[derive(Args)]
 pub(crate) struct Place {
     /// Interface.
-    #[arg(value_name = "IF", required_unless_present_any = ["interface", "pin_root"], conflicts_with = "interface")]
+    #[arg(value_name = "IF", required_unless_present_any = ["interface", "pin_root", "socket"], conflicts_with = "interface")]
     name: Option<String>,
     /// Interface, as an option.
     #[arg(long, short)]

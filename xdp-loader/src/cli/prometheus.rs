@@ -38,6 +38,16 @@ pub(crate) fn text(stats: &Stats) -> String {
             &by_name(counters),
         );
     }
+    let totals = stats.totals.iter();
+    let totals: Vec<(String, u64)> = totals
+        .map(|one| (label("total", &one.name), one.value))
+        .collect();
+    family(
+        "ring0_shard",
+        "gauge",
+        "Numbers of the shard by the names that it has for them.",
+        &totals,
+    );
     let ring = &stats.ring;
     let one = |value: u64| vec![(String::new(), value)];
     for (name, kind, help, samples) in [

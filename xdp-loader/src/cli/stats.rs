@@ -1,6 +1,6 @@
 //! `stats`.
 
-use super::{Done, load::seconds, output::Output, place::Place, prometheus};
+use super::{Done, daemon::Daemon, load::seconds, output::Output, place::Place, prometheus};
 use clap::Args;
 use ratatui::{
     crossterm::event::{self, Event, KeyCode, KeyModifiers},
@@ -9,7 +9,15 @@ use ratatui::{
     text::Line,
     widgets::{Block, Cell, Row, Table},
 };
-use std::{fmt::Write, io, time::Duration};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use xdp_loader::{CounterStat, Exit, LoaderError, Observer, Stats, drop_privileges};
 
 #[derive(Args)]
@@ -25,12 +33,18 @@ pub(crate) struct Arguments {
     /// Print Prometheus' text format, for the textfile collector or any exporter that runs a command.
     #[arg(long, conflicts_with = "json")]
     prometheus: bool,
+    /// The socket of a shard's ring0d: what a ring in a process counts, its AF_XDP sockets' statistics among it. Such a ring has no pins.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["watch", "prometheus", "name", "interface", "pin_root"])]
+    socket: Option<PathBuf>,
     /// With counters that are zero.
     #[arg(long)]
     all: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, out: Output) -> Done {
+    if let Some(socket) = &arguments.socket {
+        return ask_daemon(socket, arguments.all, out);
+    }
     let mut observer = Observer::open(&arguments.place.pin_root())?;
     // All is open: what follows reads it.
     drop_privileges()?;
@@ -51,6 +65,52 @@ pub(crate) fn run(arguments: &Arguments, out: Output) -> Done {
         stats = observer.look()?;
     }
     out.say(&stats, text(&stats, arguments.all));
+    Ok(Exit::Ok)
+}
+
+/// What a daemon says of the ring in its process.
+#[derive(Serialize)]
+struct RingInProcess {
+    socket: PathBuf,
+    shard: String,
+    udp_port: u64,
+    /// Frames and packets by what the shard made of them.
+    counters: BTreeMap<String, u64>,
+    /// What the ring's way in and out counts: its sockets, the kernel's statistics of them, its program.
+    port_counters: BTreeMap<String, u64>,
+    published: u64,
+    slots: u64,
+}
+
+fn ask_daemon(socket: &Path, all: bool, out: Output) -> Done {
+    let status = Daemon::connect(socket)?.ask(&json!({"verb": "status"}))?;
+    let numbers = |of: &Value| -> BTreeMap<String, u64> {
+        let map = of.as_object().into_iter().flatten();
+        map.filter_map(|(name, count)| Some((name.clone(), count.as_u64()?)))
+            .collect()
+    };
+    let number = |of: &Value| of.as_u64().unwrap_or(0);
+    let ring = RingInProcess {
+        socket: socket.to_owned(),
+        shard: status["shard"].as_str().unwrap_or("").to_owned(),
+        udp_port: number(&status["port"]),
+        counters: numbers(&status["counters"]),
+        port_counters: numbers(&status["port_counters"]),
+        published: number(&status["ring"]["published"]),
+        slots: number(&status["ring"]["slots"]),
+    };
+    let mut text = format!("shard {}, port {}", ring.shard, ring.udp_port);
+    for (what, counters) in [("", &ring.counters), ("ring ", &ring.port_counters)] {
+        for (name, count) in counters.iter().filter(|(_, count)| all || **count != 0) {
+            let _ = write!(text, "\n{:<40} {count:>16}", format!("{what}{name}"));
+        }
+    }
+    let (published, slots) = (ring.published, ring.slots);
+    let _ = write!(
+        text,
+        "\nrecord ring: {published} slots published, of {slots}"
+    );
+    out.say(&ring, text);
     Ok(Exit::Ok)
 }
 
@@ -112,6 +172,7 @@ fn draw(frame: &mut ratatui::Frame<'_>, stats: &Stats, all: bool) {
     let consumers = stats.ring.consumers.len() as u16;
     let [top, bottom] = Layout::vertical([Constraint::Min(5), Constraint::Length(consumers + 4)])
         .areas(frame.area());
+    let [top, side] = Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).areas(top);
     let right = |text: String| Cell::from(Line::from(text).right_aligned());
     let head = |names: [&'static str; 3]| Row::new(names).style(Style::new().bold());
     let counters = shown(&stats.counters, all).map(|one| {
@@ -122,14 +183,21 @@ fn draw(frame: &mut ratatui::Frame<'_>, stats: &Stats, all: bool) {
         ])
     });
     let widths = [
-        Constraint::Min(24),
+        Constraint::Min(18),
+        Constraint::Length(11),
         Constraint::Length(14),
-        Constraint::Length(20),
     ];
     let table = Table::new(counters, widths)
         .header(head(["frames", "per second", "total"]))
         .block(Block::bordered().title(format!(" {} · q ends ", title(stats))));
     frame.render_widget(table, top);
+    let totals = stats.totals.iter().filter(|one| all || one.value != 0);
+    let rows =
+        totals.map(|one| Row::new([Cell::from(one.name.clone()), right(one.value.to_string())]));
+    let table = Table::new(rows, [Constraint::Min(17), Constraint::Length(20)])
+        .header(Row::new(["shard", ""]).style(Style::new().bold()))
+        .block(Block::bordered());
+    frame.render_widget(table, side);
     let ring = &stats.ring;
     let rows = ring.consumers.iter().map(|one| {
         Row::new([
@@ -191,6 +259,9 @@ fn text(stats: &Stats, all: bool) -> String {
         stats.dispatcher_counters.as_deref().unwrap_or_default(),
         "dispatcher ",
     );
+    for one in stats.totals.iter().filter(|one| all || one.value != 0) {
+        let _ = write!(text, "\nshard {:<22} {:>29}", one.name, one.value);
+    }
     let ring = &stats.ring;
     let _ = write!(
         text,

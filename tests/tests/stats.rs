@@ -1,0 +1,110 @@
+//! What operators read of a running shard: `xdp-loader stats` of one in the kernel, and of one behind AF_XDP by its daemon's socket. Each line of JSON
+//! keeps to the schema.
+
+mod stand;
+
+use ring0_trader::{Locate, Order, Price, Shares};
+use serde_json::Value;
+use stand::{Ring, Stand};
+
+const MARKET: &str = include_str!("../../markets/example.toml");
+const ORDERS: u32 = 20;
+
+fn checked(words: &[&str]) -> Value {
+    let ran = ring0_tests::xdp_loader(&[&["--json"], words].concat());
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let schema = include_str!("../../xdp-loader/schema/xdp-loader-1.json");
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let value = ran.json();
+    let errors: Vec<String> = schema
+        .iter_errors(&value)
+        .map(|it| it.to_string())
+        .collect();
+    assert!(errors.is_empty(), "{value}: {errors:?}");
+    value
+}
+
+/// Orders that rest.
+fn rest(stand: &Stand) {
+    let mut trader = stand.trader("alice-1");
+    for place in 0..ORDERS {
+        let order = Order::buy(Locate(1), Shares(1), Price((40_000 + place) * 10_000));
+        trader.submit(&[order]).unwrap();
+    }
+}
+
+#[test]
+fn a_shard_in_the_kernel_names_its_numbers() {
+    let mut stand = Stand::up();
+    rest(&stand);
+    stand.settle();
+    let pin_root = stand.pin_root.display().to_string();
+    let look = || {
+        let stats = checked(&["stats", "--interval=0", "--pin-root", &pin_root]);
+        let total = |name: &str| {
+            let all = stats["totals"].as_array().unwrap();
+            let one = all.iter().find(|one| one["name"] == name);
+            one.unwrap_or_else(|| panic!("no {name} in {stats}"))["value"].clone()
+        };
+        [
+            "orders_live",
+            "next_sequence",
+            "time_ns",
+            "orders_max",
+            "halted",
+        ]
+        .map(total)
+    };
+    let status = stand.status();
+    let [orders, next, time, orders_max, halted] = look();
+    assert_eq!(
+        (&orders, &status["orders_live"]),
+        (&ORDERS.into(), &ORDERS.into())
+    );
+    assert_eq!(next, status["next_sequence"]);
+    assert_eq!(time, status["time_ns"]);
+    assert_eq!((orders_max, halted), (65_536.into(), 0.into()));
+    // In another arena they lie elsewhere, and are found.
+    let text = MARKET.replacen("orders = 65_536", "orders = 100_000\nsessions = 100", 1);
+    let larger = stand.market_file().with_file_name("larger.toml");
+    std::fs::write(&larger, text).unwrap();
+    let file = larger.display().to_string();
+    let socket = stand.socket().display().to_string();
+    let words = ["replace", "--pin-root", &pin_root, "--socket", &socket];
+    let moved = checked(&[&words[..], &["--migrate", &file]].concat());
+    println!("moved with {} ms without orders", moved["pause_ms"]);
+    let [orders, .., orders_max, _] = look();
+    assert_eq!((orders, orders_max), (ORDERS.into(), 100_000.into()));
+    stand.unload();
+}
+
+#[test]
+fn a_ring_behind_af_xdp_has_its_sockets_statistics() {
+    let mut stand = Stand::in_ring(Ring::Afxdp, MARKET);
+    stand.start_daemon();
+    rest(&stand);
+    let socket = stand.socket().display().to_string();
+    let stats = checked(&["stats", "--socket", &socket]);
+    println!("{stats}");
+    assert!(
+        stats["counters"]["taken"].as_u64() >= Some(u64::from(ORDERS)),
+        "{stats}"
+    );
+    let ring = stats["port_counters"].as_object().unwrap();
+    // XDP_STATISTICS of its sockets (`include/uapi/linux/if_xdp.h`), and what the program sent them.
+    for name in ["xsk_rx_dropped", "xsk_rx_ring_full", "redirected"] {
+        assert!(ring.contains_key(name), "{name} is not in {stats}");
+    }
+    let ran = ring0_tests::xdp_loader(&["stats", "--socket", &socket, "--all"]);
+    assert!(
+        ran.status == 0 && ran.out.contains("ring xsk_rx_dropped"),
+        "{ran:?}"
+    );
+    let ran = ring0_tests::xdp_loader(&["stats", "--socket", "/no/such"]);
+    assert!(
+        ran.status == 1 && ran.err.contains("name its socket"),
+        "{ran:?}"
+    );
+    stand.unload();
+}
