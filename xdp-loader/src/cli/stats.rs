@@ -172,9 +172,19 @@ fn draw(frame: &mut ratatui::Frame<'_>, stats: &Stats, all: bool) {
     let consumers = stats.ring.consumers.len() as u16;
     let [top, bottom] = Layout::vertical([Constraint::Min(5), Constraint::Length(consumers + 4)])
         .areas(frame.area());
-    let [top, side] = Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).areas(top);
+    let beside = if stats.totals.is_empty() { 0 } else { 2 };
+    let [top, side] =
+        Layout::horizontal([Constraint::Fill(3), Constraint::Fill(beside)]).areas(top);
     let right = |text: String| Cell::from(Line::from(text).right_aligned());
-    let head = |names: [&'static str; 3]| Row::new(names).style(Style::new().bold());
+    // Numbers stand to the right, and so do their heads.
+    let head = |[name, middle, last]: [&'static str; 3]| {
+        let cells = [
+            Cell::from(name),
+            right(middle.to_owned()),
+            right(last.to_owned()),
+        ];
+        Row::new(cells).style(Style::new().bold())
+    };
     let counters = shown(&stats.counters, all).map(|one| {
         Row::new([
             Cell::from(one.name.clone()),
@@ -202,7 +212,7 @@ fn draw(frame: &mut ratatui::Frame<'_>, stats: &Stats, all: bool) {
     let rows = ring.consumers.iter().map(|one| {
         Row::new([
             Cell::from(one.name.clone()),
-            Cell::from(if one.required { "required" } else { "" }),
+            right(if one.required { "required" } else { "" }.to_owned()),
             right(one.lag.to_string()),
         ])
     });
