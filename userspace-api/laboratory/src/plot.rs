@@ -73,7 +73,8 @@ fn frame(title: &str, x: (&Axis, &str), y: (&Axis, &str), y_names: Option<&[(f64
             if is_named { 1.0 } else { 0.4 },
         );
         if is_named {
-            svg.text((at, floor + 18.0), 12.0, Anchor::Middle, INK, &short(value));
+            let name = x.0.name(value);
+            svg.text((at, floor + 18.0), 12.0, Anchor::Middle, INK, &name);
         }
     }
     let marks: Vec<(f64, String)> = match y_names {
@@ -83,7 +84,7 @@ fn frame(title: &str, x: (&Axis, &str), y: (&Axis, &str), y_names: Option<&[(f64
             .collect(),
         None => {
             let marks = y.0.marks().into_iter().filter(|it| it.1);
-            marks.map(|(value, _)| (value, short(value))).collect()
+            marks.map(|(value, _)| (value, y.0.name(value))).collect()
         }
     };
     for (value, name) in marks {
@@ -283,7 +284,13 @@ fn bars(title: &str, unit: &str, rows: &[(String, f64, &str)]) -> String {
     for (value, _) in x.marks() {
         let at = x.place(value);
         svg.line((at, 48.0), (at, floor), GRID, 1.0);
-        svg.text((at, floor + 17.0), 12.0, Anchor::Middle, INK, &short(value));
+        svg.text(
+            (at, floor + 17.0),
+            12.0,
+            Anchor::Middle,
+            INK,
+            &x.name(value),
+        );
     }
     for (at, (name, value, fill)) in rows.iter().enumerate() {
         let y = 52.0 + ROW * at as f64;
@@ -381,7 +388,7 @@ fn stages(result: &Value) -> Option<Plot> {
             12.0,
             Anchor::Middle,
             INK,
-            &short(value),
+            &x.name(value),
         );
     }
     svg.text(

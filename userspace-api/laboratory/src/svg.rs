@@ -167,6 +167,14 @@ impl Axis {
         self.from + share.clamp(0.0, 1.0) * (self.to - self.from)
     }
 
+    /// What a mark is called.
+    pub(crate) fn name(&self, value: f64) -> String {
+        match self.is_log {
+            true => short(value),
+            false => short_beside(value, self.marks().last().map_or(value, |it| it.0)),
+        }
+    }
+
     /// Values to mark, each with whether it is named.
     pub(crate) fn marks(&self) -> Vec<(f64, bool)> {
         if self.is_log {
@@ -197,10 +205,18 @@ impl Axis {
     }
 }
 
-/// A number as an axis names it: 1,234, 56k, 7.8M.
+/// A number as a plot names it: 1,234, 56k, 7.8M.
 #[must_use]
 pub(crate) fn short(value: f64) -> String {
-    let (value, unit) = match value.abs() {
+    short_beside(value, value)
+}
+
+/// The same in the unit of another one: all names of an axis have that of its largest.
+fn short_beside(value: f64, largest: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let (value, unit) = match largest.abs() {
         it if it >= 1e9 => (value / 1e9, "G"),
         it if it >= 1e6 => (value / 1e6, "M"),
         it if it >= 1e4 => (value / 1e3, "k"),
@@ -299,6 +315,9 @@ mod tests {
             assert_eq!(short(value), text);
         }
         assert_eq!(grouped("-1234567.25"), "-1,234,567.25");
+        let axis = Axis::new((0.0, 11_800.0), false, (0.0, 1.0));
+        let names: Vec<String> = axis.marks().iter().map(|it| axis.name(it.0)).collect();
+        assert_eq!(names, ["0", "2k", "4k", "6k", "8k", "10k"]);
     }
 
     #[test]
