@@ -373,7 +373,8 @@ fn a_daemon_is_killed_while_the_shard_moves() {
         assert_ne!(books(&stand), before);
         stand.unload();
         *traders = ["alice-1", "bob-1"].map(|name| stand.trader(name));
-        std::fs::remove_file(stand.recording()).unwrap();
+        // The last recorder may have been killed before it began its file.
+        let _ = std::fs::remove_file(stand.recording());
     }
 }
 

@@ -80,8 +80,8 @@ pub struct LoadOptions {
     pub pin_root: PathBuf,
     /// Size of the arena: a multiple of [`PAGE_BYTES`] up to [`ARENA_BYTES_MAX`].
     pub arena_bytes: u64,
-    /// Address of the arena in every process: a multiple of 4 GiB. A process that maps several
-    /// needs them 8 GiB apart.
+    /// Address of a fresh arena in every process: a multiple of 4 GiB. A process that maps several
+    /// needs them 8 GiB apart. One that is pinned is adopted where it lies.
     pub arena_address: u64,
     /// Slots of the record ring, a power of two.
     pub record_slots: u32,
