@@ -1,0 +1,13 @@
+//! Payment channels between traders and the exchange, as every account-based chain sees them (CUSTODY 1 to 9): what is signed, the trees of a
+//! settlement batch, and the life of a channel.
+//!
+//! The hub in `contracts/evm` computes the same bytes; `contracts/vectors/accounts.json` holds both to them. Knows no chain's node, no order and no file.
+
+#![deny(unsafe_code)]
+
+pub mod key;
+pub mod life;
+pub mod message;
+pub mod tree;
+
+pub use alloy_primitives::{Address, B256, U256};
