@@ -1,5 +1,8 @@
 //! Fees added after signing: a child on a commitment's anchor, more inputs on a penalty.
 //!
+//! Where nodes replace transactions (Bitcoin, BIP125) the same is built again with a higher rate. Where they do not (Litecoin's
+//! default) the first one should pay enough; more is added by spending its change, which is the fee wallet's own.
+//!
 //! Whoever does this needs a fee wallet and, for commitments, the party's anchor key: no key that moves funds. The fee
 //! wallet's inputs are signed by the wallet; what is built here is left unsigned for it.
 
@@ -67,7 +70,7 @@ pub struct AnchorChild {
 }
 
 impl AnchorChild {
-    /// Builds the child for `rate_sat_per_kvb` over both transactions. Calling again with a higher rate replaces it (BIP125).
+    /// Builds the child for `rate_sat_per_kvb` over both transactions. One with a higher rate and the same fee input replaces it (BIP125).
     ///
     /// # Errors
     /// [`FeeError`].
@@ -110,7 +113,9 @@ impl AnchorChild {
     }
 }
 
-/// Raises the fee of a signed penalty: adds one fee input and change behind it. The signature stands. The new input is unsigned.
+/// Raises the fee of a signed penalty: adds one fee input and change behind it. No input of the result has a witness: the fee
+/// wallet signs it first (Litecoin Core 0.21 aborts when it is given a transaction with a taproot witness to sign), then the
+/// penalty's own witness, which does not cover what was added, is put back.
 ///
 /// `paid` is the fee the penalty pays so far: its input's value less its output's.
 ///
@@ -126,5 +131,6 @@ pub fn bump_penalty(penalty: &Transaction, paid: Amount, fee_input: &FeeInput, c
     let given = fee_input.output.value;
     let change = given.checked_sub(fee).filter(|left| *left >= dust).ok_or(FeeError::TooSmall { given, needed: fee + dust })?;
     tx.output.last_mut().expect("change was just added").value = change;
+    tx.input[0].witness.clear();
     Ok(tx)
 }

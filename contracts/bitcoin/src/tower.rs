@@ -34,12 +34,20 @@ impl Kit {
         32 + 8 + 8 + self.penalty.total_size()
     }
 
-    /// The penalty at a higher fee rate, with an input of the tower's fee wallet and change; that input is the wallet's to sign.
+    /// The penalty at a higher fee rate, with an input of the tower's fee wallet and change, no witness yet: the wallet signs its
+    /// input, then [`Kit::witness`] makes it whole.
     ///
     /// # Errors
     /// [`FeeError`].
     pub fn bump(&self, chain: Chain, fee_input: &FeeInput, change: ScriptBuf, rate_sat_per_kvb: u64) -> Result<Transaction, FeeError> {
         let dust = chain.dust(&change);
         bump_penalty(&self.penalty, self.paid, fee_input, change, dust, rate_sat_per_kvb)
+    }
+
+    /// Puts the penalty's own witness back into a bump that the fee wallet has signed.
+    #[must_use]
+    pub fn witness(&self, mut bumped: Transaction) -> Transaction {
+        bumped.input[0].witness = self.penalty.input[0].witness.clone();
+        bumped
     }
 }

@@ -152,7 +152,9 @@ fn children_and_bumps_pay_the_rate_asked_for() {
     assert!(matches!(AnchorChild::build(&commitment, Party::Trader, &input, elsewhere(3), 900_000), Err(FeeError::TooSmall { .. })));
 
     let kit = pair.operator.kit(elsewhere(4), 5_000).unwrap().unwrap();
-    let mut bumped = kit.bump(CHAIN, &input, elsewhere(5), 80_000).unwrap();
+    let bumped = kit.bump(CHAIN, &input, elsewhere(5), 80_000).unwrap();
+    assert!(bumped.input.iter().all(|input| input.witness.is_empty()));
+    let mut bumped = kit.witness(bumped);
     assert_eq!((&bumped.input[0], &bumped.output[0]), (&kit.penalty.input[0], &kit.penalty.output[0]), "what is signed stands");
     let fee = kit.paid + input.output.value - bumped.output[1].value;
     bumped.input[1].witness = bitcoin::Witness::from_slice(&[[0u8; 72].as_slice(), &[0; 33]]);

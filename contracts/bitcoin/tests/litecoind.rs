@@ -192,7 +192,7 @@ fn old_commitment(pair: &Pair, party: Party, channel: u32, at: usize) -> (Commit
 
 #[test]
 fn an_old_state_of_the_operator_is_punished_by_the_traders_tower() {
-    let node = Litecoind::start();
+    let node = Litecoind::start_with_replacement();
     let (terms, mut pair) = fund(&node, 4, 2_000_000);
     let records = pair.journals[1].records.borrow().len();
     let mut kits = Vec::new();
@@ -209,10 +209,16 @@ fn an_old_state_of_the_operator_is_punished_by_the_traders_tower() {
     let kit = kits.iter().find(|kit| kit.commitment == tx.compute_txid()).unwrap();
     assert_eq!(kit.version, 0);
     node.send(&kit.penalty).unwrap();
-    let bumped = node.sign(&kit.bump(CHAIN, &node.coin(), node.script(), 60_000).unwrap());
+    let bumped = kit.witness(node.sign(&kit.bump(CHAIN, &node.coin(), node.script(), 60_000).unwrap()));
     node.send(&bumped).unwrap();
     assert!(!node.in_mempool(kit.penalty.compute_txid()), "replaced");
     assert!((60_000..60_600).contains(&ancestor_rate(&node, bumped.compute_txid())), "{}", ancestor_rate(&node, bumped.compute_txid()));
+    // What was added is the tower's; what was signed is not its to change.
+    let mut redirected = bumped.clone();
+    redirected.output[0].script_pubkey = node.script();
+    redirected.output[1].value -= Amount::from_sat(50_000);
+    let reason = node.send(&node.resign_fee_input(&redirected, &kit.penalty)).unwrap_err();
+    assert_eq!(reason, "non-mandatory-script-verify-flag (Invalid Schnorr signature)");
     node.mine(1);
     assert_eq!(node.unspent(OutPoint { txid: bumped.compute_txid(), vout: 0 }), Some(kit.value()));
 
@@ -248,7 +254,7 @@ fn an_old_state_of_the_trader_is_punished_by_the_operator() {
 
 #[test]
 fn a_commitment_gets_its_fee_from_a_child_and_the_other_party_cannot_pin_it() {
-    let node = Litecoind::start();
+    let node = Litecoind::start_with_replacement();
     let (terms, mut pair) = fund(&node, 6, 5_000_000);
     pair.update(1, 6_000_000);
     let (commitment, tx) = pair.trader.exit(pair.trader.funding().outpoint).unwrap();
@@ -292,6 +298,51 @@ fn a_commitment_gets_its_fee_from_a_child_and_the_other_party_cannot_pin_it() {
     assert_eq!((node.confirmations(tx.compute_txid()), node.confirmations(replaced.unwrap())), (Some(1), Some(1)));
 }
 
+/// Litecoin's nodes replace nothing by default: fees are raised by spending the change.
+#[test]
+fn without_replacement_fees_are_raised_by_the_change() {
+    let node = Litecoind::start();
+    let (_, mut pair) = fund(&node, 7, 5_000_000);
+    let raise = |parent: &Transaction, output: usize, fee| {
+        let tx = Transaction {
+            version: Version::TWO,
+            lock_time: LockTime::ZERO,
+            input: vec![spending(OutPoint { txid: parent.compute_txid(), vout: output as u32 })],
+            output: vec![TxOut { value: parent.output[output].value - Amount::from_sat(fee), script_pubkey: node.script() }],
+        };
+        node.send(&node.sign(&tx)).unwrap()
+    };
+    pair.update(1, 6_000_000);
+    let (commitment, tx) = pair.trader.exit(pair.trader.funding().outpoint).unwrap();
+    node.send(&tx).unwrap();
+    let coin = node.coin();
+    let key = secrets(Party::Trader, CHAIN, 7).anchor;
+    let [first, dearer] = [20_000, 90_000].map(|rate| {
+        let child = AnchorChild::build(&commitment, Party::Trader, &coin, node.script(), rate).unwrap();
+        child.sign(node.sign(&child.tx), &key).unwrap()
+    });
+    node.send(&first).unwrap();
+    assert_eq!(node.send(&dearer), Err("txn-mempool-conflict".to_owned()));
+    let last = raise(&first, 0, 60_000);
+    assert!(ancestor_rate(&node, last) > 90_000);
+    node.mine(1);
+    assert_eq!(node.confirmations(tx.compute_txid()), Some(1));
+
+    // A penalty that was sent with a fee input is raised by its change in the same way.
+    let (_, mut pair) = fund(&node, 8, 9_000_000);
+    let records = pair.journals[0].records.borrow().len();
+    pair.update(1, 1_000_000);
+    let kit = pair.operator.kit(node.script(), 2_000).unwrap().unwrap();
+    let (_, old) = old_commitment(&pair, Party::Trader, 8, records);
+    node.confirm(&old);
+    let bumped = kit.witness(node.sign(&kit.bump(CHAIN, &node.coin(), node.script(), 20_000).unwrap()));
+    node.send(&bumped).unwrap();
+    let last = raise(&bumped, 1, 60_000);
+    assert!(ancestor_rate(&node, last) > 90_000);
+    node.mine(1);
+    assert_eq!(node.unspent(OutPoint { txid: bumped.compute_txid(), vout: 0 }), Some(kit.value()));
+}
+
 /// What these nodes relay, which decides how fees are paid: `docs/decisions/0067-bitcoin-channel.md`.
 #[test]
 fn version_three_and_dust_are_not_relayed() {
@@ -302,7 +353,7 @@ fn version_three_and_dust_are_not_relayed() {
         lock_time: LockTime::ZERO,
         input: vec![spending(coin.outpoint)],
         output: vec![
-            TxOut { value: Amount::from_sat(dust), script_pubkey: terms(CHAIN, 7).anchor_script(Party::Trader) },
+            TxOut { value: Amount::from_sat(dust), script_pubkey: terms(CHAIN, 9).anchor_script(Party::Trader) },
             TxOut { value: coin.output.value - Amount::from_sat(20_000), script_pubkey: node.script() },
         ],
     };

@@ -1,5 +1,7 @@
 //! A `litecoind` on regtest, started for one test: loopback, a free port, a temporary data directory; ended with the test.
 
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
+
 use std::{
     net::{Ipv4Addr, TcpListener},
     process::{Child, Command, Stdio},
@@ -32,10 +34,19 @@ pub struct Litecoind {
 impl Litecoind {
     /// Starts a node, mines until relative locks are rules of the chain and coins are there to spend.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with replacement by fee, as every Bitcoin node has it; Litecoin's do not by default.
+    pub fn start_with_replacement() -> Self {
+        Self::start_with(&["-mempoolreplacement=1"])
+    }
+
+    fn start_with(options: &[&str]) -> Self {
         for _ in 0..5 {
             // The port is free now; another program may take it before the node does, hence the tries.
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-            if let Some(started) = Self::start_on(port) {
+            if let Some(started) = Self::start_on(port, options) {
                 started.call("createwallet", &[json!("w")]);
                 let address = started.call("getnewaddress", &[json!(""), json!("bech32")]);
                 started.call("generatetoaddress", &[json!(CSV_HEIGHT + 1), address]);
@@ -45,13 +56,13 @@ impl Litecoind {
         panic!("litecoind did not start on five ports");
     }
 
-    fn start_on(port: u16) -> Option<Self> {
+    fn start_on(port: u16, options: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("litecoind");
         command.arg("-regtest").arg(format!("-datadir={}", folder.path().display())).arg(format!("-rpcport={port}"));
         // No peers at all. MWEB never begins: with it blocks from 432 on need peg-ins and have a part that Bitcoin's format does not.
         command.args(["-server", "-listen=0", "-connect=0", "-dnsseed=0", "-discover=0", "-vbparams=mweb:4000000000:4000000001"]);
-        command.args(["-fallbackfee=0.0002", "-txindex", "-acceptnonstdtxn=0", "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1"]);
+        command.args(options).args(["-fallbackfee=0.0002", "-txindex", "-acceptnonstdtxn=0", "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("cannot start litecoind ({error}): `apt-get install litecoind`"));
         let cookie = folder.path().join("regtest/.cookie");
@@ -103,6 +114,16 @@ impl Litecoind {
     pub fn sign(&self, tx: &Transaction) -> Transaction {
         let signed = self.call("signrawtransactionwithwallet", &[json!(serialize_hex(tx))]);
         deserialize_hex(signed["hex"].as_str().unwrap()).unwrap()
+    }
+
+    /// The wallet signs a bump of `penalty` again after it was changed. The penalty's witness is put back afterwards: this
+    /// wallet aborts the node when it finds a taproot witness in what it is to sign.
+    pub fn resign_fee_input(&self, changed: &Transaction, penalty: &Transaction) -> Transaction {
+        let mut bare = changed.clone();
+        bare.input.iter_mut().for_each(|input| input.witness.clear());
+        let mut signed = self.sign(&bare);
+        signed.input[0].witness = penalty.input[0].witness.clone();
+        signed
     }
 
     /// Sends a transaction; the reject reason when the node refuses it.
