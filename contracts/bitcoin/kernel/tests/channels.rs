@@ -4,7 +4,7 @@
 mod pair;
 
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness, absolute::LockTime, transaction::Version};
-use pair::{OPERATOR_DELAY, Pair, TRADER_DELAY, secrets, sign_together, state, terms};
+use pair::{OPERATOR_DELAY, Pair, TRADER_DELAY, resign, secrets, sign_together, state, terms};
 use ring0_bitcoin::{
     chain::Chain,
     channel::{Channel, Spend},
@@ -108,13 +108,14 @@ fn the_trader_leaves_alone_and_not_a_block_early() {
     let raised = child.sign(raised, &secrets(Party::Trader, CHAIN, 2).anchor).unwrap();
     chain.confirm(&[tx, raised]).unwrap();
 
-    let claim = commitment.balance(Party::Trader).unwrap().claim(&terms, pair.trader.payout_key(), chain.script(), FEE).unwrap();
+    let balance = commitment.balance(Party::Trader).unwrap();
+    let claim = balance.claim(&terms, pair.trader.payout_key(), chain.script(), FEE).unwrap();
     refused(&mut chain, &claim, "bad-txns-nonfinal");
-    // The script asks for the delay too: a claim whose input does not wait is refused by it.
+    // The script asks for the delay too: a claim whose input waits less is refused by it.
     let mut hasty = claim.clone();
     hasty.input[0].sequence = Sequence::from_height(1);
     chain.mine(1);
-    refused(&mut chain, &hasty, "Invalid Schnorr signature");
+    refused(&mut chain, &resign(&hasty, &balance, pair.trader.payout_key()), "Locktime requirement not satisfied");
     chain.mine(u32::from(TRADER_DELAY) - 3);
     refused(&mut chain, &claim, "bad-txns-nonfinal");
     chain.mine(1);

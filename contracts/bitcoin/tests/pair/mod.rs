@@ -4,11 +4,17 @@
 
 use std::{cell::RefCell, io, rc::Rc};
 
-use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, hashes::Hash};
+use bitcoin::{
+    Amount, OutPoint, ScriptBuf, TapSighashType, Transaction, Witness,
+    hashes::Hash,
+    key::Keypair,
+    secp256k1::{Message, Secp256k1},
+    sighash::{Prevouts, SighashCache},
+};
 use ring0_bitcoin::{
     chain::Chain,
     channel::{Channel, Record},
-    commitment::State,
+    commitment::{Balance, State},
     cooperative::Cooperative,
     journal::Journal,
     keys::{Party, Secrets},
@@ -138,6 +144,17 @@ pub fn sign_together(pair: &Pair, cooperative: &Cooperative, wallet: Option<&Tra
         }
     }
     at_trader.finish().unwrap()
+}
+
+/// A claim signed again after it was changed.
+pub fn resign(tx: &Transaction, balance: &Balance, payout: &Keypair) -> Transaction {
+    let mut tx = tx.clone();
+    let sighash = SighashCache::new(&tx)
+        .taproot_script_spend_signature_hash(0, &Prevouts::All(&[&balance.output]), balance.leaf.hash(), TapSighashType::Default)
+        .unwrap();
+    let signature = Secp256k1::new().sign_schnorr_no_aux_rand(&Message::from_digest(sighash.to_byte_array()), payout);
+    tx.input[0].witness = Witness::from_slice(&[signature.as_ref(), balance.leaf.script.as_bytes(), &balance.leaf.control_block().serialize()]);
+    tx
 }
 
 /// A script that belongs to nobody in the channel.
