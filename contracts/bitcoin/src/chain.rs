@@ -69,15 +69,22 @@ impl Chain {
         match self {
             Self::Bitcoin => 0,
             Self::Litecoin => 2,
-            Self::BitcoinTest | Self::BitcoinRegtest | Self::LitecoinTest | Self::LitecoinRegtest => 1,
+            Self::BitcoinTest
+            | Self::BitcoinRegtest
+            | Self::LitecoinTest
+            | Self::LitecoinRegtest => 1,
         }
     }
 
     /// The rate nodes judge dust by: 3 sat/vB in Bitcoin Core, 30 in Litecoin Core 0.21 (`-dustrelayfee`, 0.0003 LTC/kB).
     pub const fn dust_rate(self) -> FeeRate {
         match self {
-            Self::Bitcoin | Self::BitcoinTest | Self::BitcoinRegtest => FeeRate::from_sat_per_vb_u32(3),
-            Self::Litecoin | Self::LitecoinTest | Self::LitecoinRegtest => FeeRate::from_sat_per_vb_u32(30),
+            Self::Bitcoin | Self::BitcoinTest | Self::BitcoinRegtest => {
+                FeeRate::from_sat_per_vb_u32(3)
+            }
+            Self::Litecoin | Self::LitecoinTest | Self::LitecoinRegtest => {
+                FeeRate::from_sat_per_vb_u32(30)
+            }
         }
     }
 
@@ -103,13 +110,23 @@ impl Chain {
     /// # Errors
     /// [`AddressError::Malformed`] or [`AddressError::OtherChain`].
     pub fn script(self, address: &str) -> Result<ScriptBuf, AddressError> {
-        let malformed = |reason: String| AddressError::Malformed { address: address.to_owned(), reason, expected: self.hrp() };
-        let (hrp, version, program) = bech32::segwit::decode(address).map_err(|error| malformed(error.to_string()))?;
+        let malformed = |reason: String| AddressError::Malformed {
+            address: address.to_owned(),
+            reason,
+            expected: self.hrp(),
+        };
+        let (hrp, version, program) =
+            bech32::segwit::decode(address).map_err(|error| malformed(error.to_string()))?;
         if hrp.to_lowercase() != self.hrp() {
-            return Err(AddressError::OtherChain { address: address.to_owned(), expected: self.hrp() });
+            return Err(AddressError::OtherChain {
+                address: address.to_owned(),
+                expected: self.hrp(),
+            });
         }
-        let version = WitnessVersion::try_from(version).map_err(|error| malformed(error.to_string()))?;
-        let program = WitnessProgram::new(version, &program).map_err(|error| malformed(error.to_string()))?;
+        let version =
+            WitnessVersion::try_from(version).map_err(|error| malformed(error.to_string()))?;
+        let program =
+            WitnessProgram::new(version, &program).map_err(|error| malformed(error.to_string()))?;
         Ok(ScriptBuf::new_witness_program(&program))
     }
 }
@@ -121,27 +138,56 @@ mod tests {
     /// The taproot address of BIP350's test vectors and the same program on other chains.
     #[test]
     fn addresses_of_one_program_on_every_chain() {
-        let script = Chain::Bitcoin.script("bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0").unwrap();
-        assert_eq!(script.to_hex_string(), "512079be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798");
-        for chain in [Chain::Bitcoin, Chain::BitcoinTest, Chain::BitcoinRegtest, Chain::Litecoin, Chain::LitecoinTest, Chain::LitecoinRegtest] {
+        let script = Chain::Bitcoin
+            .script("bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0")
+            .unwrap();
+        assert_eq!(
+            script.to_hex_string(),
+            "512079be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
+        );
+        for chain in [
+            Chain::Bitcoin,
+            Chain::BitcoinTest,
+            Chain::BitcoinRegtest,
+            Chain::Litecoin,
+            Chain::LitecoinTest,
+            Chain::LitecoinRegtest,
+        ] {
             let address = chain.address(&script).unwrap();
-            assert!(address.starts_with(&format!("{}1p", chain.hrp())), "{address}");
+            assert!(
+                address.starts_with(&format!("{}1p", chain.hrp())),
+                "{address}"
+            );
             assert_eq!(chain.script(&address), Ok(script.clone()));
         }
     }
 
     #[test]
     fn foreign_and_broken_addresses_are_refused() {
-        let ours = Chain::Litecoin.address(&ScriptBuf::from_hex("0014751e76e8199196d454941c45d1b3a323f1433bd6").unwrap()).unwrap();
+        let ours = Chain::Litecoin
+            .address(&ScriptBuf::from_hex("0014751e76e8199196d454941c45d1b3a323f1433bd6").unwrap())
+            .unwrap();
         assert_eq!(ours, "ltc1qw508d6qejxtdg4y5r3zarvary0c5xw7kgmn4n9");
-        assert!(matches!(Chain::Bitcoin.script(&ours), Err(AddressError::OtherChain { .. })));
-        assert!(matches!(Chain::Litecoin.script("ltc1qw508d6qejxtdg4y5r3zarvary0c5xw7kgmn4n8"), Err(AddressError::Malformed { .. })));
-        assert!(matches!(Chain::Litecoin.address(&ScriptBuf::new_op_return([1])), Err(AddressError::NoAddress(_))));
+        assert!(matches!(
+            Chain::Bitcoin.script(&ours),
+            Err(AddressError::OtherChain { .. })
+        ));
+        assert!(matches!(
+            Chain::Litecoin.script("ltc1qw508d6qejxtdg4y5r3zarvary0c5xw7kgmn4n8"),
+            Err(AddressError::Malformed { .. })
+        ));
+        assert!(matches!(
+            Chain::Litecoin.address(&ScriptBuf::new_op_return([1])),
+            Err(AddressError::NoAddress(_))
+        ));
     }
 
     #[test]
     fn dust_is_what_the_nodes_say() {
-        let taproot = ScriptBuf::from_hex("512079be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798").unwrap();
+        let taproot = ScriptBuf::from_hex(
+            "512079be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+        )
+        .unwrap();
         assert_eq!(Chain::Bitcoin.dust(&taproot).to_sat(), 330);
         assert_eq!(Chain::LitecoinRegtest.dust(&taproot).to_sat(), 3_300);
     }

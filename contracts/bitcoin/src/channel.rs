@@ -22,7 +22,9 @@ use bitcoin::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    commitment::{Balance, ClaimError, Commitment, PENALTY_VBYTES, SignatureError, State, StateError},
+    commitment::{
+        Balance, ClaimError, Commitment, PENALTY_VBYTES, SignatureError, State, StateError,
+    },
     journal::Journal,
     keys::{Party, Secrets},
     revocation::{RevealedSecrets, SecretError, VERSION_MAX},
@@ -143,7 +145,9 @@ pub enum Refusal {
         version: u64,
     },
     /// The new funding output is not confirmed yet: the version on the old one is what would have to be published.
-    #[error("the splice is not confirmed: until then the version before it is not given up and no new one begins")]
+    #[error(
+        "the splice is not confirmed: until then the version before it is not given up and no new one begins"
+    )]
     SplicePending,
     /// There is no splice, or it is not ready.
     #[error("no splice is at the point where this can be done")]
@@ -152,7 +156,9 @@ pub enum Refusal {
     #[error("the channel is {0}: nothing is updated any more")]
     Over(&'static str),
     /// An old copy: publishing would lose everything.
-    #[error("this journal is older than what was given up: publishing its commitment would forfeit the balance; ask the other party to close")]
+    #[error(
+        "this journal is older than what was given up: publishing its commitment would forfeit the balance; ask the other party to close"
+    )]
     Behind,
     /// There is nothing to publish on that output.
     #[error("no commitment is held on {0}")]
@@ -170,7 +176,9 @@ pub enum Refusal {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// A secret that does not fit the point told before.
-    #[error("the secret of version {0} does not fit the point told before: refuse further updates and close the channel")]
+    #[error(
+        "the secret of version {0} does not fit the point told before: refuse further updates and close the channel"
+    )]
     WrongSecret(u64),
     /// A proof that does not hold.
     #[error("the other party claims to know secrets of ours and cannot show the last one")]
@@ -179,7 +187,9 @@ pub enum Refusal {
     #[error("these secrets are not those of the channel's {0}: wrong seed or channel number")]
     OtherKeys(Party),
     /// The record could not be made durable.
-    #[error("the record could not be made durable ({0}): nothing was signed; repair the disk and load the channel again")]
+    #[error(
+        "the record could not be made durable ({0}): nothing was signed; repair the disk and load the channel again"
+    )]
     Journal(#[source] io::Error),
     /// An earlier record could not be made durable.
     #[error("an earlier record could not be made durable: load the channel again from its journal")]
@@ -241,9 +251,21 @@ impl<J: Journal> Channel<J> {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn open(terms: Terms, role: Party, secrets: Secrets, funding: Funding, points: [PublicKey; 2], mut journal: J) -> Result<Self, Refusal> {
+    pub fn open(
+        terms: Terms,
+        role: Party,
+        secrets: Secrets,
+        funding: Funding,
+        points: [PublicKey; 2],
+        mut journal: J,
+    ) -> Result<Self, Refusal> {
         terms.check()?;
-        let record = Record::Opened { terms: Box::new(terms), role, funding, points };
+        let record = Record::Opened {
+            terms: Box::new(terms),
+            role,
+            funding,
+            points,
+        };
         journal.append(&record).map_err(Refusal::Journal)?;
         Self::resume(secrets, journal, &[record])
     }
@@ -253,7 +275,15 @@ impl<J: Journal> Channel<J> {
     /// # Errors
     /// [`Refusal::OtherKeys`], [`Refusal::Replay`].
     pub fn resume(secrets: Secrets, journal: J, records: &[Record]) -> Result<Self, Refusal> {
-        let Some(Record::Opened { terms, role, funding, points }) = records.first() else { return Err(Refusal::Replay(0)) };
+        let Some(Record::Opened {
+            terms,
+            role,
+            funding,
+            points,
+        }) = records.first()
+        else {
+            return Err(Refusal::Replay(0));
+        };
         if *terms.keys(*role) != secrets.public() {
             return Err(Refusal::OtherKeys(*role));
         }
@@ -276,7 +306,9 @@ impl<J: Journal> Channel<J> {
             revoked: None,
         };
         for (place, record) in records.iter().enumerate().skip(1) {
-            channel.allowed(record).map_err(|_| Refusal::Replay(place))?;
+            channel
+                .allowed(record)
+                .map_err(|_| Refusal::Replay(place))?;
             channel.apply(record);
         }
         Ok(channel)
@@ -335,7 +367,9 @@ impl<J: Journal> Channel<J> {
             _ => self.record(Record::Signed(state))?,
         }
         let (_, funding) = self.signed.expect("just signed");
-        Ok(self.peer_commitment(&state, &funding)?.sign(&self.secrets.funding))
+        Ok(self
+            .peer_commitment(&state, &funding)?
+            .sign(&self.secrets.funding))
     }
 
     /// Takes the other party's signature of the own commitment of `state`.
@@ -344,7 +378,9 @@ impl<J: Journal> Channel<J> {
     /// [`Refusal`].
     pub fn accept(&mut self, state: State, signature: Signature) -> Result<(), Refusal> {
         match self.accepted {
-            Some(held) if held.state == state && held.signature == signature && !self.stopped => Ok(()),
+            Some(held) if held.state == state && held.signature == signature && !self.stopped => {
+                Ok(())
+            }
             _ => self.record(Record::Accepted(state, signature)),
         }
     }
@@ -358,7 +394,12 @@ impl<J: Journal> Channel<J> {
             return Err(Refusal::Stopped);
         }
         let newest = self.accepted.map_or(0, |held| held.state.version);
-        let Some(version) = newest.checked_sub(1) else { return Err(Refusal::Turn { turn: 1, given: newest }) };
+        let Some(version) = newest.checked_sub(1) else {
+            return Err(Refusal::Turn {
+                turn: 1,
+                given: newest,
+            });
+        };
         if self.disclosed <= version {
             self.record(Record::Disclosed(version))?;
         }
@@ -367,7 +408,11 @@ impl<J: Journal> Channel<J> {
 
     fn disclosure(&self, version: u64) -> Disclosure {
         let next = (version + 2).min(VERSION_MAX);
-        Disclosure { version, secret: self.secrets.revocation.secret(version), next_point: self.secrets.revocation.point(next) }
+        Disclosure {
+            version,
+            secret: self.secrets.revocation.secret(version),
+            next_point: self.secrets.revocation.point(next),
+        }
     }
 
     /// Takes the other party's disclosure. Afterwards [`Channel::kit`] is what a tower must be told.
@@ -389,11 +434,24 @@ impl<J: Journal> Channel<J> {
     /// # Errors
     /// [`ClaimError`].
     pub fn kit(&self, to: ScriptBuf, rate_sat_per_kvb: u64) -> Result<Option<Kit>, ClaimError> {
-        let Some(commitment) = &self.revoked else { return Ok(None) };
-        let Ok(balance) = commitment.balance(commitment.holder) else { return Ok(None) };
-        let fee = Amount::from_sat(rate_sat_per_kvb.saturating_mul(PENALTY_VBYTES).div_ceil(1_000));
+        let Some(commitment) = &self.revoked else {
+            return Ok(None);
+        };
+        let Ok(balance) = commitment.balance(commitment.holder) else {
+            return Ok(None);
+        };
+        let fee = Amount::from_sat(
+            rate_sat_per_kvb
+                .saturating_mul(PENALTY_VBYTES)
+                .div_ceil(1_000),
+        );
         let penalty = self.punish(commitment.state.version, &balance, to, fee)?;
-        Ok(Some(Kit { commitment: commitment.txid(), version: commitment.state.version, penalty, paid: fee }))
+        Ok(Some(Kit {
+            commitment: commitment.txid(),
+            version: commitment.state.version,
+            penalty,
+            paid: fee,
+        }))
     }
 
     /// The next version shall be over another funding output: the splice transaction is built and not signed.
@@ -409,10 +467,16 @@ impl<J: Journal> Channel<J> {
     /// # Errors
     /// [`Refusal::NoSplice`] before that.
     pub fn splice_signable(&self) -> Result<(), Refusal> {
-        let Some(splice) = self.splice else { return Err(Refusal::NoSplice) };
+        let Some(splice) = self.splice else {
+            return Err(Refusal::NoSplice);
+        };
         let held = self.accepted.is_some_and(|held| held.funding == splice);
         let signed = self.signed.is_some_and(|(_, funding)| funding == splice);
-        if held && signed && self.phase == Phase::Open { Ok(()) } else { Err(Refusal::NoSplice) }
+        if held && signed && self.phase == Phase::Open {
+            Ok(())
+        } else {
+            Err(Refusal::NoSplice)
+        }
     }
 
     /// The splice transaction is as deep in the chain as the venue wants.
@@ -445,12 +509,17 @@ impl<J: Journal> Channel<J> {
             self.record(Record::Closing)?;
         }
         // Where a splice was abandoned, the version before it is the newest on the output there is.
-        let newest = self.held_on(self.funding.outpoint).ok_or(Refusal::NothingOn(self.funding.outpoint))?;
+        let newest = self
+            .held_on(self.funding.outpoint)
+            .ok_or(Refusal::NothingOn(self.funding.outpoint))?;
         Ok(newest.state.trader)
     }
 
     fn held_on(&self, outpoint: OutPoint) -> Option<Held> {
-        [self.accepted, self.accepted_before].into_iter().flatten().find(|held| held.funding.outpoint == outpoint)
+        [self.accepted, self.accepted_before]
+            .into_iter()
+            .flatten()
+            .find(|held| held.funding.outpoint == outpoint)
     }
 
     /// Leaves alone: the newest own commitment on a funding output, with both signatures, to be published.
@@ -521,7 +590,9 @@ impl<J: Journal> Channel<J> {
 
     /// What a transaction is that spends a funding output of this channel.
     pub fn recognise(&self, tx: &Transaction) -> Spend {
-        let Some(version) = Commitment::version_of(&self.terms, tx) else { return Spend::Cooperative };
+        let Some(version) = Commitment::version_of(&self.terms, tx) else {
+            return Spend::Cooperative;
+        };
         // Both parties' commitments of a version differ in who waits: the holder's balance has the holder's point in it.
         let own_point = self.secrets.revocation.point(version.min(VERSION_MAX));
         if Balance::revocable(&self.terms, self.role, &own_point, tx).is_some() {
@@ -530,7 +601,8 @@ impl<J: Journal> Channel<J> {
         match self.peer.secret(version) {
             Some(secret) => {
                 let point = secret.public_key(&crate::keys::SECP);
-                let balance = Balance::revocable(&self.terms, self.role.other(), &point, tx).map(Box::new);
+                let balance =
+                    Balance::revocable(&self.terms, self.role.other(), &point, tx).map(Box::new);
                 Spend::PeerRevoked { version, balance }
             }
             None => Spend::PeerCurrent(version),
@@ -541,7 +613,13 @@ impl<J: Journal> Channel<J> {
     ///
     /// # Errors
     /// [`ClaimError`].
-    pub fn punish(&self, version: u64, balance: &Balance, to: ScriptBuf, fee: Amount) -> Result<Transaction, ClaimError> {
+    pub fn punish(
+        &self,
+        version: u64,
+        balance: &Balance,
+        to: ScriptBuf,
+        fee: Amount,
+    ) -> Result<Transaction, ClaimError> {
         let secret = self.peer.secret(version).ok_or(ClaimError::Secret)?;
         balance.penalty(&self.terms, &self.secrets.penalty, &secret, to, fee)
     }
@@ -558,7 +636,16 @@ impl<J: Journal> Channel<J> {
 
     /// The own commitment of a state.
     fn own_commitment(&self, state: &State, funding: &Funding) -> Result<Commitment, StateError> {
-        Commitment::build(&self.terms, funding, state, self.role, &self.secrets.revocation.point(state.version.min(VERSION_MAX)))
+        Commitment::build(
+            &self.terms,
+            funding,
+            state,
+            self.role,
+            &self
+                .secrets
+                .revocation
+                .point(state.version.min(VERSION_MAX)),
+        )
     }
 
     /// The other party's commitment of a state.
@@ -567,9 +654,20 @@ impl<J: Journal> Channel<J> {
         let point = match state.version.checked_sub(first) {
             Some(0) => self.points[0],
             Some(1) => self.points[1],
-            _ => return Err(Refusal::Turn { turn: first, given: state.version }),
+            _ => {
+                return Err(Refusal::Turn {
+                    turn: first,
+                    given: state.version,
+                });
+            }
         };
-        Ok(Commitment::build(&self.terms, funding, state, self.role.other(), &point)?)
+        Ok(Commitment::build(
+            &self.terms,
+            funding,
+            state,
+            self.role.other(),
+            &point,
+        )?)
     }
 
     /// The output the next version is over.
@@ -579,14 +677,22 @@ impl<J: Journal> Channel<J> {
 
     /// The state agreed on for a version, as far as it is known.
     fn agreed(&self, version: u64) -> Option<State> {
-        let states = [self.signed.map(|(state, _)| state), self.accepted.map(|held| held.state)];
-        states.into_iter().flatten().find(|state| state.version == version)
+        let states = [
+            self.signed.map(|(state, _)| state),
+            self.accepted.map(|held| held.state),
+        ];
+        states
+            .into_iter()
+            .flatten()
+            .find(|state| state.version == version)
     }
 
     fn updatable(&self) -> Result<(), Refusal> {
         match self.phase {
             Phase::Open => Ok(()),
-            Phase::CloseOnly => Err(Refusal::Over("to be closed, since its splice was abandoned")),
+            Phase::CloseOnly => Err(Refusal::Over(
+                "to be closed, since its splice was abandoned",
+            )),
             Phase::Closing => Err(Refusal::Over("closing")),
             Phase::Exited => Err(Refusal::Over("left")),
             Phase::Behind => Err(Refusal::Behind),
@@ -601,41 +707,63 @@ impl<J: Journal> Channel<J> {
             Record::Opened { .. } => Err(Refusal::Over("open already")),
             Record::Signed(state) => {
                 self.updatable()?;
-                if self.agreed(state.version).is_some_and(|agreed| agreed != *state) {
+                if self
+                    .agreed(state.version)
+                    .is_some_and(|agreed| agreed != *state)
+                {
                     return Err(Refusal::AnotherState(state.version));
                 }
                 let turn = signed.map_or(0, |version| version + 1);
                 if state.version != turn {
-                    return Err(Refusal::Turn { turn, given: state.version });
+                    return Err(Refusal::Turn {
+                        turn,
+                        given: state.version,
+                    });
                 }
                 // Rule 14: with `turn` signed, the other party could publish `turn - 1` and `turn`; everything below must be dead.
                 if let Some(version) = signed
                     && self.peer.count() < version
                 {
-                    return Err(Refusal::NotGivenUp { party: self.role.other(), version: self.peer.count() });
+                    return Err(Refusal::NotGivenUp {
+                        party: self.role.other(),
+                        version: self.peer.count(),
+                    });
                 }
                 // And this side must hold the last version itself before it lets the other have a newer one.
                 if accepted < signed {
-                    return Err(Refusal::Turn { turn: accepted.map_or(0, |version| version + 1), given: state.version });
+                    return Err(Refusal::Turn {
+                        turn: accepted.map_or(0, |version| version + 1),
+                        given: state.version,
+                    });
                 }
                 self.peer_commitment(state, &self.next_funding())?;
                 Ok(())
             }
             Record::Accepted(state, signature) => {
                 self.updatable()?;
-                if self.agreed(state.version).is_some_and(|agreed| agreed != *state) {
+                if self
+                    .agreed(state.version)
+                    .is_some_and(|agreed| agreed != *state)
+                {
                     return Err(Refusal::AnotherState(state.version));
                 }
                 let turn = accepted.map_or(0, |version| version + 1);
                 if state.version != turn {
-                    return Err(Refusal::Turn { turn, given: state.version });
+                    return Err(Refusal::Turn {
+                        turn,
+                        given: state.version,
+                    });
                 }
                 if let Some(version) = accepted
                     && self.disclosed < version
                 {
-                    return Err(Refusal::NotGivenUp { party: self.role, version: self.disclosed });
+                    return Err(Refusal::NotGivenUp {
+                        party: self.role,
+                        version: self.disclosed,
+                    });
                 }
-                self.own_commitment(state, &self.next_funding())?.verify(self.role.other(), signature)?;
+                self.own_commitment(state, &self.next_funding())?
+                    .verify(self.role.other(), signature)?;
                 Ok(())
             }
             Record::Disclosed(version) => {
@@ -644,14 +772,20 @@ impl<J: Journal> Channel<J> {
                     return Err(Refusal::SplicePending);
                 }
                 if *version != self.disclosed || accepted.is_none_or(|newest| newest <= *version) {
-                    return Err(Refusal::Turn { turn: self.disclosed, given: *version });
+                    return Err(Refusal::Turn {
+                        turn: self.disclosed,
+                        given: *version,
+                    });
                 }
                 Ok(())
             }
             Record::PeerDisclosed(disclosure) => {
                 // Taken in every phase: what the other party gives up only helps this one.
                 if signed.is_none_or(|newest| newest <= disclosure.version) {
-                    return Err(Refusal::Turn { turn: self.peer.count(), given: disclosure.version });
+                    return Err(Refusal::Turn {
+                        turn: self.peer.count(),
+                        given: disclosure.version,
+                    });
                 }
                 let mut peer = self.peer.clone();
                 peer.insert(disclosure.version, disclosure.secret)?;
@@ -669,17 +803,29 @@ impl<J: Journal> Channel<J> {
                     return Err(Refusal::NoSplice);
                 }
                 let newest = signed.unwrap_or_default();
-                for (party, count) in [(self.role, self.disclosed), (self.role.other(), self.peer.count())] {
+                for (party, count) in [
+                    (self.role, self.disclosed),
+                    (self.role.other(), self.peer.count()),
+                ] {
                     if count < newest {
-                        return Err(Refusal::NotGivenUp { party, version: count });
+                        return Err(Refusal::NotGivenUp {
+                            party,
+                            version: count,
+                        });
                     }
                 }
                 Ok(())
             }
             Record::SpliceConfirmed => {
-                let Some(splice) = self.splice else { return Err(Refusal::NoSplice) };
+                let Some(splice) = self.splice else {
+                    return Err(Refusal::NoSplice);
+                };
                 // Only a splice with commitments on it can have been signed, and confirm.
-                if self.accepted.is_none_or(|held| held.funding != splice) { Err(Refusal::NoSplice) } else { Ok(()) }
+                if self.accepted.is_none_or(|held| held.funding != splice) {
+                    Err(Refusal::NoSplice)
+                } else {
+                    Ok(())
+                }
             }
             Record::SpliceAbandoned => self.splice.map(|_| ()).ok_or(Refusal::NoSplice),
             Record::Closing => match self.phase {
@@ -718,23 +864,34 @@ impl<J: Journal> Channel<J> {
             }
             Record::Accepted(state, signature) => {
                 self.accepted_before = self.accepted;
-                self.accepted = Some(Held { state: *state, funding: self.next_funding(), signature: *signature });
+                self.accepted = Some(Held {
+                    state: *state,
+                    funding: self.next_funding(),
+                    signature: *signature,
+                });
             }
             Record::Disclosed(version) => {
                 self.disclosed = version + 1;
                 self.accepted_before = None;
             }
             Record::PeerDisclosed(disclosure) => {
-                self.revoked = self.signed_before.and_then(|(state, funding)| self.peer_commitment(&state, &funding).ok());
-                self.peer.insert(disclosure.version, disclosure.secret).expect("checked by `allowed`");
+                self.revoked = self
+                    .signed_before
+                    .and_then(|(state, funding)| self.peer_commitment(&state, &funding).ok());
+                self.peer
+                    .insert(disclosure.version, disclosure.secret)
+                    .expect("checked by `allowed`");
                 self.points = [self.points[1], disclosure.next_point];
                 self.signed_before = None;
             }
             Record::SpliceBegun(funding) => self.splice = Some(*funding),
-            Record::SpliceConfirmed => self.funding = self.splice.take().expect("checked by `allowed`"),
+            Record::SpliceConfirmed => {
+                self.funding = self.splice.take().expect("checked by `allowed`")
+            }
             Record::SpliceAbandoned => {
                 let splice = self.splice.take();
-                let used = self.accepted.map(|held| held.funding) == splice || self.signed.map(|(_, funding)| funding) == splice;
+                let used = self.accepted.map(|held| held.funding) == splice
+                    || self.signed.map(|(_, funding)| funding) == splice;
                 if used && self.phase == Phase::Open {
                     self.phase = Phase::CloseOnly;
                 }

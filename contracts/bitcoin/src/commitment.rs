@@ -9,7 +9,8 @@
 //! An amount below dust has no output and goes to the fee. The operator's side pays fee and anchors.
 
 use bitcoin::{
-    Amount, OutPoint, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn, TxOut, Txid, Witness, XOnlyPublicKey,
+    Amount, OutPoint, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn, TxOut, Txid, Witness,
+    XOnlyPublicKey,
     absolute::LockTime,
     hashes::{Hash, HashEngine, sha256},
     key::Keypair,
@@ -60,7 +61,9 @@ pub enum StateError {
     #[error("a fee rate of {0} sat/kvB is outside of 1,000 to 10,000,000")]
     FeeRate(u64),
     /// Fee and anchors are more than the reserve.
-    #[error("at this fee rate a commitment needs a reserve of {needed}, the channel's is {reserve}: lower the rate or open a channel with more")]
+    #[error(
+        "at this fee rate a commitment needs a reserve of {needed}, the channel's is {reserve}: lower the rate or open a channel with more"
+    )]
     Reserve {
         /// What the rate needs.
         needed: Amount,
@@ -68,7 +71,9 @@ pub enum StateError {
         reserve: Amount,
     },
     /// The trader's balance is above funding − reserve.
-    #[error("a trader's balance of {trader} is above {most}, the funding less the reserve: splice in first")]
+    #[error(
+        "a trader's balance of {trader} is above {most}, the funding less the reserve: splice in first"
+    )]
     AboveReserve {
         /// The balance asked for.
         trader: Amount,
@@ -89,13 +94,21 @@ impl State {
         if !(FEE_RATE_MIN..=10_000_000).contains(&self.fee_rate_sat_per_kvb) {
             return Err(StateError::FeeRate(self.fee_rate_sat_per_kvb));
         }
-        let needed = terms.reserve_needed(self.fee_rate_sat_per_kvb).unwrap_or(Amount::MAX);
+        let needed = terms
+            .reserve_needed(self.fee_rate_sat_per_kvb)
+            .unwrap_or(Amount::MAX);
         if terms.reserve < needed {
-            return Err(StateError::Reserve { needed, reserve: terms.reserve });
+            return Err(StateError::Reserve {
+                needed,
+                reserve: terms.reserve,
+            });
         }
         match funding.value.checked_sub(terms.reserve) {
             Some(most) if self.trader <= most => Ok(()),
-            most => Err(StateError::AboveReserve { trader: self.trader, most: most.unwrap_or(Amount::ZERO) }),
+            most => Err(StateError::AboveReserve {
+                trader: self.trader,
+                most: most.unwrap_or(Amount::ZERO),
+            }),
         }
     }
 }
@@ -144,7 +157,10 @@ impl Balance {
     /// The balance output of the commitment's holder.
     fn of_holder(terms: &Terms, holder: Party, point: &PublicKey) -> Leaf {
         let script = after_blocks(&terms.keys(holder).payout, terms.delay_blocks(holder));
-        Leaf::new(revocation_aggregate(terms, holder, point).internal_key(), script)
+        Leaf::new(
+            revocation_aggregate(terms, holder, point).internal_key(),
+            script,
+        )
     }
 
     /// The balance output of the other party.
@@ -154,25 +170,71 @@ impl Balance {
     }
 
     /// Finds the output that the holder of `tx` gave up with the secret of `point`, in whatever commitment of that version was published.
-    pub fn revocable(terms: &Terms, holder: Party, point: &PublicKey, tx: &Transaction) -> Option<Self> {
-        Self::find(terms, holder, Self::of_holder(terms, holder, point), terms.delay_blocks(holder), tx)
+    pub fn revocable(
+        terms: &Terms,
+        holder: Party,
+        point: &PublicKey,
+        tx: &Transaction,
+    ) -> Option<Self> {
+        Self::find(
+            terms,
+            holder,
+            Self::of_holder(terms, holder, point),
+            terms.delay_blocks(holder),
+            tx,
+        )
     }
 
-    fn find(_terms: &Terms, owner: Party, leaf: Leaf, delay_blocks: u16, tx: &Transaction) -> Option<Self> {
+    fn find(
+        _terms: &Terms,
+        owner: Party,
+        leaf: Leaf,
+        delay_blocks: u16,
+        tx: &Transaction,
+    ) -> Option<Self> {
         let script = leaf.output();
-        let place = tx.output.iter().position(|output| output.script_pubkey == script)?;
-        let outpoint = OutPoint { txid: tx.compute_txid(), vout: u32::try_from(place).ok()? };
-        Some(Self { owner, outpoint, output: tx.output[place].clone(), leaf, delay_blocks })
+        let place = tx
+            .output
+            .iter()
+            .position(|output| output.script_pubkey == script)?;
+        let outpoint = OutPoint {
+            txid: tx.compute_txid(),
+            vout: u32::try_from(place).ok()?,
+        };
+        Some(Self {
+            owner,
+            outpoint,
+            output: tx.output[place].clone(),
+            leaf,
+            delay_blocks,
+        })
     }
 
-    fn spend(&self, terms: &Terms, sequence: Sequence, to: ScriptBuf, fee: Amount) -> Result<Transaction, ClaimError> {
+    fn spend(
+        &self,
+        terms: &Terms,
+        sequence: Sequence,
+        to: ScriptBuf,
+        fee: Amount,
+    ) -> Result<Transaction, ClaimError> {
         let value = self.output.value;
-        let left = value.checked_sub(fee).filter(|left| *left >= terms.chain.dust(&to)).ok_or(ClaimError::Dust { value, fee })?;
+        let left = value
+            .checked_sub(fee)
+            .filter(|left| *left >= terms.chain.dust(&to))
+            .ok_or(ClaimError::Dust { value, fee })?;
         Ok(Transaction {
             version: Version::TWO,
             lock_time: LockTime::ZERO,
-            input: vec![TxIn { previous_output: self.outpoint, script_sig: ScriptBuf::new(), sequence, witness: Witness::new() }],
-            output: vec![TxOut { value: left, script_pubkey: to }],
+            input: vec![TxIn {
+                previous_output: self.outpoint,
+                script_sig: ScriptBuf::new(),
+                sequence,
+                witness: Witness::new(),
+            }],
+            output: vec![TxOut {
+                value: left,
+                script_pubkey: to,
+            }],
         })
     }
 
@@ -180,16 +242,32 @@ impl Balance {
     ///
     /// # Errors
     /// [`ClaimError`].
-    pub fn claim(&self, terms: &Terms, payout: &Keypair, to: ScriptBuf, fee: Amount) -> Result<Transaction, ClaimError> {
+    pub fn claim(
+        &self,
+        terms: &Terms,
+        payout: &Keypair,
+        to: ScriptBuf,
+        fee: Amount,
+    ) -> Result<Transaction, ClaimError> {
         if payout.public_key() != terms.keys(self.owner).payout {
             return Err(ClaimError::Key(self.owner));
         }
         let mut tx = self.spend(terms, Sequence::from_height(self.delay_blocks), to, fee)?;
         let sighash = SighashCache::new(&tx)
-            .taproot_script_spend_signature_hash(0, &Prevouts::All(&[&self.output]), self.leaf.hash(), TapSighashType::Default)
+            .taproot_script_spend_signature_hash(
+                0,
+                &Prevouts::All(&[&self.output]),
+                self.leaf.hash(),
+                TapSighashType::Default,
+            )
             .expect("one input and its output were given");
-        let signature = SECP.sign_schnorr_no_aux_rand(&Message::from_digest(sighash.to_byte_array()), payout);
-        tx.input[0].witness = Witness::from_slice(&[signature.as_ref(), self.leaf.script.as_bytes(), &self.leaf.control_block().serialize()]);
+        let signature =
+            SECP.sign_schnorr_no_aux_rand(&Message::from_digest(sighash.to_byte_array()), payout);
+        tx.input[0].witness = Witness::from_slice(&[
+            signature.as_ref(),
+            self.leaf.script.as_bytes(),
+            &self.leaf.control_block().serialize(),
+        ]);
         Ok(tx)
     }
 
@@ -200,7 +278,14 @@ impl Balance {
     ///
     /// # Errors
     /// [`ClaimError`].
-    pub fn penalty(&self, terms: &Terms, penalty: &Keypair, secret: &SecretKey, to: ScriptBuf, fee: Amount) -> Result<Transaction, ClaimError> {
+    pub fn penalty(
+        &self,
+        terms: &Terms,
+        penalty: &Keypair,
+        secret: &SecretKey,
+        to: ScriptBuf,
+        fee: Amount,
+    ) -> Result<Transaction, ClaimError> {
         let punisher = self.owner.other();
         if penalty.public_key() != terms.keys(punisher).penalty {
             return Err(ClaimError::Key(punisher));
@@ -217,7 +302,10 @@ impl Balance {
             .expect("one input and its output were given");
         let aggregate = aggregate.tweaked(self.leaf.info().merkle_root());
         let signature = aggregate.sign_alone([penalty, &revealed], &sighash.to_byte_array())?;
-        tx.input[0].witness = Witness::p2tr_key_spend(&bitcoin::taproot::Signature { signature, sighash_type: kind });
+        tx.input[0].witness = Witness::p2tr_key_spend(&bitcoin::taproot::Signature {
+            signature,
+            sighash_type: kind,
+        });
         Ok(tx)
     }
 }
@@ -240,13 +328,18 @@ pub struct Commitment {
     pub point: PublicKey,
     tx: Transaction,
     terms: Terms,
+    /// The funding output's leaf and what is signed by it: used at every step, and a point multiplication each to make again.
+    leaf: Leaf,
+    sighash: [u8; 32],
 }
 
 /// A commitment that cannot be published.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SignatureError {
     /// Wrong signature.
-    #[error("the {0}'s signature is not of this commitment: check that both build version, balance, fee rate and funding alike")]
+    #[error(
+        "the {0}'s signature is not of this commitment: check that both build version, balance, fee rate and funding alike"
+    )]
     Invalid(Party),
 }
 
@@ -255,9 +348,17 @@ impl Commitment {
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn build(terms: &Terms, funding: &Funding, state: &State, holder: Party, point: &PublicKey) -> Result<Self, StateError> {
+    pub fn build(
+        terms: &Terms,
+        funding: &Funding,
+        state: &State,
+        holder: Party,
+        point: &PublicKey,
+    ) -> Result<Self, StateError> {
         state.check(terms, funding)?;
-        let fee = terms.commitment_fee(state.fee_rate_sat_per_kvb).expect("the state's check bounds the rate");
+        let fee = terms
+            .commitment_fee(state.fee_rate_sat_per_kvb)
+            .expect("the state's check bounds the rate");
         let anchor = terms.anchor_value();
         // Cannot wrap: `check` made sure that the reserve holds fee, anchors and dust, and the trader has at most the rest.
         let operator = funding.value - state.trader - fee - anchor - anchor;
@@ -273,7 +374,10 @@ impl Commitment {
         ]
         .into_iter()
         .filter(|(value, script)| *value >= terms.chain.dust(script))
-        .map(|(value, script_pubkey)| TxOut { value, script_pubkey })
+        .map(|(value, script_pubkey)| TxOut {
+            value,
+            script_pubkey,
+        })
         .collect();
         sort_outputs(&mut output);
         let hidden = state.version ^ version_mask(terms);
@@ -288,19 +392,47 @@ impl Commitment {
             }],
             output,
         };
-        Ok(Self { holder, state: *state, funding: *funding, point: *point, tx, terms: terms.clone() })
+        let leaf = terms.funding();
+        let spent = TxOut {
+            value: funding.value,
+            script_pubkey: leaf.output(),
+        };
+        let sighash = SighashCache::new(&tx)
+            .taproot_script_spend_signature_hash(
+                0,
+                &Prevouts::All(&[spent]),
+                leaf.hash(),
+                TapSighashType::Default,
+            )
+            .expect("one input and its output were given")
+            .to_byte_array();
+        Ok(Self {
+            holder,
+            state: *state,
+            funding: *funding,
+            point: *point,
+            tx,
+            terms: terms.clone(),
+            leaf,
+            sighash,
+        })
     }
 
     /// The version that a transaction spending the funding output claims to be: `None` when it is no commitment.
     ///
     /// Lock time and sequence have 24 bits of it each, hidden by a mask that the terms give.
     pub fn version_of(terms: &Terms, tx: &Transaction) -> Option<u64> {
-        let [input] = tx.input.as_slice() else { return None };
+        let [input] = tx.input.as_slice() else {
+            return None;
+        };
         let (lock, sequence) = (tx.lock_time.to_consensus_u32(), input.sequence.0);
         if lock >> 24 != 0x20 || sequence >> 24 != 0x80 {
             return None;
         }
-        Some((u64::from(sequence & 0xff_ffff) << 24 | u64::from(lock & 0xff_ffff)) ^ version_mask(terms))
+        Some(
+            (u64::from(sequence & 0xff_ffff) << 24 | u64::from(lock & 0xff_ffff))
+                ^ version_mask(terms),
+        )
     }
 
     /// The transaction, without its witness.
@@ -320,16 +452,18 @@ impl Commitment {
 
     /// What it pays to miners.
     pub fn fee(&self) -> Amount {
-        self.funding.value - self.tx.output.iter().map(|output| output.value).sum::<Amount>()
+        self.funding.value
+            - self
+                .tx
+                .output
+                .iter()
+                .map(|output| output.value)
+                .sum::<Amount>()
     }
 
     /// What both parties sign: BIP341, by the funding output's leaf, `SIGHASH_DEFAULT`.
-    pub fn sighash(&self) -> [u8; 32] {
-        let output = self.funding.output(&self.terms);
-        SighashCache::new(&self.tx)
-            .taproot_script_spend_signature_hash(0, &Prevouts::All(&[output]), self.terms.funding().hash(), TapSighashType::Default)
-            .expect("one input and its output were given")
-            .to_byte_array()
+    pub const fn sighash(&self) -> [u8; 32] {
+        self.sighash
     }
 
     /// Signs with a funding key. Who may sign what, and when, is [`crate::channel::Channel`]'s to say.
@@ -343,21 +477,30 @@ impl Commitment {
     /// [`SignatureError::Invalid`].
     pub fn verify(&self, party: Party, signature: &Signature) -> Result<(), SignatureError> {
         let key = x_only(&self.terms.keys(party).funding);
-        SECP.verify_schnorr(signature, &Message::from_digest(self.sighash()), &key).map_err(|_| SignatureError::Invalid(party))
+        SECP.verify_schnorr(signature, &Message::from_digest(self.sighash()), &key)
+            .map_err(|_| SignatureError::Invalid(party))
     }
 
     /// The transaction with both signatures, ready to be published.
     ///
     /// # Errors
     /// [`SignatureError::Invalid`].
-    pub fn complete(&self, trader: &Signature, operator: &Signature) -> Result<Transaction, SignatureError> {
+    pub fn complete(
+        &self,
+        trader: &Signature,
+        operator: &Signature,
+    ) -> Result<Transaction, SignatureError> {
         self.verify(Party::Trader, trader)?;
         self.verify(Party::Operator, operator)?;
-        let leaf = self.terms.funding();
+        let leaf = &self.leaf;
         let mut tx = self.tx.clone();
         // The leaf checks the trader's signature first: it lies on top of the operator's.
-        tx.input[0].witness =
-            Witness::from_slice(&[operator.as_ref(), trader.as_ref(), leaf.script.as_bytes(), &leaf.control_block().serialize()]);
+        tx.input[0].witness = Witness::from_slice(&[
+            operator.as_ref(),
+            trader.as_ref(),
+            leaf.script.as_bytes(),
+            &leaf.control_block().serialize(),
+        ]);
         Ok(tx)
     }
 
@@ -367,7 +510,10 @@ impl Commitment {
     /// [`ClaimError::NoOutput`].
     pub fn balance(&self, party: Party) -> Result<Balance, ClaimError> {
         let (leaf, delay) = if party == self.holder {
-            (Balance::of_holder(&self.terms, party, &self.point), self.terms.delay_blocks(party))
+            (
+                Balance::of_holder(&self.terms, party, &self.point),
+                self.terms.delay_blocks(party),
+            )
         } else {
             (Balance::of_other(&self.terms, self.holder), 1)
         };
@@ -377,14 +523,29 @@ impl Commitment {
     /// Where a party's anchor is.
     pub fn anchor(&self, party: Party) -> (OutPoint, TxOut) {
         let script = self.terms.anchor_script(party);
-        let place = self.tx.output.iter().position(|output| output.script_pubkey == script).expect("a commitment has both anchors");
-        (OutPoint { txid: self.txid(), vout: place as u32 }, self.tx.output[place].clone())
+        let place = self
+            .tx
+            .output
+            .iter()
+            .position(|output| output.script_pubkey == script)
+            .expect("a commitment has both anchors");
+        (
+            OutPoint {
+                txid: self.txid(),
+                vout: place as u32,
+            },
+            self.tx.output[place].clone(),
+        )
     }
 }
 
 /// BIP69: by amount, then by script.
 pub(crate) fn sort_outputs(outputs: &mut [TxOut]) {
-    outputs.sort_by(|a, b| a.value.cmp(&b.value).then_with(|| a.script_pubkey.as_bytes().cmp(b.script_pubkey.as_bytes())));
+    outputs.sort_by(|a, b| {
+        a.value
+            .cmp(&b.value)
+            .then_with(|| a.script_pubkey.as_bytes().cmp(b.script_pubkey.as_bytes()))
+    });
 }
 
 /// Hides versions on the chain from those who do not know the channel: 48 bits of a hash over both payout keys.
@@ -393,7 +554,9 @@ fn version_mask(terms: &Terms) -> u64 {
     engine.input(&terms.trader.payout.serialize());
     engine.input(&terms.operator.payout.serialize());
     let bytes = sha256::Hash::from_engine(engine).to_byte_array();
-    bytes[..6].iter().fold(0, |mask, byte| mask << 8 | u64::from(*byte))
+    bytes[..6]
+        .iter()
+        .fold(0, |mask, byte| mask << 8 | u64::from(*byte))
 }
 
 const fn low_24(value: u64) -> u32 {

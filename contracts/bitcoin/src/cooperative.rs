@@ -23,7 +23,9 @@ use crate::{
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum CooperativeError {
     /// More goes out than comes in, or the fee is below what nodes relay.
-    #[error("inputs of {inputs} and outputs of {outputs} leave no fee that nodes relay ({needed}): lower the outputs")]
+    #[error(
+        "inputs of {inputs} and outputs of {outputs} leave no fee that nodes relay ({needed}): lower the outputs"
+    )]
     Fee {
         /// Sum of inputs.
         inputs: Amount,
@@ -33,7 +35,9 @@ pub enum CooperativeError {
         needed: Amount,
     },
     /// The payer's side is smaller than the fee.
-    #[error("the {payer} has {has} and cannot pay a fee of {fee}: lower the fee or let the other party pay it")]
+    #[error(
+        "the {payer} has {has} and cannot pay a fee of {fee}: lower the fee or let the other party pay it"
+    )]
     Payer {
         /// Who was to pay.
         payer: Party,
@@ -54,7 +58,9 @@ pub enum CooperativeError {
     #[error("an output of {0} is below dust")]
     Dust(Amount),
     /// An input whose spending can change the transaction's id, and with it void the commitments on the new funding.
-    #[error("input {0} is no witness program: only those keep the transaction's id when they are signed")]
+    #[error(
+        "input {0} is no witness program: only those keep the transaction's id when they are signed"
+    )]
     NotSegwit(OutPoint),
     /// Both sides of one channel would be one output.
     #[error("input {0} is there twice")]
@@ -76,14 +82,40 @@ impl Cooperative {
     ///
     /// # Errors
     /// [`CooperativeError`].
-    pub fn close(terms: &Terms, funding: &Funding, trader: Amount, to: [ScriptBuf; 2], fee: Amount, payer: Party) -> Result<Self, CooperativeError> {
-        let operator = funding.value.checked_sub(trader).ok_or(CooperativeError::Balance { trader, funding: funding.value })?;
+    pub fn close(
+        terms: &Terms,
+        funding: &Funding,
+        trader: Amount,
+        to: [ScriptBuf; 2],
+        fee: Amount,
+        payer: Party,
+    ) -> Result<Self, CooperativeError> {
+        let operator = funding
+            .value
+            .checked_sub(trader)
+            .ok_or(CooperativeError::Balance {
+                trader,
+                funding: funding.value,
+            })?;
         let pay = |party: Party, has: Amount| {
-            if party == payer { has.checked_sub(fee).ok_or(CooperativeError::Payer { payer, has, fee }) } else { Ok(has) }
+            if party == payer {
+                has.checked_sub(fee)
+                    .ok_or(CooperativeError::Payer { payer, has, fee })
+            } else {
+                Ok(has)
+            }
         };
         let sides = [pay(Party::Trader, trader)?, pay(Party::Operator, operator)?];
-        let outputs = sides.into_iter().zip(to).map(|(value, script_pubkey)| TxOut { value, script_pubkey });
-        let outputs = outputs.filter(|output| output.value >= terms.chain.dust(&output.script_pubkey)).collect();
+        let outputs = sides
+            .into_iter()
+            .zip(to)
+            .map(|(value, script_pubkey)| TxOut {
+                value,
+                script_pubkey,
+            });
+        let outputs = outputs
+            .filter(|output| output.value >= terms.chain.dust(&output.script_pubkey))
+            .collect();
         Self::build(terms, funding, Vec::new(), outputs, None)
     }
 
@@ -93,29 +125,63 @@ impl Cooperative {
     ///
     /// # Errors
     /// [`CooperativeError`].
-    pub fn splice(terms: &Terms, funding: &Funding, value: Amount, inputs: Vec<(OutPoint, TxOut)>, outputs: Vec<TxOut>) -> Result<Self, CooperativeError> {
+    pub fn splice(
+        terms: &Terms,
+        funding: &Funding,
+        value: Amount,
+        inputs: Vec<(OutPoint, TxOut)>,
+        outputs: Vec<TxOut>,
+    ) -> Result<Self, CooperativeError> {
         let mut all = outputs;
-        if let Some(small) = all.iter().find(|output| output.value < terms.chain.dust(&output.script_pubkey)) {
+        if let Some(small) = all
+            .iter()
+            .find(|output| output.value < terms.chain.dust(&output.script_pubkey))
+        {
             return Err(CooperativeError::Dust(small.value));
         }
-        all.push(TxOut { value, script_pubkey: terms.funding().output() });
+        all.push(TxOut {
+            value,
+            script_pubkey: terms.funding().output(),
+        });
         Self::build(terms, funding, inputs, all, Some(value))
     }
 
-    fn build(terms: &Terms, funding: &Funding, inputs: Vec<(OutPoint, TxOut)>, mut output: Vec<TxOut>, new: Option<Amount>) -> Result<Self, CooperativeError> {
-        if let Some((outpoint, _)) = inputs.iter().find(|(_, output)| !output.script_pubkey.is_witness_program()) {
+    fn build(
+        terms: &Terms,
+        funding: &Funding,
+        inputs: Vec<(OutPoint, TxOut)>,
+        mut output: Vec<TxOut>,
+        new: Option<Amount>,
+    ) -> Result<Self, CooperativeError> {
+        if let Some((outpoint, _)) = inputs
+            .iter()
+            .find(|(_, output)| !output.script_pubkey.is_witness_program())
+        {
             return Err(CooperativeError::NotSegwit(*outpoint));
         }
         let mut all: Vec<_> = inputs;
         all.push((funding.outpoint, funding.output(terms)));
-        all.sort_by_key(|(outpoint, _)| (outpoint.txid.to_byte_array().into_iter().rev().collect::<Vec<_>>(), outpoint.vout)); // BIP69
+        all.sort_by_key(|(outpoint, _)| {
+            (
+                outpoint
+                    .txid
+                    .to_byte_array()
+                    .into_iter()
+                    .rev()
+                    .collect::<Vec<_>>(),
+                outpoint.vout,
+            )
+        }); // BIP69
         if let Some(pair) = all.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(CooperativeError::SameInput(pair[0].0));
         }
         sort_outputs(&mut output);
         let inputs: Amount = all.iter().map(|(_, output)| output.value).sum();
         let outputs: Amount = output.iter().map(|output| output.value).sum();
-        let place = all.iter().position(|(outpoint, _)| *outpoint == funding.outpoint).expect("the funding was just added");
+        let place = all
+            .iter()
+            .position(|(outpoint, _)| *outpoint == funding.outpoint)
+            .expect("the funding was just added");
         let tx = Transaction {
             version: Version::TWO,
             lock_time: LockTime::ZERO,
@@ -134,15 +200,35 @@ impl Cooperative {
         let vbytes = (tx.weight().to_wu() + 2 + 66 * all.len() as u64).div_ceil(4);
         let needed = Amount::from_sat((vbytes * FEE_RATE_MIN).div_ceil(1_000));
         if inputs < outputs + needed {
-            return Err(CooperativeError::Fee { inputs, outputs, needed });
+            return Err(CooperativeError::Fee {
+                inputs,
+                outputs,
+                needed,
+            });
         }
         let new_funding = new.map(|value| {
             let script = terms.funding().output();
-            let vout = tx.output.iter().position(|output| output.script_pubkey == script && output.value == value).expect("it was just added");
-            Funding { outpoint: OutPoint { txid: tx.compute_txid(), vout: vout as u32 }, value }
+            let vout = tx
+                .output
+                .iter()
+                .position(|output| output.script_pubkey == script && output.value == value)
+                .expect("it was just added");
+            Funding {
+                outpoint: OutPoint {
+                    txid: tx.compute_txid(),
+                    vout: vout as u32,
+                },
+                value,
+            }
         });
         let prevouts = all.into_iter().map(|(_, output)| output).collect();
-        Ok(Self { terms: terms.clone(), tx, prevouts, place, new_funding })
+        Ok(Self {
+            terms: terms.clone(),
+            tx,
+            prevouts,
+            place,
+            new_funding,
+        })
     }
 
     /// The transaction without witnesses.
@@ -172,13 +258,19 @@ impl Cooperative {
 
     /// The aggregate that signs: both funding keys with the taproot tweak.
     pub fn aggregate(&self) -> Aggregate {
-        self.terms.funding_aggregate().tweaked(self.terms.funding().info().merkle_root())
+        self.terms
+            .funding_aggregate()
+            .tweaked(self.terms.funding().info().merkle_root())
     }
 
     /// What both parties sign: BIP341, key path, `SIGHASH_DEFAULT`.
     pub fn sighash(&self) -> [u8; 32] {
         SighashCache::new(&self.tx)
-            .taproot_key_spend_signature_hash(self.place, &Prevouts::All(&self.prevouts), TapSighashType::Default)
+            .taproot_key_spend_signature_hash(
+                self.place,
+                &Prevouts::All(&self.prevouts),
+                TapSighashType::Default,
+            )
             .expect("every input's output is known")
             .to_byte_array()
     }
@@ -195,9 +287,15 @@ impl Cooperative {
     ///
     /// # Errors
     /// [`MusigError`], which names whose share is wrong.
-    pub fn combine(&self, shares: [(NonceBytes, PartialBytes); 2]) -> Result<Signature, MusigError> {
+    pub fn combine(
+        &self,
+        shares: [(NonceBytes, PartialBytes); 2],
+    ) -> Result<Signature, MusigError> {
         let [(nonce_t, partial_t), (nonce_o, partial_o)] = shares;
-        let shares = [(self.terms.trader.funding, nonce_t, partial_t), (self.terms.operator.funding, nonce_o, partial_o)];
+        let shares = [
+            (self.terms.trader.funding, nonce_t, partial_t),
+            (self.terms.operator.funding, nonce_o, partial_o),
+        ];
         self.aggregate().combine(&self.sighash(), &shares)
     }
 

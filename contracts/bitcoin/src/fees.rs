@@ -56,7 +56,12 @@ fn fee_at(rate_sat_per_kvb: u64, vbytes: u64) -> Amount {
 }
 
 fn input(outpoint: OutPoint) -> TxIn {
-    TxIn { previous_output: outpoint, script_sig: ScriptBuf::new(), sequence: Sequence::ENABLE_RBF_NO_LOCKTIME, witness: Witness::new() }
+    TxIn {
+        previous_output: outpoint,
+        script_sig: ScriptBuf::new(),
+        sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+        witness: Witness::new(),
+    }
 }
 
 /// A child that spends a party's anchor and one fee input, so that commitment and child together pay a rate. Unsigned.
@@ -74,25 +79,51 @@ impl AnchorChild {
     ///
     /// # Errors
     /// [`FeeError`].
-    pub fn build(commitment: &Commitment, party: Party, fee_input: &FeeInput, change: ScriptBuf, rate_sat_per_kvb: u64) -> Result<Self, FeeError> {
+    pub fn build(
+        commitment: &Commitment,
+        party: Party,
+        fee_input: &FeeInput,
+        change: ScriptBuf,
+        rate_sat_per_kvb: u64,
+    ) -> Result<Self, FeeError> {
         let terms = commitment.terms();
         let (anchor, anchor_output) = commitment.anchor(party);
         let mut tx = Transaction {
             version: Version::TWO,
             lock_time: LockTime::ZERO,
             input: vec![input(anchor), input(fee_input.outpoint)],
-            output: vec![TxOut { value: Amount::ZERO, script_pubkey: change }],
+            output: vec![TxOut {
+                value: Amount::ZERO,
+                script_pubkey: change,
+            }],
         };
         // Both inputs' witnesses (66 weight units for the anchor's) and the segwit marker, none of which is there yet.
         let vbytes = (tx.weight().to_wu() + 66 + fee_input.witness_weight + 2).div_ceil(4);
-        let package = fee_at(rate_sat_per_kvb, vbytes + crate::commitment::COMMITMENT_VBYTES);
-        let fee = package.checked_sub(commitment.fee()).filter(|fee| *fee >= fee_at(crate::terms::FEE_RATE_MIN, vbytes));
+        let package = fee_at(
+            rate_sat_per_kvb,
+            vbytes + crate::commitment::COMMITMENT_VBYTES,
+        );
+        let fee = package
+            .checked_sub(commitment.fee())
+            .filter(|fee| *fee >= fee_at(crate::terms::FEE_RATE_MIN, vbytes));
         let fee = fee.ok_or(FeeError::NotHigher(rate_sat_per_kvb))?;
         let given = anchor_output.value + fee_input.output.value;
         let dust = terms.chain.dust(&tx.output[0].script_pubkey);
-        let value = given.checked_sub(fee).filter(|left| *left >= dust).ok_or(FeeError::TooSmall { given, needed: fee + dust })?;
+        let value =
+            given
+                .checked_sub(fee)
+                .filter(|left| *left >= dust)
+                .ok_or(FeeError::TooSmall {
+                    given,
+                    needed: fee + dust,
+                })?;
         tx.output[0].value = value;
-        Ok(Self { tx, prevouts: [anchor_output, fee_input.output.clone()], party, key: terms.keys(party).anchor })
+        Ok(Self {
+            tx,
+            prevouts: [anchor_output, fee_input.output.clone()],
+            party,
+            key: terms.keys(party).anchor,
+        })
     }
 
     /// Signs the anchor's input, in the wallet-signed or still unsigned child.
@@ -104,10 +135,15 @@ impl AnchorChild {
             return Err(FeeError::Key(self.party));
         }
         let sighash = SighashCache::new(&tx)
-            .taproot_key_spend_signature_hash(0, &Prevouts::All(&self.prevouts), TapSighashType::Default)
+            .taproot_key_spend_signature_hash(
+                0,
+                &Prevouts::All(&self.prevouts),
+                TapSighashType::Default,
+            )
             .expect("both outputs were given");
         let key = anchor.tap_tweak(&SECP, None).to_keypair();
-        let signature = SECP.sign_schnorr_no_aux_rand(&Message::from_digest(sighash.to_byte_array()), &key);
+        let signature =
+            SECP.sign_schnorr_no_aux_rand(&Message::from_digest(sighash.to_byte_array()), &key);
         tx.input[0].witness = Witness::from_slice(&[signature.as_ref()]);
         Ok(tx)
     }
@@ -121,15 +157,34 @@ impl AnchorChild {
 ///
 /// # Errors
 /// [`FeeError`].
-pub fn bump_penalty(penalty: &Transaction, paid: Amount, fee_input: &FeeInput, change: ScriptBuf, dust: Amount, rate_sat_per_kvb: u64) -> Result<Transaction, FeeError> {
+pub fn bump_penalty(
+    penalty: &Transaction,
+    paid: Amount,
+    fee_input: &FeeInput,
+    change: ScriptBuf,
+    dust: Amount,
+    rate_sat_per_kvb: u64,
+) -> Result<Transaction, FeeError> {
     let mut tx = penalty.clone();
     tx.input.push(input(fee_input.outpoint));
-    tx.output.push(TxOut { value: Amount::ZERO, script_pubkey: change });
+    tx.output.push(TxOut {
+        value: Amount::ZERO,
+        script_pubkey: change,
+    });
     // `weight` counts one byte for the empty witness of the new input already.
     let vbytes = (tx.weight().to_wu() + fee_input.witness_weight).div_ceil(4);
-    let fee = fee_at(rate_sat_per_kvb, vbytes).checked_sub(paid).filter(|fee| *fee > Amount::ZERO).ok_or(FeeError::NotHigher(rate_sat_per_kvb))?;
+    let fee = fee_at(rate_sat_per_kvb, vbytes)
+        .checked_sub(paid)
+        .filter(|fee| *fee > Amount::ZERO)
+        .ok_or(FeeError::NotHigher(rate_sat_per_kvb))?;
     let given = fee_input.output.value;
-    let change = given.checked_sub(fee).filter(|left| *left >= dust).ok_or(FeeError::TooSmall { given, needed: fee + dust })?;
+    let change = given
+        .checked_sub(fee)
+        .filter(|left| *left >= dust)
+        .ok_or(FeeError::TooSmall {
+            given,
+            needed: fee + dust,
+        })?;
     tx.output.last_mut().expect("change was just added").value = change;
     tx.input[0].witness.clear();
     Ok(tx)

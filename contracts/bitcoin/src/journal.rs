@@ -34,7 +34,9 @@ pub enum JournalError {
         source: io::Error,
     },
     /// A line that a crash does not explain.
-    #[error("line {line} of the channel's journal {path} is damaged ({reason}): restore the second copy, and do not publish anything from this one")]
+    #[error(
+        "line {line} of the channel's journal {path} is damaged ({reason}): restore the second copy, and do not publish anything from this one"
+    )]
     Damaged {
         /// Which file.
         path: PathBuf,
@@ -68,21 +70,42 @@ impl FileJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn open(path: &Path) -> Result<(Self, Vec<Record>), JournalError> {
-        let at = |source| JournalError::File { path: path.to_owned(), source };
+        let at = |source| JournalError::File {
+            path: path.to_owned(),
+            source,
+        };
         let fresh = !path.exists();
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(at)?;
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| JournalError::InUse(path.to_owned()))?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(at)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| JournalError::InUse(path.to_owned()))?;
         if fresh {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(at)?; // the file's name is durable too
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty())
+                .unwrap_or(Path::new("."));
+            File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(at)?; // the file's name is durable too
         }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(at)?;
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let (mut records, mut previous) = (Vec::new(), sha256::Hash::all_zeros());
         for (line, entry) in text[..whole].lines().enumerate() {
-            let damaged = |reason: String| JournalError::Damaged { path: path.to_owned(), line: line + 1, reason };
-            let (hash, json) = entry.split_once(' ').ok_or_else(|| damaged("no hash".to_owned()))?;
+            let damaged = |reason: String| JournalError::Damaged {
+                path: path.to_owned(),
+                line: line + 1,
+                reason,
+            };
+            let (hash, json) = entry
+                .split_once(' ')
+                .ok_or_else(|| damaged("no hash".to_owned()))?;
             previous = link(&previous, json);
             if hash != previous.to_string() {
                 return Err(damaged("the hash is another".to_owned()));

@@ -115,13 +115,20 @@ impl Secrets {
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secrets").field("public", &self.public()).finish_non_exhaustive()
+        f.debug_struct("Secrets")
+            .field("public", &self.public())
+            .finish_non_exhaustive()
     }
 }
 
 impl Drop for Secrets {
     fn drop(&mut self) {
-        for key in [&mut self.funding, &mut self.payout, &mut self.penalty, &mut self.anchor] {
+        for key in [
+            &mut self.funding,
+            &mut self.payout,
+            &mut self.penalty,
+            &mut self.anchor,
+        ] {
             key.non_secure_erase();
         }
     }
@@ -144,8 +151,19 @@ mod tests {
                 let secrets = Secrets::derive(&[7; 32], chain, channel).unwrap();
                 let again = Secrets::derive(&[7; 32], chain, channel).unwrap();
                 assert_eq!(secrets.public(), again.public());
-                let PartyKeys { funding, payout, penalty, anchor } = secrets.public();
-                for key in [funding, payout, penalty, anchor, secrets.revocation.point(0)] {
+                let PartyKeys {
+                    funding,
+                    payout,
+                    penalty,
+                    anchor,
+                } = secrets.public();
+                for key in [
+                    funding,
+                    payout,
+                    penalty,
+                    anchor,
+                    secrets.revocation.point(0),
+                ] {
                     assert!(seen.insert(key), "a key twice");
                 }
             }

@@ -12,7 +12,10 @@ use bitcoin::{
     secp256k1::{PublicKey, schnorr::Signature},
 };
 use rand::TryRngCore;
-use secp256k1_musig::musig::{AggregatedNonce, KeyAggCache, PartialSignature, PublicNonce, SecretNonce, Session, SessionSecretRand, new_nonce_pair};
+use secp256k1_musig::musig::{
+    AggregatedNonce, KeyAggCache, PartialSignature, PublicNonce, SecretNonce, Session,
+    SessionSecretRand, new_nonce_pair,
+};
 
 /// A public nonce, as BIP327 serialises it.
 pub type NonceBytes = [u8; 66];
@@ -26,7 +29,9 @@ pub enum MusigError {
     #[error("the other party's nonce is no pair of curve points: start the session again")]
     Nonce,
     /// Bytes that are no scalar, or a partial signature of something else.
-    #[error("the partial signature of {0} does not verify: both must sign the same transaction with this session's nonces; start again")]
+    #[error(
+        "the partial signature of {0} does not verify: both must sign the same transaction with this session's nonces; start again"
+    )]
     Partial(PublicKey),
     /// The operating system gave no randomness.
     #[error("no randomness from the operating system: nothing can be signed now")]
@@ -48,7 +53,8 @@ pub struct Aggregate {
 }
 
 fn public_in(key: &PublicKey) -> secp256k1_musig::PublicKey {
-    secp256k1_musig::PublicKey::from_slice(&key.serialize()).expect("a valid key of one version is one of the other")
+    secp256k1_musig::PublicKey::from_slice(&key.serialize())
+        .expect("a valid key of one version is one of the other")
 }
 
 fn public_out(key: &secp256k1_musig::PublicKey) -> PublicKey {
@@ -60,7 +66,11 @@ impl Aggregate {
     pub fn in_order(keys: &[PublicKey]) -> Self {
         let inner: Vec<_> = keys.iter().map(public_in).collect();
         let cache = KeyAggCache::new(&inner.iter().collect::<Vec<_>>());
-        Self { keys: keys.to_vec(), plain: public_out(&cache.agg_pk_full()), cache }
+        Self {
+            keys: keys.to_vec(),
+            plain: public_out(&cache.agg_pk_full()),
+            cache,
+        }
     }
 
     /// The aggregate of two keys in the order of their bytes (BIP327, `KeySort`): both parties get the same.
@@ -87,19 +97,28 @@ impl Aggregate {
 
     /// With the tweak of BIP341 for a script tree, after which signatures are of the output key.
     pub fn tweaked(mut self, merkle_root: Option<bitcoin::TapNodeHash>) -> Self {
-        let tweak = bitcoin::TapTweakHash::from_key_and_tweak(self.internal_key(), merkle_root).to_scalar();
-        let tweak = secp256k1_musig::Scalar::from_be_bytes(tweak.to_be_bytes()).expect("a scalar of one version is one of the other");
-        self.cache.pubkey_xonly_tweak_add(&tweak).expect("a tweak that gives the point at infinity cannot be found");
+        let tweak =
+            bitcoin::TapTweakHash::from_key_and_tweak(self.internal_key(), merkle_root).to_scalar();
+        let tweak = secp256k1_musig::Scalar::from_be_bytes(tweak.to_be_bytes())
+            .expect("a scalar of one version is one of the other");
+        self.cache
+            .pubkey_xonly_tweak_add(&tweak)
+            .expect("a tweak that gives the point at infinity cannot be found");
         self
     }
 
     /// The key that signatures are of: the output key once tweaked.
     pub fn output_key(&self) -> XOnlyPublicKey {
-        XOnlyPublicKey::from_slice(&self.cache.agg_pk().to_byte_array()).expect("a valid key of one version is one of the other")
+        XOnlyPublicKey::from_slice(&self.cache.agg_pk().to_byte_array())
+            .expect("a valid key of one version is one of the other")
     }
 
     fn session(&self, nonces: &[NonceBytes], message: &[u8; 32]) -> Result<Session, MusigError> {
-        let nonces = nonces.iter().map(PublicNonce::from_byte_array).collect::<Result<Vec<_>, _>>().map_err(|_| MusigError::Nonce)?;
+        let nonces = nonces
+            .iter()
+            .map(PublicNonce::from_byte_array)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| MusigError::Nonce)?;
         let sum = AggregatedNonce::new(&nonces.iter().collect::<Vec<_>>());
         Ok(Session::new(&self.cache, sum, message))
     }
@@ -113,7 +132,11 @@ impl Aggregate {
     ///
     /// # Errors
     /// [`MusigError::Partial`] names whose is wrong, [`MusigError::Missing`] whose is not there.
-    pub fn combine(&self, message: &[u8; 32], shares: &[(PublicKey, NonceBytes, PartialBytes)]) -> Result<Signature, MusigError> {
+    pub fn combine(
+        &self,
+        message: &[u8; 32],
+        shares: &[(PublicKey, NonceBytes, PartialBytes)],
+    ) -> Result<Signature, MusigError> {
         if let Some((stranger, ..)) = shares.iter().find(|(key, ..)| !self.keys.contains(key)) {
             return Err(MusigError::NotAParticipant(*stranger));
         }
@@ -127,23 +150,34 @@ impl Aggregate {
         let mut partials = Vec::with_capacity(shares.len());
         for (key, nonce, partial) in shares {
             let nonce = PublicNonce::from_byte_array(nonce).map_err(|_| MusigError::Nonce)?;
-            let partial = PartialSignature::from_byte_array(partial).map_err(|_| MusigError::Partial(*key))?;
+            let partial = PartialSignature::from_byte_array(partial)
+                .map_err(|_| MusigError::Partial(*key))?;
             if !session.partial_verify(&self.cache, &partial, &nonce, public_in(key)) {
                 return Err(MusigError::Partial(*key));
             }
             partials.push(partial);
         }
         let whole = session.partial_sig_agg(&partials.iter().collect::<Vec<_>>());
-        let whole = whole.verify(&self.cache.agg_pk(), message).map_err(|_| MusigError::Partial(shares[0].0))?;
-        Ok(Signature::from_slice(&whole.to_byte_array()).expect("64 bytes are a signature's length"))
+        let whole = whole
+            .verify(&self.cache.agg_pk(), message)
+            .map_err(|_| MusigError::Partial(shares[0].0))?;
+        Ok(Signature::from_slice(&whole.to_byte_array())
+            .expect("64 bytes are a signature's length"))
     }
 
     /// Signs alone with both keys: what the holder of a revoked commitment's secret and of the penalty key can do.
     ///
     /// # Errors
     /// [`MusigError::NotAParticipant`], [`MusigError::NoRandomness`].
-    pub fn sign_alone(&self, keys: [&Keypair; 2], message: &[u8; 32]) -> Result<Signature, MusigError> {
-        let [a, b] = [Signer::start(self, keys[0], message)?, Signer::start(self, keys[1], message)?];
+    pub fn sign_alone(
+        &self,
+        keys: [&Keypair; 2],
+        message: &[u8; 32],
+    ) -> Result<Signature, MusigError> {
+        let [a, b] = [
+            Signer::start(self, keys[0], message)?,
+            Signer::start(self, keys[1], message)?,
+        ];
         let (nonce_a, nonce_b) = (a.nonce(), b.nonce());
         let shares = [
             (keys[0].public_key(), nonce_a, a.sign(&nonce_b)?),
@@ -176,13 +210,20 @@ impl Signer {
     ///
     /// # Errors
     /// [`MusigError::NotAParticipant`], [`MusigError::NoRandomness`].
-    pub fn start(aggregate: &Aggregate, key: &Keypair, message: &[u8; 32]) -> Result<Self, MusigError> {
+    pub fn start(
+        aggregate: &Aggregate,
+        key: &Keypair,
+        message: &[u8; 32],
+    ) -> Result<Self, MusigError> {
         if !aggregate.keys.contains(&key.public_key()) {
             return Err(MusigError::NotAParticipant(key.public_key()));
         }
         let mut random = [0; 32];
-        rand::rngs::OsRng.try_fill_bytes(&mut random).map_err(|_| MusigError::NoRandomness)?;
-        let secret_key = secp256k1_musig::SecretKey::from_secret_bytes(key.secret_bytes()).expect("a valid key of one version is one of the other");
+        rand::rngs::OsRng
+            .try_fill_bytes(&mut random)
+            .map_err(|_| MusigError::NoRandomness)?;
+        let secret_key = secp256k1_musig::SecretKey::from_secret_bytes(key.secret_bytes())
+            .expect("a valid key of one version is one of the other");
         // Key, aggregate and message go into the nonce besides the randomness: a weak generator alone does not repeat it.
         let (secret, public) = new_nonce_pair(
             SessionSecretRand::assume_uniformly_random(random),
@@ -211,8 +252,12 @@ impl Signer {
     /// # Errors
     /// [`MusigError::Nonce`].
     pub fn sign(self, other: &NonceBytes) -> Result<PartialBytes, MusigError> {
-        let session = self.aggregate.session(&[self.public, *other], &self.message)?;
-        Ok(session.partial_sign(self.secret, &self.key, &self.aggregate.cache).serialize())
+        let session = self
+            .aggregate
+            .session(&[self.public, *other], &self.message)?;
+        Ok(session
+            .partial_sign(self.secret, &self.key, &self.aggregate.cache)
+            .serialize())
     }
 }
 
@@ -235,7 +280,10 @@ mod tests {
             "02f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9",
         ]
         .map(|key| key.parse().unwrap());
-        assert_eq!(Aggregate::in_order(&keys).plain().to_string(), "030b58e337aa4d3852a8c29387c42408d8cfbe3a613a5e397e0a9f01a5fb7107d4");
+        assert_eq!(
+            Aggregate::in_order(&keys).plain().to_string(),
+            "030b58e337aa4d3852a8c29387c42408d8cfbe3a613a5e397e0a9f01a5fb7107d4"
+        );
     }
 
     #[test]
@@ -253,7 +301,10 @@ mod tests {
         let aggregate = Aggregate::of(keypair(1).public_key(), keypair(2).public_key());
         for root in [None, Some(bitcoin::TapNodeHash::assume_hidden([9; 32]))] {
             let info = bitcoin::key::TapTweak::tap_tweak(aggregate.internal_key(), &SECP, root);
-            assert_eq!(aggregate.clone().tweaked(root).output_key(), info.0.to_x_only_public_key());
+            assert_eq!(
+                aggregate.clone().tweaked(root).output_key(),
+                info.0.to_x_only_public_key()
+            );
         }
     }
 
@@ -262,19 +313,46 @@ mod tests {
     fn two_sign_and_the_older_version_verifies() {
         let (a, b, message) = (keypair(3), keypair(4), [0x42; 32]);
         let aggregate = Aggregate::of(b.public_key(), a.public_key()).tweaked(None);
-        assert_eq!(aggregate.output_key(), Aggregate::of(a.public_key(), b.public_key()).tweaked(None).output_key());
-        let (x, y) = (Signer::start(&aggregate, &a, &message).unwrap(), Signer::start(&aggregate, &b, &message).unwrap());
+        assert_eq!(
+            aggregate.output_key(),
+            Aggregate::of(a.public_key(), b.public_key())
+                .tweaked(None)
+                .output_key()
+        );
+        let (x, y) = (
+            Signer::start(&aggregate, &a, &message).unwrap(),
+            Signer::start(&aggregate, &b, &message).unwrap(),
+        );
         let (nonce_x, nonce_y) = (x.nonce(), y.nonce());
         let (partial_x, partial_y) = (x.sign(&nonce_y).unwrap(), y.sign(&nonce_x).unwrap());
-        let shares = [(a.public_key(), nonce_x, partial_x), (b.public_key(), nonce_y, partial_y)];
+        let shares = [
+            (a.public_key(), nonce_x, partial_x),
+            (b.public_key(), nonce_y, partial_y),
+        ];
         let signature = aggregate.combine(&message, &shares).unwrap();
-        SECP.verify_schnorr(&signature, &Message::from_digest(message), &aggregate.output_key()).unwrap();
+        SECP.verify_schnorr(
+            &signature,
+            &Message::from_digest(message),
+            &aggregate.output_key(),
+        )
+        .unwrap();
 
         let mut wrong = shares;
         wrong[1].2[5] ^= 1;
-        assert_eq!(aggregate.combine(&message, &wrong), Err(MusigError::Partial(b.public_key())));
-        assert_eq!(aggregate.combine(&[0x43; 32], &shares), Err(MusigError::Partial(a.public_key())));
-        assert_eq!(Signer::start(&aggregate, &a, &message).unwrap().sign(&[0xff; 66]), Err(MusigError::Nonce));
+        assert_eq!(
+            aggregate.combine(&message, &wrong),
+            Err(MusigError::Partial(b.public_key()))
+        );
+        assert_eq!(
+            aggregate.combine(&[0x43; 32], &shares),
+            Err(MusigError::Partial(a.public_key()))
+        );
+        assert_eq!(
+            Signer::start(&aggregate, &a, &message)
+                .unwrap()
+                .sign(&[0xff; 66]),
+            Err(MusigError::Nonce)
+        );
     }
 
     #[test]
@@ -282,15 +360,25 @@ mod tests {
         let (a, b, c, message) = (keypair(3), keypair(4), keypair(5), [0x42; 32]);
         let aggregate = Aggregate::of(a.public_key(), b.public_key());
         let signature = aggregate.sign_alone([&a, &b], &message).unwrap();
-        SECP.verify_schnorr(&signature, &Message::from_digest(message), &aggregate.output_key()).unwrap();
-        assert_eq!(aggregate.sign_alone([&a, &c], &message), Err(MusigError::NotAParticipant(c.public_key())));
+        SECP.verify_schnorr(
+            &signature,
+            &Message::from_digest(message),
+            &aggregate.output_key(),
+        )
+        .unwrap();
+        assert_eq!(
+            aggregate.sign_alone([&a, &c], &message),
+            Err(MusigError::NotAParticipant(c.public_key()))
+        );
     }
 
     #[test]
     fn nonces_of_one_message_differ() {
         let (a, b) = (keypair(3), keypair(4));
         let aggregate = Aggregate::of(a.public_key(), b.public_key());
-        let nonces: std::collections::HashSet<_> = (0..100).map(|_| Signer::start(&aggregate, &a, &[1; 32]).unwrap().nonce()).collect();
+        let nonces: std::collections::HashSet<_> = (0..100)
+            .map(|_| Signer::start(&aggregate, &a, &[1; 32]).unwrap().nonce())
+            .collect();
         assert_eq!(nonces.len(), 100);
     }
 }

@@ -83,9 +83,14 @@ impl SimpleSend {
     /// As [`SimpleSend::check`].
     pub fn output(&self) -> Result<TxOut, OmniError> {
         let mut data = PushBytesBuf::with_capacity(20);
-        data.extend_from_slice(&MARKER).expect("20 bytes can be pushed");
-        data.extend_from_slice(&self.payload()?).expect("20 bytes can be pushed");
-        Ok(TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::new_op_return(data) })
+        data.extend_from_slice(&MARKER)
+            .expect("20 bytes can be pushed");
+        data.extend_from_slice(&self.payload()?)
+            .expect("20 bytes can be pushed");
+        Ok(TxOut {
+            value: Amount::ZERO,
+            script_pubkey: ScriptBuf::new_op_return(data),
+        })
     }
 
     /// Reads an output's script.
@@ -97,16 +102,23 @@ impl SimpleSend {
             return Err(OmniError::NotOpReturn);
         }
         let mut instructions = script.instructions().skip(1);
-        let (Some(Ok(push)), None) = (instructions.next(), instructions.next()) else { return Err(OmniError::NotOpReturn) };
+        let (Some(Ok(push)), None) = (instructions.next(), instructions.next()) else {
+            return Err(OmniError::NotOpReturn);
+        };
         let bytes = push.push_bytes().ok_or(OmniError::NotOpReturn)?.as_bytes();
         let payload = bytes.strip_prefix(&MARKER).ok_or(OmniError::NoMarker)?;
-        let payload: [u8; 16] = payload.try_into().map_err(|_| OmniError::Length(payload.len()))?;
+        let payload: [u8; 16] = payload
+            .try_into()
+            .map_err(|_| OmniError::Length(payload.len()))?;
         let [v0, v1, k0, k1, p0, p1, p2, p3, amount @ ..] = payload;
         let (version, kind) = (u16::from_be_bytes([v0, v1]), u16::from_be_bytes([k0, k1]));
         if (version, kind) != (0, 0) {
             return Err(OmniError::Kind { version, kind });
         }
-        let send = Self { property: u32::from_be_bytes([p0, p1, p2, p3]), amount: u64::from_be_bytes(amount) };
+        let send = Self {
+            property: u32::from_be_bytes([p0, p1, p2, p3]),
+            amount: u64::from_be_bytes(amount),
+        };
         send.check()?;
         Ok(send)
     }
@@ -120,25 +132,71 @@ mod tests {
     /// The specification's example: one OMNI.
     #[test]
     fn the_specifications_example() {
-        let send = SimpleSend { property: 1, amount: 100_000_000 };
+        let send = SimpleSend {
+            property: 1,
+            amount: 100_000_000,
+        };
         let script = send.output().unwrap().script_pubkey;
-        assert_eq!(script.to_hex_string(), "6a146f6d6e6900000000000000010000000005f5e100");
+        assert_eq!(
+            script.to_hex_string(),
+            "6a146f6d6e6900000000000000010000000005f5e100"
+        );
         assert_eq!(SimpleSend::from_script(&script), Ok(send));
     }
 
     #[test]
     fn other_outputs_are_told_apart() {
-        let check = |hex: &str, expected: OmniError| assert_eq!(SimpleSend::from_script(&ScriptBuf::from_hex(hex).unwrap()), Err(expected), "{hex}");
-        check("0014751e76e8199196d454941c45d1b3a323f1433bd6", OmniError::NotOpReturn);
+        let check = |hex: &str, expected: OmniError| {
+            assert_eq!(
+                SimpleSend::from_script(&ScriptBuf::from_hex(hex).unwrap()),
+                Err(expected),
+                "{hex}"
+            )
+        };
+        check(
+            "0014751e76e8199196d454941c45d1b3a323f1433bd6",
+            OmniError::NotOpReturn,
+        );
         check("6a", OmniError::NotOpReturn);
-        check("6a146f6d6e6900000000000000010000000005f5e10051", OmniError::NotOpReturn);
-        check("6a146f6d6e6800000000000000010000000005f5e100", OmniError::NoMarker);
-        check("6a136f6d6e6900000000000000010000000005f5e1", OmniError::Length(15));
-        check("6a146f6d6e6900000003000000010000000005f5e100", OmniError::Kind { version: 0, kind: 3 });
-        check("6a146f6d6e6900000000000000000000000005f5e100", OmniError::Property);
-        check("6a146f6d6e6900000000000000010000000000000000", OmniError::Amount(0));
-        check("6a146f6d6e690000000000000001ffffffffffffffff", OmniError::Amount(u64::MAX));
-        assert_eq!(SimpleSend { property: 0, amount: 1 }.output(), Err(OmniError::Property));
+        check(
+            "6a146f6d6e6900000000000000010000000005f5e10051",
+            OmniError::NotOpReturn,
+        );
+        check(
+            "6a146f6d6e6800000000000000010000000005f5e100",
+            OmniError::NoMarker,
+        );
+        check(
+            "6a136f6d6e6900000000000000010000000005f5e1",
+            OmniError::Length(15),
+        );
+        check(
+            "6a146f6d6e6900000003000000010000000005f5e100",
+            OmniError::Kind {
+                version: 0,
+                kind: 3,
+            },
+        );
+        check(
+            "6a146f6d6e6900000000000000000000000005f5e100",
+            OmniError::Property,
+        );
+        check(
+            "6a146f6d6e6900000000000000010000000000000000",
+            OmniError::Amount(0),
+        );
+        check(
+            "6a146f6d6e690000000000000001ffffffffffffffff",
+            OmniError::Amount(u64::MAX),
+        );
+        assert_eq!(
+            SimpleSend {
+                property: 0,
+                amount: 1
+            }
+            .output(),
+            Err(OmniError::Property)
+        );
     }
 
     proptest! {

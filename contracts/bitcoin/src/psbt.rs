@@ -57,24 +57,49 @@ pub enum PsbtError {
 }
 
 fn parse(base64: &str) -> Result<Psbt, PsbtError> {
-    base64.trim().parse().map_err(|error: bitcoin::psbt::PsbtParseError| PsbtError::Malformed(error.to_string()))
+    base64
+        .trim()
+        .parse()
+        .map_err(|error: bitcoin::psbt::PsbtParseError| PsbtError::Malformed(error.to_string()))
 }
 
 /// Fills an input's taproot fields from its one leaf.
 fn describe(input: &mut bitcoin::psbt::Input, leaf: &Leaf) {
     input.tap_internal_key = Some(leaf.info().internal_key());
     input.tap_merkle_root = leaf.info().merkle_root();
-    input.tap_scripts.insert(leaf.control_block(), (leaf.script.clone(), LeafVersion::TapScript));
+    input.tap_scripts.insert(
+        leaf.control_block(),
+        (leaf.script.clone(), LeafVersion::TapScript),
+    );
 }
 
 /// The key of a BIP373 field: participant, then the output key.
 fn field(kind: u8, participant: &PublicKey, aggregate: &Aggregate) -> raw::Key {
-    raw::Key { type_value: kind, key: [participant.serialize(), aggregate.output_point().serialize()].concat() }
+    raw::Key {
+        type_value: kind,
+        key: [
+            participant.serialize(),
+            aggregate.output_point().serialize(),
+        ]
+        .concat(),
+    }
 }
 
-fn read<const N: usize>(input: &bitcoin::psbt::Input, kind: u8, participant: &PublicKey, aggregate: &Aggregate) -> Result<Option<[u8; N]>, PsbtError> {
+fn read<const N: usize>(
+    input: &bitcoin::psbt::Input,
+    kind: u8,
+    participant: &PublicKey,
+    aggregate: &Aggregate,
+) -> Result<Option<[u8; N]>, PsbtError> {
     let value = input.unknown.get(&field(kind, participant, aggregate));
-    value.map(|value| value.as_slice().try_into().map_err(|_| PsbtError::Length(*participant))).transpose()
+    value
+        .map(|value| {
+            value
+                .as_slice()
+                .try_into()
+                .map_err(|_| PsbtError::Length(*participant))
+        })
+        .transpose()
 }
 
 /// A close or splice on its way between the parties.
@@ -87,15 +112,26 @@ pub struct CooperativePsbt {
 impl CooperativePsbt {
     /// The PSBT of a transaction this party has built.
     pub fn new(cooperative: Cooperative) -> Self {
-        let mut psbt = Psbt::from_unsigned_tx(cooperative.unsigned().clone()).expect("the transaction has no witness");
+        let mut psbt = Psbt::from_unsigned_tx(cooperative.unsigned().clone())
+            .expect("the transaction has no witness");
         for (input, output) in psbt.inputs.iter_mut().zip(cooperative.prevouts()) {
             input.witness_utxo = Some(output.clone());
         }
         let aggregate = cooperative.aggregate();
         let input = &mut psbt.inputs[cooperative.place()];
         describe(input, &cooperative.terms().funding());
-        let participants: Vec<u8> = aggregate.keys().iter().flat_map(PublicKey::serialize).collect();
-        input.unknown.insert(raw::Key { type_value: PARTICIPANTS, key: aggregate.plain().serialize().to_vec() }, participants);
+        let participants: Vec<u8> = aggregate
+            .keys()
+            .iter()
+            .flat_map(PublicKey::serialize)
+            .collect();
+        input.unknown.insert(
+            raw::Key {
+                type_value: PARTICIPANTS,
+                key: aggregate.plain().serialize().to_vec(),
+            },
+            participants,
+        );
         Self { cooperative, psbt }
     }
 
@@ -132,7 +168,9 @@ impl CooperativePsbt {
 
     fn write(&mut self, kind: u8, party: Party, value: &[u8]) {
         let key = field(kind, &self.key(party), &self.cooperative.aggregate());
-        self.psbt.inputs[self.cooperative.place()].unknown.insert(key, value.to_vec());
+        self.psbt.inputs[self.cooperative.place()]
+            .unknown
+            .insert(key, value.to_vec());
     }
 
     /// Writes a party's public nonce.
@@ -151,7 +189,13 @@ impl CooperativePsbt {
     /// [`PsbtError::Missing`], [`PsbtError::Length`].
     pub fn nonce(&self, party: Party) -> Result<NonceBytes, PsbtError> {
         let input = &self.psbt.inputs[self.cooperative.place()];
-        read(input, PUB_NONCE, &self.key(party), &self.cooperative.aggregate())?.ok_or(PsbtError::Missing(party, "nonce"))
+        read(
+            input,
+            PUB_NONCE,
+            &self.key(party),
+            &self.cooperative.aggregate(),
+        )?
+        .ok_or(PsbtError::Missing(party, "nonce"))
     }
 
     /// A party's partial signature.
@@ -160,7 +204,13 @@ impl CooperativePsbt {
     /// [`PsbtError::Missing`], [`PsbtError::Length`].
     pub fn partial(&self, party: Party) -> Result<PartialBytes, PsbtError> {
         let input = &self.psbt.inputs[self.cooperative.place()];
-        read(input, PARTIAL_SIG, &self.key(party), &self.cooperative.aggregate())?.ok_or(PsbtError::Missing(party, "partial signature"))
+        read(
+            input,
+            PARTIAL_SIG,
+            &self.key(party),
+            &self.cooperative.aggregate(),
+        )?
+        .ok_or(PsbtError::Missing(party, "partial signature"))
     }
 
     /// Takes a wallet's witness for another input, as the wallet's own signing of the transaction gave it.
@@ -179,10 +229,22 @@ impl CooperativePsbt {
         ];
         let signature = self.cooperative.combine(shares)?;
         let place = self.cooperative.place();
-        self.psbt.inputs[place].tap_key_sig = Some(bitcoin::taproot::Signature { signature, sighash_type: TapSighashType::Default });
+        self.psbt.inputs[place].tap_key_sig = Some(bitcoin::taproot::Signature {
+            signature,
+            sighash_type: TapSighashType::Default,
+        });
         let mut tx = self.cooperative.complete(&signature);
-        for (other, input) in self.psbt.inputs.iter().enumerate().filter(|(other, _)| *other != place) {
-            tx.input[other].witness = input.final_script_witness.clone().ok_or(PsbtError::Unsigned(other))?;
+        for (other, input) in self
+            .psbt
+            .inputs
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != place)
+        {
+            tx.input[other].witness = input
+                .final_script_witness
+                .clone()
+                .ok_or(PsbtError::Unsigned(other))?;
         }
         Ok(tx)
     }
@@ -190,14 +252,18 @@ impl CooperativePsbt {
 
 /// A commitment as a PSBT, with the signatures there are.
 pub fn commitment(commitment: &Commitment, signatures: &[(Party, Signature)]) -> Psbt {
-    let mut psbt = Psbt::from_unsigned_tx(commitment.unsigned().clone()).expect("the transaction has no witness");
+    let mut psbt = Psbt::from_unsigned_tx(commitment.unsigned().clone())
+        .expect("the transaction has no witness");
     let leaf = commitment.terms().funding();
     let input = &mut psbt.inputs[0];
     input.witness_utxo = Some(commitment.funding.output(commitment.terms()));
     describe(input, &leaf);
     for (party, signature) in signatures {
         let key = x_only(&commitment.terms().keys(*party).funding);
-        let signature = bitcoin::taproot::Signature { signature: *signature, sighash_type: TapSighashType::Default };
+        let signature = bitcoin::taproot::Signature {
+            signature: *signature,
+            sighash_type: TapSighashType::Default,
+        };
         input.tap_script_sigs.insert((key, leaf.hash()), signature);
     }
     psbt
@@ -207,7 +273,11 @@ pub fn commitment(commitment: &Commitment, signatures: &[(Party, Signature)]) ->
 ///
 /// # Errors
 /// [`PsbtError`], when it is missing, wrong, or the PSBT is of another transaction.
-pub fn commitment_signature(commitment: &Commitment, party: Party, base64: &str) -> Result<Signature, PsbtError> {
+pub fn commitment_signature(
+    commitment: &Commitment,
+    party: Party,
+    base64: &str,
+) -> Result<Signature, PsbtError> {
     let psbt = parse(base64)?;
     if psbt.unsigned_tx != *commitment.unsigned() {
         return Err(PsbtError::OtherTransaction);
@@ -215,8 +285,15 @@ pub fn commitment_signature(commitment: &Commitment, party: Party, base64: &str)
     if psbt.inputs[0].witness_utxo != Some(commitment.funding.output(commitment.terms())) {
         return Err(PsbtError::OtherOutput(0));
     }
-    let key = (x_only(&commitment.terms().keys(party).funding), commitment.terms().funding().hash());
-    let signature = psbt.inputs[0].tap_script_sigs.get(&key).ok_or(PsbtError::Missing(party, "signature"))?.signature;
+    let key = (
+        x_only(&commitment.terms().keys(party).funding),
+        commitment.terms().funding().hash(),
+    );
+    let signature = psbt.inputs[0]
+        .tap_script_sigs
+        .get(&key)
+        .ok_or(PsbtError::Missing(party, "signature"))?
+        .signature;
     commitment.verify(party, &signature)?;
     Ok(signature)
 }
@@ -227,18 +304,36 @@ pub fn commitment_signature(commitment: &Commitment, party: Party, base64: &str)
 /// [`PsbtError`].
 pub fn combine_any(base64: &str, place: usize) -> Result<Signature, PsbtError> {
     let psbt = parse(base64)?;
-    let input = psbt.inputs.get(place).ok_or(PsbtError::OtherOutput(place))?;
+    let input = psbt
+        .inputs
+        .get(place)
+        .ok_or(PsbtError::OtherOutput(place))?;
     let mut prevouts = Vec::with_capacity(psbt.inputs.len());
     for (place, input) in psbt.inputs.iter().enumerate() {
-        prevouts.push(input.witness_utxo.clone().ok_or(PsbtError::OtherOutput(place))?);
+        prevouts.push(
+            input
+                .witness_utxo
+                .clone()
+                .ok_or(PsbtError::OtherOutput(place))?,
+        );
     }
-    let participants = input.unknown.iter().find(|(key, _)| key.type_value == PARTICIPANTS).map(|(_, value)| value).ok_or(PsbtError::OtherOutput(place))?;
-    let keys = participants.chunks(33).map(PublicKey::from_slice).collect::<Result<Vec<_>, _>>().map_err(|error| PsbtError::Malformed(error.to_string()))?;
+    let participants = input
+        .unknown
+        .iter()
+        .find(|(key, _)| key.type_value == PARTICIPANTS)
+        .map(|(_, value)| value)
+        .ok_or(PsbtError::OtherOutput(place))?;
+    let keys = participants
+        .chunks(33)
+        .map(PublicKey::from_slice)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| PsbtError::Malformed(error.to_string()))?;
     let aggregate = Aggregate::in_order(&keys).tweaked(input.tap_merkle_root);
     let mut shares = Vec::with_capacity(keys.len());
     for key in keys {
         let nonce = read(input, PUB_NONCE, &key, &aggregate)?.ok_or(MusigError::Missing(key))?;
-        let partial = read(input, PARTIAL_SIG, &key, &aggregate)?.ok_or(MusigError::Missing(key))?;
+        let partial =
+            read(input, PARTIAL_SIG, &key, &aggregate)?.ok_or(MusigError::Missing(key))?;
         shares.push((key, nonce, partial));
     }
     let sighash = SighashCache::new(&psbt.unsigned_tx)
@@ -256,7 +351,10 @@ mod tests {
 
     #[test]
     fn fields_are_bip_373s() {
-        let inside = parse(BIP373).unwrap().inputs[0].tap_key_sig.unwrap().signature;
+        let inside = parse(BIP373).unwrap().inputs[0]
+            .tap_key_sig
+            .unwrap()
+            .signature;
         assert_eq!(combine_any(BIP373, 0).unwrap(), inside);
     }
 }

@@ -40,8 +40,12 @@ impl RevocationSeed {
     /// # Panics
     /// Above [`VERSION_MAX`]; and when SHA-256 gives zero or a value above the curve's order, which nobody has seen.
     pub fn secret(&self, version: u64) -> SecretKey {
-        assert!(version <= VERSION_MAX, "versions have 48 bits; the state machine closes the channel before");
-        SecretKey::from_slice(&descend(*self.0, VERSION_MAX - version, 48)).expect("a hash outside of the curve's order")
+        assert!(
+            version <= VERSION_MAX,
+            "versions have 48 bits; the state machine closes the channel before"
+        );
+        SecretKey::from_slice(&descend(*self.0, VERSION_MAX - version, 48))
+            .expect("a hash outside of the curve's order")
     }
 
     /// The public half of [`RevocationSeed::secret`], told to the other party before it signs that version.
@@ -54,7 +58,9 @@ impl RevocationSeed {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SecretError {
     /// Secrets are revealed in order, one a version.
-    #[error("expected the secret of version {expected}, was given that of {given}; ask for the missing ones")]
+    #[error(
+        "expected the secret of version {expected}, was given that of {given}; ask for the missing ones"
+    )]
     OutOfOrder {
         /// The version whose turn it is.
         expected: u64,
@@ -62,7 +68,9 @@ pub enum SecretError {
         given: u64,
     },
     /// An earlier secret does not follow from this one.
-    #[error("the secret of version {0} does not give the earlier ones: refuse further updates and close the channel")]
+    #[error(
+        "the secret of version {0} does not give the earlier ones: refuse further updates and close the channel"
+    )]
     NotOfTheTree(u64),
 }
 
@@ -92,7 +100,10 @@ impl RevealedSecrets {
     /// [`SecretError`].
     pub fn insert(&mut self, version: u64, secret: SecretKey) -> Result<(), SecretError> {
         if version != self.count || version > VERSION_MAX {
-            return Err(SecretError::OutOfOrder { expected: self.count, given: version });
+            return Err(SecretError::OutOfOrder {
+                expected: self.count,
+                given: version,
+            });
         }
         let index = VERSION_MAX - version;
         let place = index.trailing_zeros().min(48) as usize;
@@ -104,7 +115,11 @@ impl RevealedSecrets {
         if place < self.known.len() {
             self.known[place] = (index, secret);
         } else {
-            assert_eq!(place, self.known.len(), "in descending order places fill one by one");
+            assert_eq!(
+                place,
+                self.known.len(),
+                "in descending order places fill one by one"
+            );
             self.known.push((index, secret));
         }
         self.count += 1;
@@ -117,7 +132,11 @@ impl RevealedSecrets {
             return None;
         }
         let index = VERSION_MAX - version;
-        let (place, (_, known)) = self.known.iter().enumerate().find(|(place, (known_index, _))| known_index >> place == index >> place)?;
+        let (place, (_, known)) = self
+            .known
+            .iter()
+            .enumerate()
+            .find(|(place, (known_index, _))| known_index >> place == index >> place)?;
         SecretKey::from_slice(&descend(known.secret_bytes(), index, place as u32)).ok()
     }
 }
@@ -130,13 +149,39 @@ mod tests {
     #[test]
     fn generation_is_bolt_3s() {
         let check = |seed: [u8; 32], index: u64, expected: &str| {
-            assert_eq!(RevocationSeed::new(seed).secret(VERSION_MAX - index).display_secret().to_string(), expected);
+            assert_eq!(
+                RevocationSeed::new(seed)
+                    .secret(VERSION_MAX - index)
+                    .display_secret()
+                    .to_string(),
+                expected
+            );
         };
-        check([0; 32], 281_474_976_710_655, "02a40c85b6f28da08dfdbe0926c53fab2de6d28c10301f8f7c4073d5e42e3148");
-        check([0xff; 32], 281_474_976_710_655, "7cc854b54e3e0dcdb010d7a3fee464a9687be6e8db3be6854c475621e007a5dc");
-        check([0xff; 32], 0x0aaa_aaaa_aaaa, "56f4008fb007ca9acf0e15b054d5c9fd12ee06cea347914ddbaed70d1c13a528");
-        check([0xff; 32], 0x5555_5555_5555, "9015daaeb06dba4ccc05b91b2f73bd54405f2be9f217fbacd3c5ac2e62327d31");
-        check([1; 32], 1, "915c75942a26bb3a433a8ce2cb0427c29ec6c1775cfc78328b57f6ba7bfeaa9c");
+        check(
+            [0; 32],
+            281_474_976_710_655,
+            "02a40c85b6f28da08dfdbe0926c53fab2de6d28c10301f8f7c4073d5e42e3148",
+        );
+        check(
+            [0xff; 32],
+            281_474_976_710_655,
+            "7cc854b54e3e0dcdb010d7a3fee464a9687be6e8db3be6854c475621e007a5dc",
+        );
+        check(
+            [0xff; 32],
+            0x0aaa_aaaa_aaaa,
+            "56f4008fb007ca9acf0e15b054d5c9fd12ee06cea347914ddbaed70d1c13a528",
+        );
+        check(
+            [0xff; 32],
+            0x5555_5555_5555,
+            "9015daaeb06dba4ccc05b91b2f73bd54405f2be9f217fbacd3c5ac2e62327d31",
+        );
+        check(
+            [1; 32],
+            1,
+            "915c75942a26bb3a433a8ce2cb0427c29ec6c1775cfc78328b57f6ba7bfeaa9c",
+        );
     }
 
     #[test]
@@ -148,7 +193,11 @@ mod tests {
         }
         assert!(revealed.stored() <= 13, "{} stored", revealed.stored());
         for version in 0..3_000 {
-            assert_eq!(revealed.secret(version), Some(seed.secret(version)), "version {version}");
+            assert_eq!(
+                revealed.secret(version),
+                Some(seed.secret(version)),
+                "version {version}"
+            );
         }
         assert_eq!(revealed.secret(3_000), None);
     }
@@ -157,12 +206,27 @@ mod tests {
     fn wrong_secrets_are_refused_and_change_nothing() {
         let (seed, other) = (RevocationSeed::new([5; 32]), RevocationSeed::new([6; 32]));
         let mut revealed = RevealedSecrets::default();
-        assert_eq!(revealed.insert(1, seed.secret(1)), Err(SecretError::OutOfOrder { expected: 0, given: 1 }));
+        assert_eq!(
+            revealed.insert(1, seed.secret(1)),
+            Err(SecretError::OutOfOrder {
+                expected: 0,
+                given: 1
+            })
+        );
         revealed.insert(0, seed.secret(0)).unwrap();
         let before = revealed.clone();
-        assert_eq!(revealed.insert(0, seed.secret(0)), Err(SecretError::OutOfOrder { expected: 1, given: 0 }));
+        assert_eq!(
+            revealed.insert(0, seed.secret(0)),
+            Err(SecretError::OutOfOrder {
+                expected: 1,
+                given: 0
+            })
+        );
         // Version 1 has an even index and gives version 0.
-        assert_eq!(revealed.insert(1, other.secret(1)), Err(SecretError::NotOfTheTree(1)));
+        assert_eq!(
+            revealed.insert(1, other.secret(1)),
+            Err(SecretError::NotOfTheTree(1))
+        );
         assert_eq!(revealed, before);
     }
 }

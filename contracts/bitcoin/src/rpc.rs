@@ -21,7 +21,9 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum RpcError {
     /// The node cannot be reached.
-    #[error("no answer from the node at {address} to `{method}`: {source}; is it running with `-server`?")]
+    #[error(
+        "no answer from the node at {address} to `{method}`: {source}; is it running with `-server`?"
+    )]
     Unreachable {
         /// Where.
         address: SocketAddr,
@@ -72,7 +74,10 @@ impl Node {
     /// # Errors
     /// [`RpcError::Cookie`].
     pub fn on_loopback(port: u16, cookie: &Path) -> Result<Self, RpcError> {
-        let cookie_text = fs::read_to_string(cookie).map_err(|source| RpcError::Cookie { path: cookie.to_owned(), source })?;
+        let cookie_text = fs::read_to_string(cookie).map_err(|source| RpcError::Cookie {
+            path: cookie.to_owned(),
+            source,
+        })?;
         Ok(Self {
             address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into(),
             authorization: BASE64_STANDARD.encode(cookie_text.trim()),
@@ -85,12 +90,25 @@ impl Node {
     /// # Errors
     /// [`RpcError`].
     pub fn call(&self, method: &str, params: &[Value]) -> Result<Value, RpcError> {
-        let body = json!({"jsonrpc": "1.0", "id": 0, "method": method, "params": params}).to_string();
-        let answer = self.exchange(&body).map_err(|source| RpcError::Unreachable { address: self.address, method: method.to_owned(), source })?;
-        let bad = |reason: &str| RpcError::Answer { method: method.to_owned(), reason: reason.to_owned() };
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| bad("no end of the HTTP head"))?;
+        let body =
+            json!({"jsonrpc": "1.0", "id": 0, "method": method, "params": params}).to_string();
+        let answer = self
+            .exchange(&body)
+            .map_err(|source| RpcError::Unreachable {
+                address: self.address,
+                method: method.to_owned(),
+                source,
+            })?;
+        let bad = |reason: &str| RpcError::Answer {
+            method: method.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let (head, body) = answer
+            .split_once("\r\n\r\n")
+            .ok_or_else(|| bad("no end of the HTTP head"))?;
         // 401 comes without JSON, a refusal with status 500 and JSON.
-        let mut answer: Value = serde_json::from_str(body).map_err(|_| bad(head.lines().next().unwrap_or_default()))?;
+        let mut answer: Value =
+            serde_json::from_str(body).map_err(|_| bad(head.lines().next().unwrap_or_default()))?;
         match &answer["error"] {
             Value::Null => Ok(answer["result"].take()),
             error => Err(RpcError::Refused {

@@ -4,10 +4,10 @@
 //! Cooperation goes by the key path; commitments go by the leaf, so that their signatures are ordinary ones, made in one message, with no nonce to keep.
 
 use bitcoin::{
-    Amount, OutPoint, ScriptBuf, TxOut,
+    Amount, OutPoint, Script, ScriptBuf, TxOut,
     consensus::Encodable,
     hashes::{Hash, HashEngine, sha256t_hash_newtype},
-    opcodes::all::{OP_CHECKSIG, OP_CHECKSIGVERIFY, OP_CSV},
+    opcodes::all::{OP_CHECKSIG, OP_CHECKSIGVERIFY, OP_CSV, OP_PUSHNUM_1},
     secp256k1::PublicKey,
     taproot::{ControlBlock, LeafVersion, TapLeafHash, TaprootBuilder, TaprootSpendInfo},
 };
@@ -51,13 +51,19 @@ pub struct Terms {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TermsError {
     /// A delay of no block gives no time to punish.
-    #[error("the {0}'s delay is zero blocks: it must leave the other party time to punish, 144 or more on Bitcoin")]
+    #[error(
+        "the {0}'s delay is zero blocks: it must leave the other party time to punish, 144 or more on Bitcoin"
+    )]
     NoDelay(Party),
     /// A key appears twice.
-    #[error("a key appears twice in the terms: derive each from a purpose and a channel number of its own")]
+    #[error(
+        "a key appears twice in the terms: derive each from a purpose and a channel number of its own"
+    )]
     SameKey,
     /// The reserve does not cover the smallest commitment.
-    #[error("a reserve of {reserve} does not pay a commitment at the lowest fee rate, which needs {needed}: raise it")]
+    #[error(
+        "a reserve of {reserve} does not pay a commitment at the lowest fee rate, which needs {needed}: raise it"
+    )]
     Reserve {
         /// The terms' reserve.
         reserve: Amount,
@@ -76,8 +82,12 @@ pub struct Leaf {
 
 impl Leaf {
     pub(crate) fn new(internal_key: bitcoin::XOnlyPublicKey, script: ScriptBuf) -> Self {
-        let builder = TaprootBuilder::new().add_leaf(0, script.clone()).expect("one leaf at depth zero is a tree");
-        let info = builder.finalize(&SECP, internal_key).expect("one leaf at depth zero is a whole tree");
+        let builder = TaprootBuilder::new()
+            .add_leaf(0, script.clone())
+            .expect("one leaf at depth zero is a tree");
+        let info = builder
+            .finalize(&SECP, internal_key)
+            .expect("one leaf at depth zero is a whole tree");
         Self { script, info }
     }
 
@@ -98,7 +108,9 @@ impl Leaf {
 
     /// The last element of the witness.
     pub fn control_block(&self) -> ControlBlock {
-        self.info.control_block(&(self.script.clone(), LeafVersion::TapScript)).expect("the tree has this leaf")
+        self.info
+            .control_block(&(self.script.clone(), LeafVersion::TapScript))
+            .expect("the tree has this leaf")
     }
 }
 
@@ -141,7 +153,9 @@ impl Terms {
         }
         let mut keys: Vec<_> = [&self.trader, &self.operator]
             .into_iter()
-            .flat_map(|keys| [keys.funding, keys.payout, keys.penalty, keys.anchor].map(|key| x_only(&key)))
+            .flat_map(|keys| {
+                [keys.funding, keys.payout, keys.penalty, keys.anchor].map(|key| x_only(&key))
+            })
             .collect();
         keys.sort_unstable();
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -149,14 +163,20 @@ impl Terms {
         }
         let needed = self.reserve_needed(FEE_RATE_MIN).unwrap_or(Amount::MAX);
         if self.reserve < needed {
-            return Err(TermsError::Reserve { reserve: self.reserve, needed });
+            return Err(TermsError::Reserve {
+                reserve: self.reserve,
+                needed,
+            });
         }
         Ok(())
     }
 
     /// What an anchor holds: dust's limit, since nobody is meant to want it.
     pub fn anchor_value(&self) -> Amount {
-        self.chain.dust(&self.anchor_script(Party::Trader))
+        // Every taproot script has the same size, and that is all dust depends on.
+        let mut script = [0; 34];
+        script[..2].copy_from_slice(&[OP_PUSHNUM_1.to_u8(), 32]);
+        self.chain.dust(Script::from_bytes(&script))
     }
 
     /// A party's anchor: its anchor key alone, by the key path (BIP86).
@@ -166,13 +186,19 @@ impl Terms {
 
     /// The fee of a commitment at `fee_rate_sat_per_kvb`; the same whether or not a balance is too small for an output.
     pub fn commitment_fee(&self, fee_rate_sat_per_kvb: u64) -> Option<Amount> {
-        Some(Amount::from_sat(fee_rate_sat_per_kvb.checked_mul(COMMITMENT_VBYTES)?.div_ceil(1_000)))
+        Some(Amount::from_sat(
+            fee_rate_sat_per_kvb
+                .checked_mul(COMMITMENT_VBYTES)?
+                .div_ceil(1_000),
+        ))
     }
 
     /// The least reserve with which commitments at this rate leave the operator an output: fee, two anchors, dust. `None` on overflow.
     pub fn reserve_needed(&self, fee_rate_sat_per_kvb: u64) -> Option<Amount> {
         let anchors = self.anchor_value().checked_mul(2)?;
-        self.commitment_fee(fee_rate_sat_per_kvb)?.checked_add(anchors)?.checked_add(self.anchor_value())
+        self.commitment_fee(fee_rate_sat_per_kvb)?
+            .checked_add(anchors)?
+            .checked_add(self.anchor_value())
     }
 
     /// Both funding keys, aggregated; not yet tweaked.
@@ -204,7 +230,9 @@ impl Terms {
         engine.input(&self.trader_delay_blocks.to_be_bytes());
         engine.input(&self.operator_delay_blocks.to_be_bytes());
         engine.input(&self.reserve.to_sat().to_be_bytes());
-        outpoint.consensus_encode(&mut engine).expect("a hash engine takes every byte");
+        outpoint
+            .consensus_encode(&mut engine)
+            .expect("a hash engine takes every byte");
         ChannelId::from_engine(engine)
     }
 }
@@ -225,6 +253,9 @@ pub struct Funding {
 impl Funding {
     /// The output as transactions that spend it must know it.
     pub fn output(&self, terms: &Terms) -> TxOut {
-        TxOut { value: self.value, script_pubkey: terms.funding().output() }
+        TxOut {
+            value: self.value,
+            script_pubkey: terms.funding().output(),
+        }
     }
 }

@@ -39,9 +39,22 @@ impl Kit {
     ///
     /// # Errors
     /// [`FeeError`].
-    pub fn bump(&self, chain: Chain, fee_input: &FeeInput, change: ScriptBuf, rate_sat_per_kvb: u64) -> Result<Transaction, FeeError> {
+    pub fn bump(
+        &self,
+        chain: Chain,
+        fee_input: &FeeInput,
+        change: ScriptBuf,
+        rate_sat_per_kvb: u64,
+    ) -> Result<Transaction, FeeError> {
         let dust = chain.dust(&change);
-        bump_penalty(&self.penalty, self.paid, fee_input, change, dust, rate_sat_per_kvb)
+        bump_penalty(
+            &self.penalty,
+            self.paid,
+            fee_input,
+            change,
+            dust,
+            rate_sat_per_kvb,
+        )
     }
 
     /// Puts the penalty's own witness back into a bump that the fee wallet has signed.

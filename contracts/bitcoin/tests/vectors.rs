@@ -7,7 +7,9 @@ mod pair;
 
 use std::{fs, path::PathBuf};
 
-use bitcoin::{Amount, OutPoint, Transaction, Txid, consensus::encode::serialize_hex, hashes::Hash};
+use bitcoin::{
+    Amount, OutPoint, Transaction, Txid, consensus::encode::serialize_hex, hashes::Hash,
+};
 use pair::{OPERATOR_SEED, TRADER_SEED, hex_of, secrets};
 use ring0_bitcoin::{
     chain::Chain,
@@ -24,7 +26,13 @@ fn path() -> PathBuf {
 }
 
 fn funding() -> Funding {
-    Funding { outpoint: OutPoint { txid: Txid::from_byte_array([0x5a; 32]), vout: 1 }, value: Amount::from_sat(10_000_000) }
+    Funding {
+        outpoint: OutPoint {
+            txid: Txid::from_byte_array([0x5a; 32]),
+            vout: 1,
+        },
+        value: Amount::from_sat(10_000_000),
+    }
 }
 
 fn keys(secrets: &Secrets) -> Value {
@@ -44,18 +52,33 @@ fn witness(tx: &Transaction) -> Vec<String> {
 /// One commitment: what both sign, what its holder publishes, and what becomes of the holder's balance.
 fn commitment(terms: &Terms, state: State, holder: Party, parties: [&Secrets; 2]) -> Value {
     let [trader, operator] = parties;
-    let (own, other) = if holder == Party::Trader { (trader, operator) } else { (operator, trader) };
+    let (own, other) = if holder == Party::Trader {
+        (trader, operator)
+    } else {
+        (operator, trader)
+    };
     let point = own.revocation.point(state.version);
     let commitment = Commitment::build(terms, &funding(), &state, holder, &point).unwrap();
     let secp = bitcoin::secp256k1::Secp256k1::new();
     let message = bitcoin::secp256k1::Message::from_digest(commitment.sighash());
-    let [trader_signature, operator_signature] = [trader, operator].map(|party| secp.sign_schnorr_no_aux_rand(&message, &party.funding));
-    let tx = commitment.complete(&trader_signature, &operator_signature).unwrap();
+    let [trader_signature, operator_signature] =
+        [trader, operator].map(|party| secp.sign_schnorr_no_aux_rand(&message, &party.funding));
+    let tx = commitment
+        .complete(&trader_signature, &operator_signature)
+        .unwrap();
     let balance = commitment.balance(holder).ok().map(|balance| {
         let (to, fee) = (terms.anchor_script(holder.other()), Amount::ZERO);
         let to_hex = to.to_hex_string();
         let claim = balance.claim(terms, &own.payout, to.clone(), fee).unwrap();
-        let penalty = balance.penalty(terms, &other.penalty, &own.revocation.secret(state.version), to, fee).unwrap();
+        let penalty = balance
+            .penalty(
+                terms,
+                &other.penalty,
+                &own.revocation.secret(state.version),
+                to,
+                fee,
+            )
+            .unwrap();
         json!({
             "value_sat": balance.output.value.to_sat(),
             "script_pubkey": balance.output.script_pubkey.to_hex_string(),
@@ -84,19 +107,49 @@ fn commitment(terms: &Terms, state: State, holder: Party, parties: [&Secrets; 2]
 }
 
 fn channel(chain: Chain, number: u32) -> Value {
-    let (trader, operator) = (secrets(Party::Trader, chain, number), secrets(Party::Operator, chain, number));
-    let terms = Terms { trader_delay_blocks: 144, operator_delay_blocks: 1_008, ..pair::terms(chain, number) };
+    let (trader, operator) = (
+        secrets(Party::Trader, chain, number),
+        secrets(Party::Operator, chain, number),
+    );
+    let terms = Terms {
+        trader_delay_blocks: 144,
+        operator_delay_blocks: 1_008,
+        ..pair::terms(chain, number)
+    };
     terms.check().unwrap();
     let leaf = terms.funding();
-    let states: Vec<_> = [(0, 5_000_000, 2_000), (1, 9_900_000, 2_000), (2, 0, 1_000), (3, 3_300, 5_000), (16_777_216, 1_234_567, 12_345), ((1 << 48) - 1, 329, 1_000)]
-        .map(|(version, trader_sat, fee_rate_sat_per_kvb)| {
-            let state = State { version, trader: Amount::from_sat(trader_sat), fee_rate_sat_per_kvb };
-            let commitments = [Party::Trader, Party::Operator].map(|holder| commitment(&terms, state, holder, [&trader, &operator]));
-            json!({ "state": state, "commitments": commitments })
-        })
-        .into();
-    let to = [terms.anchor_script(Party::Trader), terms.anchor_script(Party::Operator)];
-    let close = Cooperative::close(&terms, &funding(), Amount::from_sat(6_000_000), to, Amount::from_sat(1_000), Party::Operator).unwrap();
+    let states: Vec<_> = [
+        (0, 5_000_000, 2_000),
+        (1, 9_900_000, 2_000),
+        (2, 0, 1_000),
+        (3, 3_300, 5_000),
+        (16_777_216, 1_234_567, 12_345),
+        ((1 << 48) - 1, 329, 1_000),
+    ]
+    .map(|(version, trader_sat, fee_rate_sat_per_kvb)| {
+        let state = State {
+            version,
+            trader: Amount::from_sat(trader_sat),
+            fee_rate_sat_per_kvb,
+        };
+        let commitments = [Party::Trader, Party::Operator]
+            .map(|holder| commitment(&terms, state, holder, [&trader, &operator]));
+        json!({ "state": state, "commitments": commitments })
+    })
+    .into();
+    let to = [
+        terms.anchor_script(Party::Trader),
+        terms.anchor_script(Party::Operator),
+    ];
+    let close = Cooperative::close(
+        &terms,
+        &funding(),
+        Amount::from_sat(6_000_000),
+        to,
+        Amount::from_sat(1_000),
+        Party::Operator,
+    )
+    .unwrap();
     json!({
         "chain": chain,
         "channel": number,
@@ -150,8 +203,15 @@ fn the_file_is_what_the_code_says() {
         fs::write(path(), &now).unwrap();
     }
     let file = fs::read_to_string(path()).expect("contracts/vectors/utxo.json");
-    let first = file.lines().zip(now.lines()).enumerate().find(|(_, (file, now))| file != now);
-    assert!(file == now, "the first line that differs is {first:?}; if that is meant, write the file anew with RING0_WRITE_VECTORS=1");
+    let first = file
+        .lines()
+        .zip(now.lines())
+        .enumerate()
+        .find(|(_, (file, now))| file != now);
+    assert!(
+        file == now,
+        "the first line that differs is {first:?}; if that is meant, write the file anew with RING0_WRITE_VECTORS=1"
+    );
 }
 
 /// What the file says is checked by the older of both secp256k1 versions and by bitcoin's own reading, not by what wrote it.
@@ -163,30 +223,62 @@ fn the_file_holds_by_itself() {
     for channel in file["channels"].as_array().unwrap() {
         let funding = &channel["funding"];
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let bytes = |value: &Value| bitcoin::hex::FromHex::from_hex(&text(value)).map(|bytes: Vec<u8>| bytes).unwrap();
+        let bytes = |value: &Value| {
+            bitcoin::hex::FromHex::from_hex(&text(value))
+                .map(|bytes: Vec<u8>| bytes)
+                .unwrap()
+        };
         let script_pubkey = bitcoin::ScriptBuf::from_bytes(bytes(&funding["script_pubkey"]));
         let leaf = bitcoin::ScriptBuf::from_bytes(bytes(&funding["leaf"]));
-        let control = bitcoin::taproot::ControlBlock::decode(&bytes(&funding["control_block"])).unwrap();
-        let output_key = bitcoin::XOnlyPublicKey::from_slice(&script_pubkey.as_bytes()[2..]).unwrap();
+        let control =
+            bitcoin::taproot::ControlBlock::decode(&bytes(&funding["control_block"])).unwrap();
+        let output_key =
+            bitcoin::XOnlyPublicKey::from_slice(&script_pubkey.as_bytes()[2..]).unwrap();
         assert!(control.verify_taproot_commitment(&secp, output_key, &leaf));
-        assert_eq!(text(&channel["close"]["output_key"]), output_key.to_string());
-        let prevout = bitcoin::TxOut { value: Amount::from_sat(funding["output"]["value"].as_u64().unwrap()), script_pubkey };
+        assert_eq!(
+            text(&channel["close"]["output_key"]),
+            output_key.to_string()
+        );
+        let prevout = bitcoin::TxOut {
+            value: Amount::from_sat(funding["output"]["value"].as_u64().unwrap()),
+            script_pubkey,
+        };
         let [trader, operator] = ["trader", "operator"].map(|party| {
-            let key: bitcoin::secp256k1::PublicKey = text(&channel[party]["public"]["funding"]).parse().unwrap();
+            let key: bitcoin::secp256k1::PublicKey =
+                text(&channel[party]["public"]["funding"]).parse().unwrap();
             key.x_only_public_key().0
         });
-        for commitment in channel["states"].as_array().unwrap().iter().flat_map(|state| state["commitments"].as_array().unwrap()) {
-            let tx: Transaction = bitcoin::consensus::encode::deserialize_hex(&text(&commitment["signed"])).unwrap();
+        for commitment in channel["states"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|state| state["commitments"].as_array().unwrap())
+        {
+            let tx: Transaction =
+                bitcoin::consensus::encode::deserialize_hex(&text(&commitment["signed"])).unwrap();
             assert_eq!(tx.compute_txid().to_string(), text(&commitment["txid"]));
-            let leaf_hash = bitcoin::TapLeafHash::from_script(&leaf, bitcoin::taproot::LeafVersion::TapScript);
+            let leaf_hash =
+                bitcoin::TapLeafHash::from_script(&leaf, bitcoin::taproot::LeafVersion::TapScript);
             let sighash = bitcoin::sighash::SighashCache::new(&tx)
-                .taproot_script_spend_signature_hash(0, &bitcoin::sighash::Prevouts::All(&[&prevout]), leaf_hash, bitcoin::TapSighashType::Default)
+                .taproot_script_spend_signature_hash(
+                    0,
+                    &bitcoin::sighash::Prevouts::All(&[&prevout]),
+                    leaf_hash,
+                    bitcoin::TapSighashType::Default,
+                )
                 .unwrap()
                 .to_byte_array();
             assert_eq!(hex_of(&sighash), text(&commitment["sighash"]));
             for (place, key) in [(0, operator), (1, trader)] {
-                let signature = bitcoin::secp256k1::schnorr::Signature::from_slice(&tx.input[0].witness[place]).unwrap();
-                secp.verify_schnorr(&signature, &bitcoin::secp256k1::Message::from_digest(sighash), &key).unwrap();
+                let signature =
+                    bitcoin::secp256k1::schnorr::Signature::from_slice(&tx.input[0].witness[place])
+                        .unwrap();
+                secp.verify_schnorr(
+                    &signature,
+                    &bitcoin::secp256k1::Message::from_digest(sighash),
+                    &key,
+                )
+                .unwrap();
                 checked += 1;
             }
         }

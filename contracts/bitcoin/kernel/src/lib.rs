@@ -11,7 +11,8 @@ use std::{
 };
 
 use bitcoin::{
-    Amount, Block, BlockHash, OutPoint, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn, TxMerkleNode, TxOut, Witness,
+    Amount, Block, BlockHash, OutPoint, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn,
+    TxMerkleNode, TxOut, Witness,
     absolute::LockTime,
     block::{Header, Version},
     consensus::encode::{deserialize, serialize},
@@ -21,7 +22,10 @@ use bitcoin::{
     secp256k1::{Message, SecretKey},
     sighash::{Prevouts, SighashCache},
 };
-use bitcoinkernel::{BlockValidationStateRef, ChainType, ChainstateManager, Context, ContextBuilder, Log, Logger, ValidationMode, prelude::*};
+use bitcoinkernel::{
+    BlockValidationStateRef, ChainType, ChainstateManager, Context, ContextBuilder, Log, Logger,
+    ValidationMode, prelude::*,
+};
 
 /// A coinbase can be spent so many blocks after its own.
 const COINBASE_MATURITY: u32 = 100;
@@ -79,30 +83,59 @@ impl Regtest {
     pub fn new() -> Self {
         static LISTENING: Once = Once::new();
         // Listens for as long as the process lives: the handle, which would end it, is given away.
-        LISTENING.call_once(|| std::mem::forget(Logger::new(Listener).expect("a log callback can be registered")));
+        LISTENING.call_once(|| {
+            std::mem::forget(Logger::new(Listener).expect("a log callback can be registered"))
+        });
         let (events, verdict) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(None)));
         let (connected, disconnected, checked) = (events.clone(), events.clone(), verdict.clone());
         let context = ContextBuilder::new()
             .chain_type(ChainType::Regtest)
-            .with_block_connected_validation(move |block: bitcoinkernel::Block, _: bitcoinkernel::BlockTreeEntry<'_>| {
-                connected.lock().expect("no panic while locked").push(Event::Connected(hash_of(&block)));
-            })
-            .with_block_disconnected_validation(move |block: bitcoinkernel::Block, _: bitcoinkernel::BlockTreeEntry<'_>| {
-                disconnected.lock().expect("no panic while locked").push(Event::Disconnected(hash_of(&block)));
-            })
-            .with_block_checked_validation(move |_: bitcoinkernel::Block, state: BlockValidationStateRef<'_>| {
-                *checked.lock().expect("no panic while locked") = Some(state.mode() == ValidationMode::Valid);
-            })
+            .with_block_connected_validation(
+                move |block: bitcoinkernel::Block, _: bitcoinkernel::BlockTreeEntry<'_>| {
+                    connected
+                        .lock()
+                        .expect("no panic while locked")
+                        .push(Event::Connected(hash_of(&block)));
+                },
+            )
+            .with_block_disconnected_validation(
+                move |block: bitcoinkernel::Block, _: bitcoinkernel::BlockTreeEntry<'_>| {
+                    disconnected
+                        .lock()
+                        .expect("no panic while locked")
+                        .push(Event::Disconnected(hash_of(&block)));
+                },
+            )
+            .with_block_checked_validation(
+                move |_: bitcoinkernel::Block, state: BlockValidationStateRef<'_>| {
+                    *checked.lock().expect("no panic while locked") =
+                        Some(state.mode() == ValidationMode::Valid);
+                },
+            )
             .build()
             .expect("a regtest context can be made");
         let context = Arc::new(context);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let manager = ChainstateManager::new(&context, &path("data"), &path("blocks")).expect("a chain in an empty folder");
-        let key = Keypair::from_secret_key(&Secp256k1::new(), &SecretKey::from_slice(&[0x33; 32]).expect("a valid key"));
+        let manager = ChainstateManager::new(&context, &path("data"), &path("blocks"))
+            .expect("a chain in an empty folder");
+        let key = Keypair::from_secret_key(
+            &Secp256k1::new(),
+            &SecretKey::from_slice(&[0x33; 32]).expect("a valid key"),
+        );
         let genesis = bitcoin::constants::genesis_block(bitcoin::Network::Regtest);
         let blocks = HashMap::from([(genesis.block_hash(), (0, genesis))]);
-        let mut chain = Self { manager, _context: context, _folder: folder, key, blocks, events, verdict, mined: 0, spent: 0 };
+        let mut chain = Self {
+            manager,
+            _context: context,
+            _folder: folder,
+            key,
+            blocks,
+            events,
+            verdict,
+            mined: 0,
+            spent: 0,
+        };
         chain.mine(COINBASE_MATURITY + 1);
         chain
     }
@@ -146,7 +179,11 @@ impl Regtest {
     ///
     /// # Errors
     /// As [`Regtest::confirm`]; a block of a shorter branch is only judged once the branch is longer.
-    pub fn mine_on(&mut self, parent: BlockHash, transactions: &[Transaction]) -> Result<BlockHash, String> {
+    pub fn mine_on(
+        &mut self,
+        parent: BlockHash,
+        transactions: &[Transaction],
+    ) -> Result<BlockHash, String> {
         let (height, parent_block) = &self.blocks[&parent];
         let (height, time) = (height + 1, parent_block.header.time + 600);
         self.mined += 1;
@@ -154,7 +191,8 @@ impl Regtest {
         let hash = block.block_hash();
         SAID.with_borrow_mut(Vec::clear);
         *self.verdict.lock().expect("no panic while locked") = None;
-        let parsed = bitcoinkernel::Block::new(&serialize(&block)).map_err(|error| error.to_string())?;
+        let parsed =
+            bitcoinkernel::Block::new(&serialize(&block)).map_err(|error| error.to_string())?;
         let result = self.manager.process_block(&parsed);
         let judged = *self.verdict.lock().expect("no panic while locked");
         if result.is_rejected() || judged == Some(false) {
@@ -165,18 +203,30 @@ impl Regtest {
         Ok(hash)
     }
 
-    fn build(&self, parent: BlockHash, height: u32, time: u32, transactions: &[Transaction]) -> Block {
+    fn build(
+        &self,
+        parent: BlockHash,
+        height: u32,
+        time: u32,
+        transactions: &[Transaction],
+    ) -> Block {
         let subsidy = Amount::from_int_btc(50).to_sat() >> (height / HALVING_BLOCKS);
         let coinbase = Transaction {
             version: bitcoin::transaction::Version::TWO,
             lock_time: LockTime::ZERO,
             input: vec![TxIn {
                 previous_output: OutPoint::null(),
-                script_sig: ScriptBuf::builder().push_int(i64::from(height)).push_int(self.mined as i64 + 1_000).into_script(),
+                script_sig: ScriptBuf::builder()
+                    .push_int(i64::from(height))
+                    .push_int(self.mined as i64 + 1_000)
+                    .into_script(),
                 sequence: Sequence::MAX,
                 witness: Witness::from_slice(&[[0u8; 32]]),
             }],
-            output: vec![TxOut { value: Amount::from_sat(subsidy), script_pubkey: self.script() }],
+            output: vec![TxOut {
+                value: Amount::from_sat(subsidy),
+                script_pubkey: self.script(),
+            }],
         };
         let mut block = Block {
             header: Header {
@@ -187,14 +237,21 @@ impl Regtest {
                 bits: bitcoin::CompactTarget::from_consensus(BITS),
                 nonce: 0,
             },
-            txdata: std::iter::once(coinbase).chain(transactions.iter().cloned()).collect(),
+            txdata: std::iter::once(coinbase)
+                .chain(transactions.iter().cloned())
+                .collect(),
         };
         let root = block.witness_root().expect("there is a coinbase");
         let commitment = Block::compute_witness_commitment(&root, &[0; 32]);
         let mut data = vec![0xaa, 0x21, 0xa9, 0xed]; // BIP141's header of the commitment
         data.extend_from_slice(commitment.as_byte_array());
-        let script = ScriptBuf::builder().push_opcode(OP_RETURN).push_slice(<[u8; 36]>::try_from(data).expect("4 and 32 bytes"));
-        block.txdata[0].output.push(TxOut { value: Amount::ZERO, script_pubkey: script.into_script() });
+        let script = ScriptBuf::builder()
+            .push_opcode(OP_RETURN)
+            .push_slice(<[u8; 36]>::try_from(data).expect("4 and 32 bytes"));
+        block.txdata[0].output.push(TxOut {
+            value: Amount::ZERO,
+            script_pubkey: script.into_script(),
+        });
         block.header.merkle_root = block.compute_merkle_root().expect("there is a coinbase");
         while block.header.validate_pow(block.header.target()).is_err() {
             block.header.nonce += 1;
@@ -208,11 +265,24 @@ impl Regtest {
     /// When none is mature: mine more blocks first.
     pub fn coin(&mut self) -> (OutPoint, TxOut) {
         self.spent += 1;
-        assert!(self.spent + COINBASE_MATURITY <= self.height() + 1, "no mature coin: mine a block before");
-        let entry = self.manager.active_chain().at_height(self.spent as usize).expect("the height is below the tip's");
+        assert!(
+            self.spent + COINBASE_MATURITY <= self.height() + 1,
+            "no mature coin: mine a block before"
+        );
+        let entry = self
+            .manager
+            .active_chain()
+            .at_height(self.spent as usize)
+            .expect("the height is below the tip's");
         let hash = BlockHash::from_byte_array(entry.block_hash().to_bytes());
         let coinbase = &self.blocks[&hash].1.txdata[0];
-        (OutPoint { txid: coinbase.compute_txid(), vout: 0 }, coinbase.output[0].clone())
+        (
+            OutPoint {
+                txid: coinbase.compute_txid(),
+                vout: 0,
+            },
+            coinbase.output[0].clone(),
+        )
     }
 
     /// Signs an input that spends one of the chain's own outputs; `prevouts` are all inputs' outputs.
@@ -222,10 +292,15 @@ impl Regtest {
     pub fn sign(&self, tx: &mut Transaction, place: usize, prevouts: &[TxOut]) {
         let secp = Secp256k1::new();
         let sighash = SighashCache::new(&*tx)
-            .taproot_key_spend_signature_hash(place, &Prevouts::All(prevouts), TapSighashType::Default)
+            .taproot_key_spend_signature_hash(
+                place,
+                &Prevouts::All(prevouts),
+                TapSighashType::Default,
+            )
             .expect("an output for each input");
         let key = self.key.tap_tweak(&secp, None).to_keypair();
-        let signature = secp.sign_schnorr_no_aux_rand(&Message::from_digest(sighash.to_byte_array()), &key);
+        let signature =
+            secp.sign_schnorr_no_aux_rand(&Message::from_digest(sighash.to_byte_array()), &key);
         tx.input[place].witness = Witness::from_slice(&[signature.as_ref()]);
     }
 
@@ -233,9 +308,16 @@ impl Regtest {
     pub fn contains(&self, txid: bitcoin::Txid) -> bool {
         let chain = self.manager.active_chain();
         (1..=self.height() as usize).any(|height| {
-            let entry = chain.at_height(height).expect("the height is not above the tip's");
-            let raw = self.manager.read_block_data(&entry).expect("a block of the active chain is on the disk");
-            let block: Block = deserialize(&raw.consensus_encode().expect("a block can be written")).expect("and read");
+            let entry = chain
+                .at_height(height)
+                .expect("the height is not above the tip's");
+            let raw = self
+                .manager
+                .read_block_data(&entry)
+                .expect("a block of the active chain is on the disk");
+            let block: Block =
+                deserialize(&raw.consensus_encode().expect("a block can be written"))
+                    .expect("and read");
             block.txdata.iter().any(|tx| tx.compute_txid() == txid)
         })
     }

@@ -45,7 +45,11 @@ impl Litecoind {
     fn start_with(options: &[&str]) -> Self {
         for _ in 0..5 {
             // The port is free now; another program may take it before the node does, hence the tries.
-            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port();
             if let Some(started) = Self::start_on(port, options) {
                 started.call("createwallet", &[json!("w")]);
                 let address = started.call("getnewaddress", &[json!(""), json!("bech32")]);
@@ -59,12 +63,34 @@ impl Litecoind {
     fn start_on(port: u16, options: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("litecoind");
-        command.arg("-regtest").arg(format!("-datadir={}", folder.path().display())).arg(format!("-rpcport={port}"));
+        command
+            .arg("-regtest")
+            .arg(format!("-datadir={}", folder.path().display()))
+            .arg(format!("-rpcport={port}"));
         // No peers at all. MWEB never begins: with it blocks from 432 on need peg-ins and have a part that Bitcoin's format does not.
-        command.args(["-server", "-listen=0", "-connect=0", "-dnsseed=0", "-discover=0", "-vbparams=mweb:4000000000:4000000001"]);
-        command.args(options).args(["-fallbackfee=0.0002", "-txindex", "-acceptnonstdtxn=0", "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1"]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let mut child = child.unwrap_or_else(|error| panic!("cannot start litecoind ({error}): `apt-get install litecoind`"));
+        command.args([
+            "-server",
+            "-listen=0",
+            "-connect=0",
+            "-dnsseed=0",
+            "-discover=0",
+            "-vbparams=mweb:4000000000:4000000001",
+        ]);
+        command.args(options).args([
+            "-fallbackfee=0.0002",
+            "-txindex",
+            "-acceptnonstdtxn=0",
+            "-rpcbind=127.0.0.1",
+            "-rpcallowip=127.0.0.1",
+        ]);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut child = child.unwrap_or_else(|error| {
+            panic!("cannot start litecoind ({error}): `apt-get install litecoind`")
+        });
         let cookie = folder.path().join("regtest/.cookie");
         let deadline = Instant::now() + Duration::from_secs(60);
         while Instant::now() < deadline {
@@ -74,7 +100,11 @@ impl Litecoind {
             if let Ok(node) = Node::on_loopback(port, &cookie)
                 && node.call("getblockchaininfo", &[]).is_ok()
             {
-                return Some(Self { child, node, _folder: folder });
+                return Some(Self {
+                    child,
+                    node,
+                    _folder: folder,
+                });
             }
             sleep(Duration::from_millis(50));
         }
@@ -84,13 +114,20 @@ impl Litecoind {
     }
 
     pub fn call(&self, method: &str, params: &[Value]) -> Value {
-        self.node.call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+        self.node
+            .call(method, params)
+            .unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
     pub fn mine(&self, blocks: u64) -> Vec<String> {
         let address = self.call("getnewaddress", &[json!(""), json!("bech32")]);
         let hashes = self.call("generatetoaddress", &[json!(blocks), address]);
-        hashes.as_array().unwrap().iter().map(|hash| hash.as_str().unwrap().to_owned()).collect()
+        hashes
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|hash| hash.as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// A fresh script of the node's wallet.
@@ -103,11 +140,27 @@ impl Litecoind {
     pub fn coin(&self) -> FeeInput {
         let unspent = self.call("listunspent", &[json!(1)]);
         let coin = &unspent.as_array().unwrap()[0];
-        let outpoint = OutPoint { txid: coin["txid"].as_str().unwrap().parse().unwrap(), vout: coin["vout"].as_u64().unwrap() as u32 };
-        self.call("lockunspent", &[json!(false), json!([{"txid": outpoint.txid.to_string(), "vout": outpoint.vout}])]);
+        let outpoint = OutPoint {
+            txid: coin["txid"].as_str().unwrap().parse().unwrap(),
+            vout: coin["vout"].as_u64().unwrap() as u32,
+        };
+        self.call(
+            "lockunspent",
+            &[
+                json!(false),
+                json!([{"txid": outpoint.txid.to_string(), "vout": outpoint.vout}]),
+            ],
+        );
         let script_pubkey = ScriptBuf::from_hex(coin["scriptPubKey"].as_str().unwrap()).unwrap();
         let value = Amount::from_btc(coin["amount"].as_f64().unwrap()).unwrap();
-        FeeInput { outpoint, output: TxOut { value, script_pubkey }, witness_weight: 108 }
+        FeeInput {
+            outpoint,
+            output: TxOut {
+                value,
+                script_pubkey,
+            },
+            witness_weight: 108,
+        }
     }
 
     /// The wallet signs its inputs.
@@ -120,7 +173,9 @@ impl Litecoind {
     /// wallet aborts the node when it finds a taproot witness in what it is to sign.
     pub fn resign_fee_input(&self, changed: &Transaction, penalty: &Transaction) -> Transaction {
         let mut bare = changed.clone();
-        bare.input.iter_mut().for_each(|input| input.witness.clear());
+        bare.input
+            .iter_mut()
+            .for_each(|input| input.witness.clear());
         let mut signed = self.sign(&bare);
         signed.input[0].witness = penalty.input[0].witness.clone();
         signed
@@ -128,7 +183,10 @@ impl Litecoind {
 
     /// Sends a transaction; the reject reason when the node refuses it.
     pub fn send(&self, tx: &Transaction) -> Result<Txid, String> {
-        match self.node.call("sendrawtransaction", &[json!(serialize_hex(tx)), json!(0)]) {
+        match self
+            .node
+            .call("sendrawtransaction", &[json!(serialize_hex(tx)), json!(0)])
+        {
             Ok(txid) => Ok(txid.as_str().unwrap().parse().unwrap()),
             Err(RpcError::Refused { message, .. }) => Err(message),
             Err(error) => panic!("{error}"),
@@ -138,7 +196,10 @@ impl Litecoind {
     /// Puts a transaction into a block past the mempool; the reason when the chain's rules forbid it.
     pub fn force(&self, tx: &Transaction) -> Result<(), String> {
         let address = self.call("getnewaddress", &[json!(""), json!("bech32")]);
-        match self.node.call("generateblock", &[address, json!([serialize_hex(tx)])]) {
+        match self
+            .node
+            .call("generateblock", &[address, json!([serialize_hex(tx)])])
+        {
             Ok(_) => Ok(()),
             Err(RpcError::Refused { message, .. }) => Err(message),
             Err(error) => panic!("{error}"),
@@ -153,16 +214,23 @@ impl Litecoind {
     }
 
     pub fn confirmations(&self, txid: Txid) -> Option<u64> {
-        self.call("getrawtransaction", &[json!(txid.to_string()), json!(true)])["confirmations"].as_u64()
+        self.call("getrawtransaction", &[json!(txid.to_string()), json!(true)])["confirmations"]
+            .as_u64()
     }
 
     pub fn in_mempool(&self, txid: Txid) -> bool {
-        self.call("getrawmempool", &[]).as_array().unwrap().contains(&json!(txid.to_string()))
+        self.call("getrawmempool", &[])
+            .as_array()
+            .unwrap()
+            .contains(&json!(txid.to_string()))
     }
 
     /// The unspent output at a place in the chain, `None` when it is spent.
     pub fn unspent(&self, outpoint: OutPoint) -> Option<Amount> {
-        let output = self.call("gettxout", &[json!(outpoint.txid.to_string()), json!(outpoint.vout)]);
+        let output = self.call(
+            "gettxout",
+            &[json!(outpoint.txid.to_string()), json!(outpoint.vout)],
+        );
         Some(Amount::from_btc(output["value"].as_f64()?).unwrap())
     }
 }

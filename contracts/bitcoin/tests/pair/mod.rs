@@ -67,12 +67,22 @@ pub fn terms(chain: Chain, channel: u32) -> Terms {
 }
 
 pub fn state(version: u64, trader_sat: u64) -> State {
-    State { version, trader: Amount::from_sat(trader_sat), fee_rate_sat_per_kvb: FEE_RATE }
+    State {
+        version,
+        trader: Amount::from_sat(trader_sat),
+        fee_rate_sat_per_kvb: FEE_RATE,
+    }
 }
 
 /// A funding output that no chain knows, for tests without one.
 pub fn imagined_funding() -> Funding {
-    Funding { outpoint: OutPoint { txid: bitcoin::Txid::from_byte_array([0xab; 32]), vout: 1 }, value: Amount::from_sat(10_000_000) }
+    Funding {
+        outpoint: OutPoint {
+            txid: bitcoin::Txid::from_byte_array([0xab; 32]),
+            vout: 1,
+        },
+        value: Amount::from_sat(10_000_000),
+    }
 }
 
 pub struct Pair {
@@ -85,11 +95,33 @@ impl Pair {
     /// Opens both sides and exchanges version 0.
     pub fn open(chain: Chain, channel: u32, funding: Funding, trader_sat: u64) -> Self {
         let journals = [Memory::default(), Memory::default()];
-        let (trader, operator) = (secrets(Party::Trader, chain, channel), secrets(Party::Operator, chain, channel));
-        let points = [Channel::<Memory>::first_points(&operator), Channel::<Memory>::first_points(&trader)];
+        let (trader, operator) = (
+            secrets(Party::Trader, chain, channel),
+            secrets(Party::Operator, chain, channel),
+        );
+        let points = [
+            Channel::<Memory>::first_points(&operator),
+            Channel::<Memory>::first_points(&trader),
+        ];
         let mut pair = Self {
-            trader: Channel::open(terms(chain, channel), Party::Trader, trader, funding, points[0], journals[0].clone()).unwrap(),
-            operator: Channel::open(terms(chain, channel), Party::Operator, operator, funding, points[1], journals[1].clone()).unwrap(),
+            trader: Channel::open(
+                terms(chain, channel),
+                Party::Trader,
+                trader,
+                funding,
+                points[0],
+                journals[0].clone(),
+            )
+            .unwrap(),
+            operator: Channel::open(
+                terms(chain, channel),
+                Party::Operator,
+                operator,
+                funding,
+                points[1],
+                journals[1].clone(),
+            )
+            .unwrap(),
             journals,
         };
         pair.exchange(state(0, trader_sat));
@@ -113,7 +145,10 @@ impl Pair {
 
     /// Both give up the version before the newest.
     pub fn give_up(&mut self) {
-        let (trader, operator) = (self.trader.disclose().unwrap(), self.operator.disclose().unwrap());
+        let (trader, operator) = (
+            self.trader.disclose().unwrap(),
+            self.operator.disclose().unwrap(),
+        );
         self.trader.accept_disclosure(&operator).unwrap();
         self.operator.accept_disclosure(&trader).unwrap();
     }
@@ -126,17 +161,27 @@ impl Pair {
 }
 
 /// Both sign a close or splice, each with its own copy of the PSBT; other inputs' witnesses come from `wallet`.
-pub fn sign_together(pair: &Pair, cooperative: &Cooperative, wallet: Option<&Transaction>) -> Transaction {
+pub fn sign_together(
+    pair: &Pair,
+    cooperative: &Cooperative,
+    wallet: Option<&Transaction>,
+) -> Transaction {
     let trader_session = cooperative.signer(pair.trader.funding_key()).unwrap();
     let operator_session = cooperative.signer(pair.operator.funding_key()).unwrap();
     let mut at_trader = CooperativePsbt::new(cooperative.clone());
     at_trader.set_nonce(Party::Trader, &trader_session.nonce());
-    let mut at_operator = CooperativePsbt::import(cooperative.clone(), &at_trader.export()).unwrap();
+    let mut at_operator =
+        CooperativePsbt::import(cooperative.clone(), &at_trader.export()).unwrap();
     at_operator.set_nonce(Party::Operator, &operator_session.nonce());
-    let partial = operator_session.sign(&at_operator.nonce(Party::Trader).unwrap()).unwrap();
+    let partial = operator_session
+        .sign(&at_operator.nonce(Party::Trader).unwrap())
+        .unwrap();
     at_operator.set_partial(Party::Operator, &partial);
-    let mut at_trader = CooperativePsbt::import(cooperative.clone(), &at_operator.export()).unwrap();
-    let partial = trader_session.sign(&at_trader.nonce(Party::Operator).unwrap()).unwrap();
+    let mut at_trader =
+        CooperativePsbt::import(cooperative.clone(), &at_operator.export()).unwrap();
+    let partial = trader_session
+        .sign(&at_trader.nonce(Party::Operator).unwrap())
+        .unwrap();
     at_trader.set_partial(Party::Trader, &partial);
     if let Some(wallet) = wallet {
         for place in (0..wallet.input.len()).filter(|place| *place != cooperative.place()) {
@@ -150,10 +195,20 @@ pub fn sign_together(pair: &Pair, cooperative: &Cooperative, wallet: Option<&Tra
 pub fn resign(tx: &Transaction, balance: &Balance, payout: &Keypair) -> Transaction {
     let mut tx = tx.clone();
     let sighash = SighashCache::new(&tx)
-        .taproot_script_spend_signature_hash(0, &Prevouts::All(&[&balance.output]), balance.leaf.hash(), TapSighashType::Default)
+        .taproot_script_spend_signature_hash(
+            0,
+            &Prevouts::All(&[&balance.output]),
+            balance.leaf.hash(),
+            TapSighashType::Default,
+        )
         .unwrap();
-    let signature = Secp256k1::new().sign_schnorr_no_aux_rand(&Message::from_digest(sighash.to_byte_array()), payout);
-    tx.input[0].witness = Witness::from_slice(&[signature.as_ref(), balance.leaf.script.as_bytes(), &balance.leaf.control_block().serialize()]);
+    let signature = Secp256k1::new()
+        .sign_schnorr_no_aux_rand(&Message::from_digest(sighash.to_byte_array()), payout);
+    tx.input[0].witness = Witness::from_slice(&[
+        signature.as_ref(),
+        balance.leaf.script.as_bytes(),
+        &balance.leaf.control_block().serialize(),
+    ]);
     tx
 }
 
