@@ -25,8 +25,10 @@ use crate::{
     commitment::{
         Balance, ClaimError, Commitment, PENALTY_VBYTES, SignatureError, State, StateError,
     },
+    cooperative::{Cooperative, Purpose},
     journal::Journal,
     keys::{Party, Secrets},
+    musig::{MusigError, Signer},
     revocation::{RevealedSecrets, SecretError, VERSION_MAX},
     terms::{Funding, Terms, TermsError},
     tower::Kit,
@@ -160,6 +162,17 @@ pub enum Refusal {
         "this journal is older than what was given up: publishing its commitment would forfeit the balance; ask the other party to close"
     )]
     Behind,
+    /// Another close or splice than the one agreed on.
+    #[error(
+        "this close or splice has another balance, funding output or terms than this channel: do not sign it"
+    )]
+    NotAgreed,
+    /// A close before [`Channel::begin_close`].
+    #[error("no close was begun: updates must have ended before one is signed")]
+    NotClosing,
+    /// See there.
+    #[error(transparent)]
+    Musig(#[from] MusigError),
     /// There is nothing to publish on that output.
     #[error("no commitment is held on {0}")]
     NothingOn(OutPoint),
@@ -624,9 +637,40 @@ impl<J: Journal> Channel<J> {
         balance.penalty(&self.terms, &self.secrets.penalty, &secret, to, fee)
     }
 
-    /// The key for signing a cooperative transaction, once [`Channel::begin_close`] or [`Channel::splice_signable`] allows it.
-    pub const fn funding_key(&self) -> &Keypair {
-        &self.secrets.funding
+    /// Starts this party's part in the signature of a close or splice.
+    ///
+    /// A close must be by the trader's newest balance, and follows [`Channel::begin_close`]. Where this side is behind it does not
+    /// know that balance: then the other party's word is all there is, and whoever asks for this signature takes it.
+    /// A splice must be the one begun, with commitments on it held ([`Channel::splice_signable`]).
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn signer(&self, cooperative: &Cooperative) -> Result<Signer, Refusal> {
+        if self.stopped {
+            return Err(Refusal::Stopped);
+        }
+        if *cooperative.terms() != self.terms || cooperative.funding() != self.funding {
+            return Err(Refusal::NotAgreed);
+        }
+        match cooperative.purpose() {
+            Purpose::Close { trader } => match self.phase {
+                Phase::Behind => {}
+                Phase::Closing
+                    if self
+                        .held_on(self.funding.outpoint)
+                        .map(|held| held.state.trader)
+                        == Some(trader) => {}
+                Phase::Closing => return Err(Refusal::NotAgreed),
+                _ => return Err(Refusal::NotClosing),
+            },
+            Purpose::Splice { to } => {
+                self.splice_signable()?;
+                if self.splice != Some(to) {
+                    return Err(Refusal::NotAgreed);
+                }
+            }
+        }
+        Ok(cooperative.signer(&self.secrets.funding)?)
     }
 
     /// The key that takes this party's balances.

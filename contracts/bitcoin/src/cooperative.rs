@@ -74,7 +74,23 @@ pub struct Cooperative {
     tx: Transaction,
     prevouts: Vec<TxOut>,
     place: usize,
-    new_funding: Option<Funding>,
+    funding: Funding,
+    purpose: Purpose,
+}
+
+/// What a cooperative transaction does to the channel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// Ends it.
+    Close {
+        /// The trader's balance, before any fee.
+        trader: Amount,
+    },
+    /// Moves it.
+    Splice {
+        /// The channel's next funding output.
+        to: Funding,
+    },
 }
 
 impl Cooperative {
@@ -116,7 +132,9 @@ impl Cooperative {
         let outputs = outputs
             .filter(|output| output.value >= terms.chain.dust(&output.script_pubkey))
             .collect();
-        Self::build(terms, funding, Vec::new(), outputs, None)
+        Self::build(terms, funding, Vec::new(), outputs, |_| Purpose::Close {
+            trader,
+        })
     }
 
     /// Moves the channel onto a new funding output of `value`: more inputs put in, more outputs take out, the rest is the fee.
@@ -143,7 +161,18 @@ impl Cooperative {
             value,
             script_pubkey: terms.funding().output(),
         });
-        Self::build(terms, funding, inputs, all, Some(value))
+        Self::build(terms, funding, inputs, all, |tx| {
+            let script = terms.funding().output();
+            let place = |output: &TxOut| output.script_pubkey == script && output.value == value;
+            let vout = tx.output.iter().position(place).expect("it was just added");
+            let outpoint = OutPoint {
+                txid: tx.compute_txid(),
+                vout: vout as u32,
+            };
+            Purpose::Splice {
+                to: Funding { outpoint, value },
+            }
+        })
     }
 
     fn build(
@@ -151,7 +180,7 @@ impl Cooperative {
         funding: &Funding,
         inputs: Vec<(OutPoint, TxOut)>,
         mut output: Vec<TxOut>,
-        new: Option<Amount>,
+        purpose: impl FnOnce(&Transaction) -> Purpose,
     ) -> Result<Self, CooperativeError> {
         if let Some((outpoint, _)) = inputs
             .iter()
@@ -206,28 +235,15 @@ impl Cooperative {
                 needed,
             });
         }
-        let new_funding = new.map(|value| {
-            let script = terms.funding().output();
-            let vout = tx
-                .output
-                .iter()
-                .position(|output| output.script_pubkey == script && output.value == value)
-                .expect("it was just added");
-            Funding {
-                outpoint: OutPoint {
-                    txid: tx.compute_txid(),
-                    vout: vout as u32,
-                },
-                value,
-            }
-        });
+        let purpose = purpose(&tx);
         let prevouts = all.into_iter().map(|(_, output)| output).collect();
         Ok(Self {
             terms: terms.clone(),
             tx,
             prevouts,
             place,
-            new_funding,
+            funding: *funding,
+            purpose,
         })
     }
 
@@ -251,9 +267,22 @@ impl Cooperative {
         &self.terms
     }
 
+    /// What it does to the channel.
+    pub const fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// The funding output that it spends.
+    pub const fn funding(&self) -> Funding {
+        self.funding
+    }
+
     /// The channel's next funding output, for splices.
     pub const fn new_funding(&self) -> Option<Funding> {
-        self.new_funding
+        match self.purpose {
+            Purpose::Close { .. } => None,
+            Purpose::Splice { to } => Some(to),
+        }
     }
 
     /// The aggregate that signs: both funding keys with the taproot tweak.
@@ -275,11 +304,8 @@ impl Cooperative {
             .to_byte_array()
     }
 
-    /// Starts one party's part in the signature.
-    ///
-    /// # Errors
-    /// [`MusigError`].
-    pub fn signer(&self, funding: &Keypair) -> Result<Signer, MusigError> {
+    /// Starts one party's part in the signature. When it may be started is the channel's to say.
+    pub(crate) fn signer(&self, funding: &Keypair) -> Result<Signer, MusigError> {
         Signer::start(&self.aggregate(), funding, &self.sighash())
     }
 

@@ -9,6 +9,7 @@ use ring0_bitcoin::{
     chain::Chain,
     channel::{Channel, Disclosure, Record, Refusal, Spend, Standing},
     commitment::StateError,
+    cooperative::Cooperative,
     journal::{FileJournal, JournalError},
     keys::Party,
     terms::Funding,
@@ -28,7 +29,8 @@ macro_rules! refused {
             $pair.journals[1].records.borrow().len(),
         ];
         let result = $step;
-        assert!(matches!(result, Err($pattern)), "{:?}", result.err());
+        let error = result.err();
+        assert!(matches!(error, Some($pattern)), "{error:?}");
         assert_eq!(
             before,
             [
@@ -279,6 +281,65 @@ fn after_a_close_or_an_exit_nothing_is_updated() {
         pair.operator.recognise(&tx),
         Spend::PeerCurrent(1)
     ));
+}
+
+/// What may be signed by the key path: the close or splice that was agreed on, when its time has come.
+#[test]
+fn only_what_was_agreed_on_is_signed_together() {
+    let mut pair = opened();
+    pair.update(1, 6_000_000);
+    let terms = pair::terms(CHAIN, 0);
+    let close = |trader, funding: &Funding| {
+        let to = [pair::elsewhere(1), pair::elsewhere(2)];
+        let fee = Amount::from_sat(1_000);
+        Cooperative::close(
+            &terms,
+            funding,
+            Amount::from_sat(trader),
+            to,
+            fee,
+            Party::Operator,
+        )
+        .unwrap()
+    };
+    let good = close(6_000_000, &imagined_funding());
+    refused!(pair, pair.trader.signer(&good), Refusal::NotClosing);
+    let value = Amount::from_sat(9_999_000);
+    let splice = Cooperative::splice(&terms, &imagined_funding(), value, vec![], vec![]).unwrap();
+    refused!(pair, pair.trader.signer(&splice), Refusal::NoSplice);
+    pair.trader.begin_close().unwrap();
+    drop(pair.trader.signer(&good).unwrap());
+    refused!(
+        pair,
+        pair.trader.signer(&close(6_000_001, &imagined_funding())),
+        Refusal::NotAgreed
+    );
+    refused!(
+        pair,
+        pair.trader.signer(&close(6_000_000, &spliced())),
+        Refusal::NotAgreed
+    );
+    refused!(pair, pair.trader.signer(&splice), Refusal::NoSplice);
+
+    let mut pair = opened();
+    pair.trader
+        .begin_splice(splice.new_funding().unwrap())
+        .unwrap();
+    pair.operator
+        .begin_splice(splice.new_funding().unwrap())
+        .unwrap();
+    refused!(pair, pair.trader.signer(&splice), Refusal::NoSplice);
+    pair.exchange(state(1, 4_000_000));
+    drop(pair.trader.signer(&splice).unwrap());
+    let other = Cooperative::splice(
+        &terms,
+        &imagined_funding(),
+        value - Amount::from_sat(1),
+        vec![],
+        vec![],
+    )
+    .unwrap();
+    refused!(pair, pair.trader.signer(&other), Refusal::NotAgreed);
 }
 
 /// A restored old copy that publishes would be punished: it learns so from the other party's proof and refuses.

@@ -420,6 +420,8 @@ fn psbts_carry_what_the_other_needs_and_nothing_else_is_believed() {
         )
         .unwrap()
     };
+    pair.trader.begin_close().unwrap();
+    pair.operator.begin_close().unwrap();
     let tx = sign_together(&pair, &close(5_000_000), None);
     assert_eq!(tx.vsize(), 130, "a close to two P2WPKH addresses");
     let signature =
@@ -451,6 +453,7 @@ fn psbts_carry_what_the_other_needs_and_nothing_else_is_believed() {
     ));
 
     // A commitment's signature by PSBT.
+    let mut pair = Pair::open(CHAIN, 0, imagined_funding(), 5_000_000);
     let state = state(1, 6_000_000);
     let signature = pair.operator.sign(state).unwrap();
     let own = commitment(Party::Trader, 1, 6_000_000);

@@ -16,6 +16,7 @@ use ring0_bitcoin::{
     fees::AnchorChild,
     keys::Party,
     omni::SimpleSend,
+    psbt::CooperativePsbt,
     terms::{Funding, Terms},
 };
 use serde_json::json;
@@ -122,6 +123,48 @@ fn fund_update_and_close_together() {
         node.send(&late),
         Err("bad-txns-inputs-missingorspent".to_owned())
     );
+}
+
+/// The node itself reads our PSBTs, and a close that a reorg drops is mined again as it is.
+#[test]
+fn a_dropped_close_comes_back() {
+    let node = Litecoind::start();
+    let (terms, mut pair) = fund(&node, 10, 5_000_000);
+    let balance = pair.trader.begin_close().unwrap();
+    pair.operator.begin_close().unwrap();
+    let to = [node.script(), node.script()];
+    let fee = Amount::from_sat(1_000);
+    let close = Cooperative::close(
+        &terms,
+        &pair.trader.funding(),
+        balance,
+        to,
+        fee,
+        Party::Operator,
+    )
+    .unwrap();
+    let psbt = node.call(
+        "decodepsbt",
+        &[json!(CooperativePsbt::new(close.clone()).export())],
+    );
+    assert_eq!(
+        psbt["tx"]["txid"].as_str().unwrap(),
+        close.unsigned().compute_txid().to_string()
+    );
+    assert_eq!(psbt["fee"].as_f64(), Some(0.00001));
+
+    let tx = sign_together(&pair, &close, None);
+    node.confirm(&tx);
+    let funding = pair.trader.funding().outpoint;
+    assert_eq!(node.unspent(funding), None);
+    let block = node.call("getbestblockhash", &[]);
+    node.call("invalidateblock", &[block]);
+    // Back in the mempool, unconfirmed: the funding output is unspent in the chain, so a commitment could still take its place.
+    assert!(node.in_mempool(tx.compute_txid()));
+    let (_, exit) = pair.trader.exit(funding).unwrap();
+    assert_eq!(node.send(&exit), Err("txn-mempool-conflict".to_owned()));
+    node.mine(2);
+    assert!(node.confirmations(tx.compute_txid()) >= Some(2));
 }
 
 #[test]

@@ -122,6 +122,7 @@ fn closes_and_splices_by_the_key_path() {
     pair.update(3, 11_000_000);
 
     let balance = pair.trader.begin_close().unwrap();
+    assert_eq!(pair.operator.begin_close().unwrap(), balance);
     let close = Cooperative::close(
         &terms,
         &pair.trader.funding(),
@@ -250,7 +251,7 @@ fn a_reorg_drops_a_close_and_brings_it_back() {
     pair.update(1, 6_000_000);
     let (before, height) = (chain.tip(), chain.height());
     let balance = pair.trader.begin_close().unwrap();
-    pair.operator.begin_close().unwrap();
+    assert_eq!(pair.operator.begin_close().unwrap(), balance);
     let close = Cooperative::close(
         &terms,
         &pair.trader.funding(),
@@ -315,6 +316,7 @@ fn a_dropped_close_is_mined_again_as_it_is() {
     let (terms, mut pair) = fund(&mut chain, 6, 5_000_000);
     let before = chain.tip();
     let balance = pair.trader.begin_close().unwrap();
+    assert_eq!(pair.operator.begin_close().unwrap(), balance);
     let close = Cooperative::close(
         &terms,
         &pair.trader.funding(),

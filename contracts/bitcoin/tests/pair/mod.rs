@@ -166,8 +166,8 @@ pub fn sign_together(
     cooperative: &Cooperative,
     wallet: Option<&Transaction>,
 ) -> Transaction {
-    let trader_session = cooperative.signer(pair.trader.funding_key()).unwrap();
-    let operator_session = cooperative.signer(pair.operator.funding_key()).unwrap();
+    let trader_session = pair.trader.signer(cooperative).unwrap();
+    let operator_session = pair.operator.signer(cooperative).unwrap();
     let mut at_trader = CooperativePsbt::new(cooperative.clone());
     at_trader.set_nonce(Party::Trader, &trader_session.nonce());
     let mut at_operator =
