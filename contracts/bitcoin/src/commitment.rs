@@ -177,7 +177,6 @@ impl Balance {
         tx: &Transaction,
     ) -> Option<Self> {
         Self::find(
-            terms,
             holder,
             Self::of_holder(terms, holder, point),
             terms.delay_blocks(holder),
@@ -185,13 +184,7 @@ impl Balance {
         )
     }
 
-    fn find(
-        _terms: &Terms,
-        owner: Party,
-        leaf: Leaf,
-        delay_blocks: u16,
-        tx: &Transaction,
-    ) -> Option<Self> {
+    fn find(owner: Party, leaf: Leaf, delay_blocks: u16, tx: &Transaction) -> Option<Self> {
         let script = leaf.output();
         let place = tx
             .output
@@ -517,7 +510,7 @@ impl Commitment {
         } else {
             (Balance::of_other(&self.terms, self.holder), 1)
         };
-        Balance::find(&self.terms, party, leaf, delay, &self.tx).ok_or(ClaimError::NoOutput(party))
+        Balance::find(party, leaf, delay, &self.tx).ok_or(ClaimError::NoOutput(party))
     }
 
     /// Where a party's anchor is.

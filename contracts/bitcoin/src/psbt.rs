@@ -5,10 +5,8 @@
 
 use bitcoin::{
     Psbt, TapSighashType, Transaction, Witness,
-    hashes::Hash,
     psbt::raw,
     secp256k1::{PublicKey, schnorr::Signature},
-    sighash::{Prevouts, SighashCache},
     taproot::LeafVersion,
 };
 
@@ -298,53 +296,60 @@ pub fn commitment_signature(
     Ok(signature)
 }
 
-/// Adds up what a PSBT of one MuSig2 key-path input holds: for files of other programs, whose transaction we did not build.
-///
-/// # Errors
-/// [`PsbtError`].
-pub fn combine_any(base64: &str, place: usize) -> Result<Signature, PsbtError> {
-    let psbt = parse(base64)?;
-    let input = psbt
-        .inputs
-        .get(place)
-        .ok_or(PsbtError::OtherOutput(place))?;
-    let mut prevouts = Vec::with_capacity(psbt.inputs.len());
-    for (place, input) in psbt.inputs.iter().enumerate() {
-        prevouts.push(
-            input
-                .witness_utxo
-                .clone()
-                .ok_or(PsbtError::OtherOutput(place))?,
-        );
-    }
-    let participants = input
-        .unknown
-        .iter()
-        .find(|(key, _)| key.type_value == PARTICIPANTS)
-        .map(|(_, value)| value)
-        .ok_or(PsbtError::OtherOutput(place))?;
-    let keys = participants
-        .chunks(33)
-        .map(PublicKey::from_slice)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| PsbtError::Malformed(error.to_string()))?;
-    let aggregate = Aggregate::in_order(&keys).tweaked(input.tap_merkle_root);
-    let mut shares = Vec::with_capacity(keys.len());
-    for key in keys {
-        let nonce = read(input, PUB_NONCE, &key, &aggregate)?.ok_or(MusigError::Missing(key))?;
-        let partial =
-            read(input, PARTIAL_SIG, &key, &aggregate)?.ok_or(MusigError::Missing(key))?;
-        shares.push((key, nonce, partial));
-    }
-    let sighash = SighashCache::new(&psbt.unsigned_tx)
-        .taproot_key_spend_signature_hash(place, &Prevouts::All(&prevouts), TapSighashType::Default)
-        .map_err(|error| PsbtError::Malformed(error.to_string()))?;
-    Ok(aggregate.combine(&sighash.to_byte_array(), &shares)?)
-}
-
 #[cfg(test)]
 mod tests {
+    use bitcoin::{
+        hashes::Hash,
+        sighash::{Prevouts, SighashCache},
+    };
+
     use super::*;
+
+    /// Adds up what another program's PSBT of one MuSig2 key-path input holds.
+    fn combine_any(base64: &str, place: usize) -> Result<Signature, PsbtError> {
+        let psbt = parse(base64)?;
+        let input = psbt
+            .inputs
+            .get(place)
+            .ok_or(PsbtError::OtherOutput(place))?;
+        let mut prevouts = Vec::with_capacity(psbt.inputs.len());
+        for (place, input) in psbt.inputs.iter().enumerate() {
+            prevouts.push(
+                input
+                    .witness_utxo
+                    .clone()
+                    .ok_or(PsbtError::OtherOutput(place))?,
+            );
+        }
+        let participants = input
+            .unknown
+            .iter()
+            .find(|(key, _)| key.type_value == PARTICIPANTS)
+            .map(|(_, value)| value)
+            .ok_or(PsbtError::OtherOutput(place))?;
+        let keys = participants
+            .chunks(33)
+            .map(PublicKey::from_slice)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| PsbtError::Malformed(error.to_string()))?;
+        let aggregate = Aggregate::in_order(&keys).tweaked(input.tap_merkle_root);
+        let mut shares = Vec::with_capacity(keys.len());
+        for key in keys {
+            let nonce =
+                read(input, PUB_NONCE, &key, &aggregate)?.ok_or(MusigError::Missing(key))?;
+            let partial =
+                read(input, PARTIAL_SIG, &key, &aggregate)?.ok_or(MusigError::Missing(key))?;
+            shares.push((key, nonce, partial));
+        }
+        let sighash = SighashCache::new(&psbt.unsigned_tx)
+            .taproot_key_spend_signature_hash(
+                place,
+                &Prevouts::All(&prevouts),
+                TapSighashType::Default,
+            )
+            .map_err(|error| PsbtError::Malformed(error.to_string()))?;
+        Ok(aggregate.combine(&sighash.to_byte_array(), &shares)?)
+    }
 
     /// BIP373's case "the internal key is a MuSig2 aggregate, with all partial signatures": our sum is the signature in the file.
     const BIP373: &str = "cHNidP8BAFICAAAAAVgYqc1kSzacMGx/sZHsAU/2JeY8KD8A+dF6lZ/vo+j2AAAAAAD9////ARjd9QUAAAAAFgAUyRI+BujX8JZsXRzQ+TMALU63V80AAAAAAAEBKwDh9QUAAAAAIlEgKWfS0CCpeV2nK1G+Tz/KJbsOV+kcWz56gav6cjKjSUIBE0Auiae9+QhcZDjRXd8ahncqZSIiRCdukwL/3Z+pOxwgrlimsRpr6YsVHYWC2qhMEAF8mU2SNbE+xRipR4LGfEDiIRYLWOM3qk04UqjCk4fEJAjYz746YTpeOX4KnwGl+3EH1AUAJoDdbiEWNGuZWTNXEHydNFnp3rqNPq9E5mNshcf4U+uQulLozQAFAFgLCIchFk+v1l+BaRhvwr/bIjPHfmMNEL4oCiTHFlwJonYRd1wsBQDDJJqCIRb5MIoBkljDEEk0T4X4nVIptTHIRYNvmbCGAfETvOA2+QUAfdZVkgEXIAtY4zeqTThSqMKTh8QkCNjPvjphOl45fgqfAaX7cQfUIhoDC1jjN6pNOFKowpOHxCQI2M++OmE6Xjl+Cp8BpftxB9RjAjRrmVkzVxB8nTRZ6d66jT6vROZjbIXH+FPrkLpS6M0AAk+v1l+BaRhvwr/bIjPHfmMNEL4oCiTHFlwJonYRd1wsAvkwigGSWMMQSTRPhfidUim1MchFg2+ZsIYB8RO84Db5QxsCNGuZWTNXEHydNFnp3rqNPq9E5mNshcf4U+uQulLozQADKWfS0CCpeV2nK1G+Tz/KJbsOV+kcWz56gav6cjKjSUJCA8wXSFygHC67DrocgLPq2vXunMFGKfpPEHHRmCDi0H/MAq38rUWmjPtndZyYSc3VeWOeTRhnJyuZGgNj0cp2KD78QxsCT6/WX4FpGG/Cv9siM8d+Yw0QvigKJMcWXAmidhF3XCwDKWfS0CCpeV2nK1G+Tz/KJbsOV+kcWz56gav6cjKjSUJCAjQ7uDWcQ09fap1rRvdXMlj7+7Vhu1ISy/WFCoKpoC9+AkboMiFmRCesptE8EICaLLS1Ta6aey9at2QhPdR5pqlCQxsC+TCKAZJYwxBJNE+F+J1SKbUxyEWDb5mwhgHxE7zgNvkDKWfS0CCpeV2nK1G+Tz/KJbsOV+kcWz56gav6cjKjSUJCA53uQli43+NEYAhv8XAyCeR4Q3xqsPWYouboCf0wqf86A+BrTgTsTeT3V8hNUaza9sse9LzL/YEDcDvAGoRdzzNlQxwCNGuZWTNXEHydNFnp3rqNPq9E5mNshcf4U+uQulLozQADKWfS0CCpeV2nK1G+Tz/KJbsOV+kcWz56gav6cjKjSUIgEJrTIVVyIBTdyiGuO408OpOm0KtcfhnQxpPVZcR8FiZDHAJPr9ZfgWkYb8K/2yIzx35jDRC+KAokxxZcCaJ2EXdcLAMpZ9LQIKl5XacrUb5PP8oluw5X6RxbPnqBq/pyMqNJQiA11e7MQE+ipjZE8wz4r0P9vYKeXNnHRwfKmzOpE0x1bkMcAvkwigGSWMMQSTRPhfidUim1MchFg2+ZsIYB8RO84Db5Ayln0tAgqXldpytRvk8/yiW7DlfpHFs+eoGr+nIyo0lCILnIVd79RGdv8/xTQq28kMLewVYk6rVbH/KXZTFWA9tuAAA=";
