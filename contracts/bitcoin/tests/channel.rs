@@ -400,6 +400,34 @@ fn a_lost_disclosure_is_sent_again() {
     );
 }
 
+/// What a tower must be told is told again after a crash between disclosure and delivery.
+#[test]
+fn a_kit_survives_a_restart() {
+    let mut pair = opened();
+    assert_eq!(pair.operator.kit(pair::elsewhere(1), 2_000).unwrap(), None);
+    pair.update(1, 6_000_000);
+    pair.update(2, 100);
+    let before = pair
+        .operator
+        .kit(pair::elsewhere(1), 2_000)
+        .unwrap()
+        .unwrap();
+    let records = pair.journals[1].records.borrow().clone();
+    let operator = secrets(Party::Operator, CHAIN, 0);
+    pair.operator = Channel::resume(operator, Memory::default(), &records).unwrap();
+    let after = pair
+        .operator
+        .kit(pair::elsewhere(1), 2_000)
+        .unwrap()
+        .unwrap();
+    assert_eq!((before.version, before.commitment), (1, after.commitment));
+    let txid = |kit: &ring0_bitcoin::tower::Kit| kit.penalty.compute_txid();
+    assert_eq!(txid(&before), txid(&after));
+    // Nothing is worth taking where the trader had dust.
+    pair.update(3, 7_000_000);
+    assert_eq!(pair.operator.kit(pair::elsewhere(1), 2_000).unwrap(), None);
+}
+
 #[test]
 fn other_keys_do_not_resume() {
     let pair = opened();
