@@ -113,12 +113,13 @@ contract GasTable is Scene {
         LeafProof memory p;
         p.excess = excess;
         p.position = 0x5A5A;
-        p.path = new SumNode[](DEPTH);
+        SumNode[] memory path = new SumNode[](DEPTH);
         for (uint128 i = 0; i < DEPTH; ++i) {
-            p.path[i] = SumNode(keccak256(abi.encode("sibling", i)), uint128(3.217 ether) << i, uint128(0.001_234_567 ether) << i);
+            path[i] = SumNode(keccak256(abi.encode("sibling", i)), uint128(3.217 ether) << i, uint128(0.001_234_567 ether) << i);
         }
         SumNode memory leaf = SumNode(Trees.sumLeaf(hashOf(c, s), s.balance, excess), s.balance, excess);
-        SumNode memory root = Trees.sumRoot(leaf, p.position, p.path);
+        p.path = packed(path);
+        SumNode memory root = rootOf(leaf, p.position, path);
         p.entry.position = 2;
         p.entry.path = new bytes32[](2);
         p.entry.path[0] = keccak256("entry beside");
@@ -187,10 +188,10 @@ contract GasTable is Scene {
 
     /// @dev In files, because going back to a snapshot takes the test's own storage back as well.
     function put(string memory key, uint256 used, uint256 refund) internal {
-        vm.writeFile(path(key, column), string.concat("{\"used\":", vm.toString(used), ",\"refund\":", vm.toString(refund), "}"));
+        vm.writeFile(fileOf(key, column), string.concat("{\"used\":", vm.toString(used), ",\"refund\":", vm.toString(refund), "}"));
     }
 
-    function path(string memory key, uint256 column_) internal pure returns (string memory) {
+    function fileOf(string memory key, uint256 column_) internal pure returns (string memory) {
         return string.concat("./out/gas-", key, "-", vm.toString(column_), ".json");
     }
 
@@ -207,7 +208,7 @@ contract GasTable is Scene {
         );
         for (uint256 i = 0; i < rows.length; ++i) {
             Row memory r = rows[i];
-            string[2] memory f = [vm.readFile(path(r.key, 0)), vm.readFile(path(r.key, 1))];
+            string[2] memory f = [vm.readFile(fileOf(r.key, 0)), vm.readFile(fileOf(r.key, 1))];
             uint256 budget = vm.parseJsonUint(budgets, string.concat(".", r.key));
             uint256[2] memory used = [vm.parseJsonUint(f[0], ".used"), vm.parseJsonUint(f[1], ".used")];
             text = string.concat(text, "| ", r.name, " | ", dotted(used[0]), " | ", dotted(vm.parseJsonUint(f[0], ".refund")));

@@ -6,7 +6,7 @@ import {Records} from "./Records.sol";
 import {Funds, FundsWord, Record} from "./Slots.sol";
 import {Channel, CoSignature, Signature, State} from "./Types.sol";
 
-/// @title The way out without the other party, in compact form: dispute, refute, settle
+/// @title The way out without the other party, dispute and refute in two forms, settle
 abstract contract Disputes is Records, IHubDirect {
     /// @inheritdoc IHubDirect
     function dispute(Channel calldata c, State calldata s, CoSignature calldata trader, Signature calldata operator_)
@@ -31,6 +31,26 @@ abstract contract Disputes is Records, IHubDirect {
     }
 
     /// @inheritdoc IHubDirect
+    function disputeByLeaf(Channel calldata c, State calldata s, CoSignature calldata trader, bytes calldata leafProof)
+        external
+        override
+    {
+        (bytes32 id, Funds f) = _requireParty(c);
+        bytes32 channelState = _requireTrader(c, id, f, s, trader);
+        _begin(id, s, _requireLeaf(c.token, channelState, s, _excess(_base(s), id, f), leafProof));
+    }
+
+    /// @inheritdoc IHubDirect
+    function refuteByLeaf(Channel calldata c, State calldata s, CoSignature calldata trader, bytes calldata leafProof)
+        external
+        override
+    {
+        (bytes32 id, Funds f) = _open(c);
+        bytes32 channelState = _requireTrader(c, id, f, s, trader);
+        _replace(id, s, _requireLeaf(c.token, channelState, s, _excess(_base(s), id, f), leafProof));
+    }
+
+    /// @inheritdoc IHubDirect
     function settle(Channel calldata c) external override locked {
         (bytes32 id, Funds f) = _open(c);
         Record r = records[id];
@@ -51,5 +71,11 @@ abstract contract Disputes is Records, IHubDirect {
         }
         emit Settled(id, paid, entitled - paid);
         _pay(c.token, c.owner, paid);
+    }
+
+    /// @dev What a state needs above the channel's escrow. Deposits and withdrawals change both alike.
+    function _excess(int256 base, bytes32 id, Funds f) private view returns (uint256) {
+        int256 excess = base - _moved(id, f);
+        return excess > 0 ? uint256(excess) : 0;
     }
 }

@@ -5,7 +5,7 @@ import {Agreements} from "./Agreements.sol";
 import {Freezes} from "./Freezes.sol";
 import {IHubAnnex} from "./IChannelHub.sol";
 import {IProofs} from "./IProofs.sol";
-import {LeafDisputes} from "./LeafDisputes.sol";
+import {Checkpoints} from "./Checkpoints.sol";
 import {Pins} from "./Pins.sol";
 import {Registry} from "./Registry.sol";
 import {FundsWord, Record, Funds} from "./Slots.sol";
@@ -14,7 +14,7 @@ import {ChannelStatus, Settings} from "./Types.sol";
 
 /// @title The hub's second half: code only, run by the hub on the hub's storage. Alone it holds nothing and takes no money.
 /// @dev All storage is declared in bases that both halves share, so its layout is the same; `check` compares the two.
-contract HubAnnex is Agreements, LeafDisputes, Treasury, Freezes, Pins {
+contract HubAnnex is Agreements, Checkpoints, Treasury, Freezes, Pins {
     constructor(Settings memory s, IProofs proofs_) Registry(s, msg.sender, proofs_) Pins(s) {}
 
     /// @inheritdoc IHubAnnex

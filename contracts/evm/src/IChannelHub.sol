@@ -143,6 +143,15 @@ interface IHubDirect is IHubEvents {
     function refute(Channel calldata c, State calldata s, CoSignature calldata trader, Signature calldata operator)
         external;
 
+    /// @notice The same by leaf: the operator signed a batch that contains the state. Under a posted root it secures the excess.
+    /// @param leafProof An ABI-encoded `LeafProof`.
+    function disputeByLeaf(Channel calldata c, State calldata s, CoSignature calldata trader, bytes calldata leafProof)
+        external;
+
+    /// @notice The same by leaf. The state in dispute is accepted again if the leaf secures its excess.
+    function refuteByLeaf(Channel calldata c, State calldata s, CoSignature calldata trader, bytes calldata leafProof)
+        external;
+
     /// @notice After the deadline anybody ends the channel: own escrow first, then the vault, the rest becomes a claim.
     /// Pays the owner. Never reverts for lack of cover.
     function settle(Channel calldata c) external;
@@ -168,17 +177,8 @@ interface IHubAnnex is IHubEvents {
     /// the highest epoch that can have been signed by now: the newest posted plus ten a second since one anchor before its posting.
     function revoke(address session, uint40 fromEpoch, Signature calldata consent) external;
 
-    /// @notice The same by leaf: the operator signed a batch that contains the state. Under a posted root it secures the excess.
-    /// @param leafProof An ABI-encoded `LeafProof`.
-    function disputeByLeaf(Channel calldata c, State calldata s, CoSignature calldata trader, bytes calldata leafProof)
-        external;
-
     /// @notice A party starts the way out with what the hub has: a checkpoint, or nothing signed at all (version 0).
     function disputeRecorded(Channel calldata c) external;
-
-    /// @notice The same by leaf. The state in dispute is accepted again if the leaf secures its excess.
-    function refuteByLeaf(Channel calldata c, State calldata s, CoSignature calldata trader, bytes calldata leafProof)
-        external;
 
     /// @notice Anybody records a newer state without a dispute; older ones are worthless from then on.
     function checkpoint(Channel calldata c, State calldata s, CoSignature calldata trader, Signature calldata operator)

@@ -53,7 +53,7 @@ contract Proofs is IProofs {
         override
         returns (uint40 epoch, bytes32 entry, uint128 excess)
     {
-        LeafProof memory p = abi.decode(encoded, (LeafProof));
+        LeafProof calldata p = leafProof(encoded);
         SumNode memory from = SumNode(Trees.sumLeaf(state, balance, p.excess), balance, p.excess);
         entry = underBatch(token, Trees.sumRoot(from, p.position, p.path), p.entry);
         return (p.entry.epoch, entry, p.excess);
@@ -66,7 +66,7 @@ contract Proofs is IProofs {
         override
         returns (uint40 epoch, bytes32 entry)
     {
-        EntryProof memory p = abi.decode(encoded, (EntryProof));
+        EntryProof calldata p = entryProof(encoded);
         return (p.epoch, underBatch(token, sums, p));
     }
 
@@ -82,8 +82,8 @@ contract Proofs is IProofs {
 
     /// @inheritdoc IProofs
     function falseNode(bytes calldata encoded) external view override {
-        (StatedNode memory stated, SumNode memory left, SumNode memory right) =
-            abi.decode(encoded, (StatedNode, SumNode, SumNode));
+        StatedNode calldata stated = statedNode(encoded);
+        (SumNode memory left, SumNode memory right) = abi.decode(encoded[32:], (SumNode, SumNode));
         requireStated(stated);
         if (Trees.sumNode(left, right) != stated.node.hash) revert ProofRefused();
         bool adds = uint256(left.balance) + right.balance == stated.node.balance
@@ -93,8 +93,9 @@ contract Proofs is IProofs {
 
     /// @inheritdoc IProofs
     function falseLeaf(bytes calldata encoded) external view override {
-        (StatedNode memory stated, bytes32 channel, State memory s, uint128 balance, uint128 excess) =
-            abi.decode(encoded, (StatedNode, bytes32, State, uint128, uint128));
+        StatedNode calldata stated = statedNode(encoded);
+        (bytes32 channel, State memory s, uint128 balance, uint128 excess) =
+            abi.decode(encoded[32:], (bytes32, State, uint128, uint128));
         requireStated(stated);
         bytes32 state = Messages.state(Messages.channelState(channel, s), s.accountRoot);
         if (Trees.sumLeaf(state, balance, excess) != stated.node.hash) revert ProofRefused();
@@ -103,11 +104,11 @@ contract Proofs is IProofs {
     }
 
     /// @dev The node, with the sums its parent (or the entry) states, lies in the hub's tree of a batch the operator signed.
-    function requireStated(StatedNode memory stated) private view {
+    function requireStated(StatedNode calldata stated) private view {
         underBatch(stated.token, Trees.sumRoot(stated.node, stated.position, stated.path), stated.entry);
     }
 
-    function underBatch(address token, SumNode memory sums, EntryProof memory p) private view returns (bytes32 entry) {
+    function underBatch(address token, SumNode memory sums, EntryProof calldata p) private view returns (bytes32 entry) {
         entry = Trees.entry(lineage, hub, token, sums);
         bytes32 entries = Trees.root(entry, p.position, p.path);
         requireOperator(Messages.batch(p.epoch, p.previous, entries), p.signature.r, p.signature.vs);
@@ -116,5 +117,34 @@ contract Proofs is IProofs {
     function requireOperator(bytes32 structHash, bytes32 r, bytes32 vs) private view {
         address recovered = Signatures.recover(Messages.digest(venueDomain, structHash), r, vs);
         if (recovered != operator) revert WrongSigner(operator, recovered);
+    }
+
+    // The next three read an encoded struct where it lies instead of copying it to memory, which would cost more than the
+    // hashing of a path. The assembly follows the first offset as a decoder does; where it leads does not matter, because
+    // bytes that are not what was signed fail the signature.
+
+    function leafProof(bytes calldata encoded) private pure returns (LeafProof calldata p) {
+        requireOffset(encoded);
+        assembly ("memory-safe") {
+            p := add(encoded.offset, calldataload(encoded.offset))
+        }
+    }
+
+    function entryProof(bytes calldata encoded) private pure returns (EntryProof calldata p) {
+        requireOffset(encoded);
+        assembly ("memory-safe") {
+            p := add(encoded.offset, calldataload(encoded.offset))
+        }
+    }
+
+    function statedNode(bytes calldata encoded) private pure returns (StatedNode calldata p) {
+        requireOffset(encoded);
+        assembly ("memory-safe") {
+            p := add(encoded.offset, calldataload(encoded.offset))
+        }
+    }
+
+    function requireOffset(bytes calldata encoded) private pure {
+        if (encoded.length < 32) revert ProofRefused();
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
-import {DEPTH_MAX, SumNode} from "./Types.sol";
+import {DEPTH_MAX, Sibling, SumNode} from "./Types.sol";
 
 /// @title Merkle trees: plain ones for accounts, entries and limits, and the sum tree of a (hub, token)
 /// @dev A leaf's preimage starts with 0x00, a node's with 0x01, so neither passes for the other.
@@ -40,21 +40,23 @@ library Trees {
     }
 
     /// @dev From a node to the root. Sums that do not fit 128 bits revert: such a root exists for nobody.
-    function sumRoot(SumNode memory from, uint256 position, SumNode[] memory path)
+    function sumRoot(SumNode memory from, uint256 position, Sibling[] calldata path)
         internal
         pure
         returns (SumNode memory)
     {
         requirePlace(position, path.length);
-        (bytes32 hash, uint128 balance, uint128 excess) = (from.hash, from.balance, from.excess);
+        bytes32 hash = from.hash;
+        uint256 sums = uint256(from.balance) << 128 | from.excess;
         for (uint256 i = 0; i < path.length; ++i) {
-            SumNode memory sibling = path[i];
-            SumNode memory self = SumNode(hash, balance, excess);
-            hash = (position >> i) & 1 == 0 ? sumNode(self, sibling) : sumNode(sibling, self);
-            balance = sum(balance, sibling.balance);
-            excess = sum(excess, sibling.excess);
+            (bytes32 hashBeside, uint256 sumsBeside) = (path[i].hash, path[i].sums);
+            // The bytes of `sumNode`: two 128-bit sums are one word.
+            hash = (position >> i) & 1 == 0
+                ? keccak256(abi.encodePacked(hex"01", hash, sums, hashBeside, sumsBeside))
+                : keccak256(abi.encodePacked(hex"01", hashBeside, sumsBeside, hash, sums));
+            sums = sum(sums, sumsBeside);
         }
-        return SumNode(hash, balance, excess);
+        return SumNode(hash, uint128(sums >> 128), uint128(sums));
     }
 
     /// @dev One (hub, token) of a batch.
@@ -76,9 +78,12 @@ library Trees {
         if (position >> depth != 0) revert PositionOutsideTree(position, depth);
     }
 
-    function sum(uint128 a, uint128 b) private pure returns (uint128) {
-        uint256 total = uint256(a) + b;
-        if (total > type(uint128).max) revert SumOverflows();
-        return uint128(total);
+    /// @dev Adds balance to balance and excess to excess.
+    function sum(uint256 a, uint256 b) private pure returns (uint256 total) {
+        unchecked {
+            total = a + b;
+            // Wrapped: the balances overflow. A carry out of the low half shows as low sum below either low half.
+            if (total < a || uint128(total) < uint128(a)) revert SumOverflows();
+        }
     }
 }

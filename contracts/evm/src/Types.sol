@@ -114,6 +114,13 @@ struct SumNode {
     uint128 excess;
 }
 
+/// @notice A sibling on the way up a sum tree; the sums share a word, because sixteen of them are paid for as calldata.
+struct Sibling {
+    bytes32 hash;
+    /// balance << 128 | excess
+    uint256 sums;
+}
+
 /// @notice The way from one (hub, token) entry to the root of a batch, and the operator's signature of the batch.
 struct EntryProof {
     uint256 position;
@@ -129,7 +136,7 @@ struct LeafProof {
     /// The leaf's part that is not covered by the channel's own escrow.
     uint128 excess;
     uint256 position;
-    SumNode[] path;
+    Sibling[] path;
     EntryProof entry;
 }
 
@@ -138,7 +145,7 @@ struct StatedNode {
     address token;
     SumNode node;
     uint256 position;
-    SumNode[] path;
+    Sibling[] path;
     EntryProof entry;
 }
 

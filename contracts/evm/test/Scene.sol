@@ -222,12 +222,33 @@ abstract contract Scene {
     {
         LeafProof memory p;
         p.excess = excess;
-        p.path = new SumNode[](1);
-        p.path[0] = rest;
-        SumNode memory leaf = SumNode(Trees.sumLeaf(hashOf(c, s), s.balance, excess), s.balance, excess);
-        root = Trees.sumRoot(leaf, 0, p.path);
+        SumNode[] memory path = new SumNode[](1);
+        path[0] = rest;
+        p.path = packed(path);
+        root = rootOf(SumNode(Trees.sumLeaf(hashOf(c, s), s.balance, excess), s.balance, excess), 0, path);
         p.entry = signedEntry(c.token, root, epoch);
         return (root, abi.encode(p), abi.encode(p.entry));
+    }
+
+    /// @dev The sum tree once more, by its definition.
+    function rootOf(SumNode memory node, uint256 position, SumNode[] memory path)
+        internal
+        pure
+        returns (SumNode memory)
+    {
+        for (uint256 i = 0; i < path.length; ++i) {
+            SumNode memory beside = path[i];
+            bytes32 hash = (position >> i) % 2 == 0 ? Trees.sumNode(node, beside) : Trees.sumNode(beside, node);
+            node = SumNode(hash, node.balance + beside.balance, node.excess + beside.excess);
+        }
+        return node;
+    }
+
+    function packed(SumNode[] memory path) internal pure returns (Sibling[] memory siblings) {
+        siblings = new Sibling[](path.length);
+        for (uint256 i = 0; i < path.length; ++i) {
+            siblings[i] = Sibling(path[i].hash, uint256(path[i].balance) << 128 | path[i].excess);
+        }
     }
 
     function signedEntry(address asset, SumNode memory root, uint40 epoch)

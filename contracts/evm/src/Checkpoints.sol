@@ -6,34 +6,14 @@ import {Records} from "./Records.sol";
 import {Funds, Record, RecordWord} from "./Slots.sol";
 import {Channel, CoSignature, Signature, State} from "./Types.sol";
 
-/// @title The way out by a leaf of a batch or by what the hub has recorded; checkpoints
-abstract contract LeafDisputes is Records, IHubAnnex {
-    /// @inheritdoc IHubAnnex
-    function disputeByLeaf(Channel calldata c, State calldata s, CoSignature calldata trader, bytes calldata leafProof)
-        external
-        override
-    {
-        (bytes32 id, Funds f) = _requireParty(c);
-        bytes32 channelState = _requireTrader(c, id, f, s, trader);
-        _begin(id, s, _requireLeaf(c.token, channelState, s, _excess(_base(s), id, f), leafProof));
-    }
-
+/// @title Checkpoints, and the way out by what the hub has recorded
+abstract contract Checkpoints is Records, IHubAnnex {
     /// @inheritdoc IHubAnnex
     function disputeRecorded(Channel calldata c) external override {
         (bytes32 id,) = _requireParty(c);
         Record r = records[id];
         _requireNoDispute(id, r);
         _start(id, r.base(), r.version(), r.epoch(), 0);
-    }
-
-    /// @inheritdoc IHubAnnex
-    function refuteByLeaf(Channel calldata c, State calldata s, CoSignature calldata trader, bytes calldata leafProof)
-        external
-        override
-    {
-        (bytes32 id, Funds f) = _open(c);
-        bytes32 channelState = _requireTrader(c, id, f, s, trader);
-        _replace(id, s, _requireLeaf(c.token, channelState, s, _excess(_base(s), id, f), leafProof));
     }
 
     /// @inheritdoc IHubAnnex
@@ -69,11 +49,5 @@ abstract contract LeafDisputes is Records, IHubAnnex {
         // Without security: rebalances may still change what the state needs above the escrow.
         records[id] = RecordWord.pack(base, s.version, 0, s.epoch, 0);
         emit Checkpointed(id, s.version, base);
-    }
-
-    /// @dev What a state needs above the channel's escrow. Deposits and withdrawals change both alike.
-    function _excess(int256 base, bytes32 id, Funds f) private view returns (uint256) {
-        int256 excess = base - _moved(id, f);
-        return excess > 0 ? uint256(excess) : 0;
     }
 }
