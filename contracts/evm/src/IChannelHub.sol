@@ -79,6 +79,8 @@ interface IHubEvents {
     error Expired(uint40 deadline);
     error WrongSigner(address expected, address recovered);
     error OwnerRefused(address owner);
+    /// @notice The annex takes money only as the hub.
+    error NotTheHub();
     error NotParty(address caller);
     error NotTreasury(address caller);
     error KindUnknown(uint8 kind);

@@ -4,11 +4,11 @@ pragma solidity ^0.8.30;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Lock} from "lock/Lock.sol";
-import {IHubEvents} from "./IChannelHub.sol";
+import {Registry} from "./Registry.sol";
 
 /// @title How ETH and tokens come in and go out
 /// @dev A payout that fails is kept for its receiver, so nobody can block another's exit by refusing money.
-abstract contract Payouts is IHubEvents, Lock {
+abstract contract Payouts is Registry, Lock {
     using SafeERC20 for IERC20;
 
     /// @dev Enough for a wallet behind a proxy that logs; too little to burn much of the caller's gas.
@@ -21,6 +21,7 @@ abstract contract Payouts is IHubEvents, Lock {
 
     /// @dev Takes exactly `amount` from the caller.
     function _receive(address token, uint256 amount) internal {
+        if (address(this) != hub) revert NotTheHub();
         if (token == address(0)) {
             if (msg.value != amount) revert ValueWrong(amount, msg.value);
             return;

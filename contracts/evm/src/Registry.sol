@@ -10,6 +10,8 @@ import {Channel, Settings, Signature} from "./Types.sol";
 
 /// @title The hub's constants, its channels, and who may speak for whom
 abstract contract Registry is IHubEvents {
+    /// @dev Whose storage and money this code runs on.
+    address internal immutable hub;
     uint256 public immutable lineage;
     address public immutable operator;
     address public immutable treasury;
@@ -54,6 +56,7 @@ abstract contract Registry is IHubEvents {
 
     /// @param hub_ Whose storage and money the code runs on.
     constructor(Settings memory s, address hub_, IProofs proofs_) {
+        hub = hub_;
         lineage = s.lineage;
         operator = s.operator;
         treasury = s.treasury;

@@ -2,14 +2,13 @@
 pragma solidity ^0.8.30;
 
 import {Payouts} from "./Payouts.sol";
-import {Registry} from "./Registry.sol";
 import {Peaks, Pool, PoolWord} from "./Slots.sol";
 import {AMOUNT_MAX} from "./Types.sol";
 
 /// @title The operator's money, what of it is locked for posted roots, and the claims it could not meet
 /// @dev Always: locked <= balance, for every token. Escrow is not in here and never becomes part of it but by close, settle
 /// and rebalance, with what is left of the channel's own.
-abstract contract Vault is Registry, Payouts {
+abstract contract Vault is Payouts {
     /// @dev Claims of a token stand on one line, in units: a claim is a stretch of it, `funded` is how far inflow has come.
     struct Line {
         uint128 owed;

@@ -257,6 +257,23 @@ contract FlowTest is Scene {
         hub.pin(1300);
     }
 
+    function testPinReadsTheHistoryContractWhereThereIsOne() public {
+        // Answers keccak256 of the number, as the system contract answers the block's hash (EIP-2935).
+        vm.etch(0x0000F90827F1C53a10cb7A02335B175320002935, hex"60206000600037602060002060005260206000f3");
+        Settings memory s = settings();
+        (s.pinEvery, s.confirmations) = (7000, 1191);
+        hub = IChannelHub(address(new ChannelHub(s)));
+        vm.roll(9000);
+        require(hub.pin(2000) == keccak256(abi.encode(2000)), "asked for what blockhash does not reach");
+        s.confirmations = 1192;
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                IHubEvents.ConfigInvalid.selector, "pinEvery + confirmations is beyond the block hashes the chain keeps"
+            )
+        );
+        new ChannelHub(s);
+    }
+
     function testConstructorRefusesUnsafeSettings() public {
         Settings memory s = settings();
         s.window = 4 * s.anchor - 1;
