@@ -62,7 +62,9 @@ abstract contract Agreements is Openings, IHubAnnex {
             earliest += (block.timestamp - status.epochAt + anchor) * EPOCHS_PER_SECOND;
         } else {
             bytes32 message = Messages.revocation(msg.sender, session, fromEpoch);
-            _requireRecovered(operator, Signatures.recover(Messages.digest(venueDomain, message), consent.r, consent.vs));
+            _requireRecovered(
+                operator, Signatures.recover(Messages.digest(venueDomain, message), consent.r, consent.vs)
+            );
         }
         if (fromEpoch < earliest) revert RevocationTooEarly(earliest, fromEpoch);
         uint40 before = revokedFrom[msg.sender][session];

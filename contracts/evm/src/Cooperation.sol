@@ -120,5 +120,4 @@ abstract contract Cooperation is Openings, IHubDirect {
         _requireSigned(owner, digest, ofOwner);
         _requireSigned(operator, digest, ofOperator);
     }
-
 }

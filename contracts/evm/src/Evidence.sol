@@ -6,14 +6,7 @@ import {Messages} from "./Messages.sol";
 import {Signatures} from "./Signatures.sol";
 import {Funds} from "./Slots.sol";
 import {Trees} from "./Trees.sol";
-import {
-    AMOUNT_MAX,
-    Channel,
-    CoSignature,
-    KIND_TRADING,
-    Signature,
-    State
-} from "./Types.sol";
+import {AMOUNT_MAX, Channel, CoSignature, KIND_TRADING, Signature, State} from "./Types.sol";
 import {Vault} from "./Vault.sol";
 
 /// @title When a state counts: the trader's signature over the account root it lies under, and the operator's in one of two forms

@@ -20,7 +20,8 @@ library Messages {
     bytes32 internal constant STATE = keccak256(
         "State(ChannelState state,bytes32 accountRoot)ChannelState(bytes32 channel,uint40 version,uint128 balance,uint128 depositedSeen,uint128 withdrawnSeen,uint40 epoch,uint8 kind,bytes32 branch)"
     );
-    bytes32 internal constant ACCOUNT_STATE = keccak256("AccountState(uint64 account,uint40 epoch,bytes32 accountRoot)");
+    bytes32 internal constant ACCOUNT_STATE =
+        keccak256("AccountState(uint64 account,uint40 epoch,bytes32 accountRoot)");
     bytes32 internal constant BATCH = keccak256("Batch(uint40 epoch,bytes32 previous,bytes32 entries)");
     bytes32 internal constant GRANT = keccak256(
         "Grant(uint64 account,address session,uint40 expiry,uint40 firstEpoch,uint40 lastEpoch,bytes32 limits)"
@@ -34,9 +35,8 @@ library Messages {
     );
     bytes32 internal constant REBALANCING =
         keccak256("Rebalancing(bytes32 channel,uint40 number,int128 moved,bytes32 branch,uint40 deadline)");
-    bytes32 internal constant COSIGNER_CHANGE = keccak256(
-        "CosignerChange(bytes32 channel,address cosigner,uint40 number,bytes32 branch,uint40 deadline)"
-    );
+    bytes32 internal constant COSIGNER_CHANGE =
+        keccak256("CosignerChange(bytes32 channel,address cosigner,uint40 number,bytes32 branch,uint40 deadline)");
 
     function hubDomain(uint256 lineage, address hub) internal pure returns (bytes32) {
         return keccak256(abi.encode(HUB_DOMAIN, HUB_NAME, DOMAIN_VERSION, lineage, hub));
@@ -59,7 +59,15 @@ library Messages {
     function channelState(bytes32 channel, State memory s) internal pure returns (bytes32) {
         return keccak256(
             abi.encode(
-                CHANNEL_STATE, channel, s.version, s.balance, s.depositedSeen, s.withdrawnSeen, s.epoch, s.kind, s.branch
+                CHANNEL_STATE,
+                channel,
+                s.version,
+                s.balance,
+                s.depositedSeen,
+                s.withdrawnSeen,
+                s.epoch,
+                s.kind,
+                s.branch
             )
         );
     }
@@ -94,9 +102,7 @@ library Messages {
 
     function closing(bytes32 channel, Closing calldata c) internal pure returns (bytes32) {
         return keccak256(
-            abi.encode(
-                CLOSING, channel, c.balance, c.depositedSeen, c.withdrawnSeen, c.recipient, c.branch, c.deadline
-            )
+            abi.encode(CLOSING, channel, c.balance, c.depositedSeen, c.withdrawnSeen, c.recipient, c.branch, c.deadline)
         );
     }
 

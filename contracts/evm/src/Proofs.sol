@@ -108,7 +108,11 @@ contract Proofs is IProofs {
         underBatch(stated.token, Trees.sumRoot(stated.node, stated.position, stated.path), stated.entry);
     }
 
-    function underBatch(address token, SumNode memory sums, EntryProof calldata p) private view returns (bytes32 entry) {
+    function underBatch(address token, SumNode memory sums, EntryProof calldata p)
+        private
+        view
+        returns (bytes32 entry)
+    {
         entry = Trees.entry(lineage, hub, token, sums);
         bytes32 entries = Trees.root(entry, p.position, p.path);
         requireOperator(Messages.batch(p.epoch, p.previous, entries), p.signature.r, p.signature.vs);

@@ -18,9 +18,20 @@ type Pool is uint256;
 type Peaks is uint256;
 
 using {
-    FundsWord.deposited, FundsWord.withdrawn, FundsWord.has, FundsWord.with, FundsWord.addDeposit, FundsWord.setWithdrawn
+    FundsWord.deposited,
+    FundsWord.withdrawn,
+    FundsWord.has,
+    FundsWord.with,
+    FundsWord.addDeposit,
+    FundsWord.setWithdrawn
 } for Funds global;
-using {RecordWord.base, RecordWord.version, RecordWord.deadline, RecordWord.epoch, RecordWord.security} for Record global;
+using {
+    RecordWord.base,
+    RecordWord.version,
+    RecordWord.deadline,
+    RecordWord.epoch,
+    RecordWord.security
+} for Record global;
 using {PoolWord.balance, PoolWord.locked, PoolWord.number, PoolWord.owing} for Pool global;
 using {PeaksWord.former, PeaksWord.current, PeaksWord.time} for Peaks global;
 
@@ -68,8 +79,8 @@ library RecordWord {
         returns (Record)
     {
         return Record.wrap(
-            uint256(base_) & type(uint112).max | uint256(version_) << 112 | uint256(deadline_) << 152
-                | uint256(epoch_) << 192 | uint256(security_) << 232
+            uint256(base_) & type(uint112).max | uint256(version_) << 112 | uint256(deadline_) << 152 | uint256(epoch_)
+                << 192 | uint256(security_) << 232
         );
     }
 

@@ -33,9 +33,7 @@ library Trees {
 
     function sumNode(SumNode memory left, SumNode memory right) internal pure returns (bytes32) {
         return keccak256(
-            abi.encodePacked(
-                hex"01", left.hash, left.balance, left.excess, right.hash, right.balance, right.excess
-            )
+            abi.encodePacked(hex"01", left.hash, left.balance, left.excess, right.hash, right.balance, right.excess)
         );
     }
 
@@ -61,11 +59,10 @@ library Trees {
 
     /// @dev One (hub, token) of a batch.
     function entry(uint256 lineage, address hub, address token, SumNode memory root_) internal pure returns (bytes32) {
-        return keccak256(
-            abi.encodePacked(
-                hex"00", abi.encode(lineage, hub, token, root_.hash, root_.balance, root_.excess)
-            )
-        );
+        return
+            keccak256(
+                abi.encodePacked(hex"00", abi.encode(lineage, hub, token, root_.hash, root_.balance, root_.excess))
+            );
     }
 
     /// @dev One channel's limits in a grant.

@@ -98,10 +98,7 @@ abstract contract Vault is Payouts {
 
     /// @dev Frozen: leaves of the newest root share the vault in proportion (a share leaves the proportion as it was, so the
     /// order of exits does not matter); all others have what is above the root's sum.
-    function _coverFrozen(address token, uint256 excess, bool current, uint256 balance)
-        private
-        returns (uint256 paid)
-    {
+    function _coverFrozen(address token, uint256 excess, bool current, uint256 balance) private returns (uint256 paid) {
         uint256 outstanding = newest[token].outstanding;
         if (!current) {
             uint256 surplus = balance > outstanding ? balance - outstanding : 0;
@@ -125,5 +122,4 @@ abstract contract Vault is Payouts {
         Pool pool = pools[token];
         pools[token] = PoolWord.pack(pool.balance(), pool.locked(), pool.number(), true);
     }
-
 }

@@ -71,9 +71,7 @@ contract AttacksTest is Scene {
         CoSignature memory t = coSigned(rich, s);
         Signature memory o = byOperator(rich, s);
         vm.prank(alice);
-        vm.expectRevert(
-            abi.encodeWithSelector(IHubEvents.AccountRootMismatch.selector, s.accountRoot, leaf)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IHubEvents.AccountRootMismatch.selector, s.accountRoot, leaf));
         hub.dispute(poor, s, t, o);
     }
 
@@ -86,9 +84,7 @@ contract AttacksTest is Scene {
         opened(c, 1 ether);
         bytes32 leaf = leafOf(c, s);
         vm.prank(alice);
-        vm.expectRevert(
-            abi.encodeWithSelector(IHubEvents.AccountRootMismatch.selector, s.accountRoot, leaf)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IHubEvents.AccountRootMismatch.selector, s.accountRoot, leaf));
         hub.dispute(c, s, t, o);
         // Under a root of this hub's leaf the trader's half is good, but the operator never signed that.
         s.accountRoot = leaf;
@@ -108,9 +104,7 @@ contract AttacksTest is Scene {
         CoSignature memory t = coSigned(inToken, s);
         Signature memory o = byOperator(inToken, s);
         vm.prank(alice);
-        vm.expectRevert(
-            abi.encodeWithSelector(IHubEvents.AccountRootMismatch.selector, s.accountRoot, leaf)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IHubEvents.AccountRootMismatch.selector, s.accountRoot, leaf));
         hub.dispute(inEth, s, t, o);
     }
 
@@ -162,9 +156,7 @@ contract AttacksTest is Scene {
         disputed(c, s);
         vm.prank(alice);
         vm.expectRevert(
-            abi.encodeWithSelector(
-                IHubEvents.ChannelInDispute.selector, idOf(c), uint40(block.timestamp) + WINDOW
-            )
+            abi.encodeWithSelector(IHubEvents.ChannelInDispute.selector, idOf(c), uint40(block.timestamp) + WINDOW)
         );
         hub.deposit{value: 1 ether}(c, 1 ether);
         settled(c);
@@ -384,7 +376,8 @@ contract AttacksTest is Scene {
         Channel memory t = opened(aliceIn(address(token)), 10 ether);
         funded(ETH, 10 ether);
         funded(address(token), 10 ether);
-        (State memory e4, State memory t4) = (stateOf(e, 4, 10 ether, 10 ether, 0, 4), stateOf(t, 4, 10 ether, 10 ether, 0, 4));
+        (State memory e4, State memory t4) =
+            (stateOf(e, 4, 10 ether, 10 ether, 0, 4), stateOf(t, 4, 10 ether, 10 ether, 0, 4));
         (CoSignature memory ce4,) = joined(e, e4, t, t4);
         (State memory e5, State memory t5) = (stateOf(e, 5, 0, 10 ether, 0, 5), stateOf(t, 5, 20 ether, 10 ether, 0, 5));
         (CoSignature memory ce5, CoSignature memory ct5) = joined(e, e5, t, t5);

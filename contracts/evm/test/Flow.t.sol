@@ -217,9 +217,8 @@ contract FlowTest is Scene {
 
     function testOpenForWithTheOwnersSignature() public {
         Channel memory c = aliceIn(address(token));
-        bytes memory signature = bytesOf(
-            signHub(ALICE_KEY, keccak256(abi.encode(Messages.OPENING, c.owner, c.cosigner, c.token, c.nonce)))
-        );
+        bytes memory signature =
+            bytesOf(signHub(ALICE_KEY, keccak256(abi.encode(Messages.OPENING, c.owner, c.cosigner, c.token, c.nonce))));
         hub.openFor(c, 3 ether, signature);
         equal(hub.channelOf(idOf(c)).deposited, 3 ether, "the payer is the caller");
         equal(token.balanceOf(alice), 1000 ether, "not the owner");

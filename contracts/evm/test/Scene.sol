@@ -168,9 +168,7 @@ abstract contract Scene {
     }
 
     function coSigned(uint256 key, State memory s) internal view returns (CoSignature memory) {
-        return CoSignature(
-            7, 0, new bytes32[](0), signVenue(key, Messages.accountState(7, s.epoch, s.accountRoot)), ""
-        );
+        return CoSignature(7, 0, new bytes32[](0), signVenue(key, Messages.accountState(7, s.epoch, s.accountRoot)), "");
     }
 
     function coSigned(Channel memory c, State memory s) internal view returns (CoSignature memory) {
@@ -251,11 +249,7 @@ abstract contract Scene {
         }
     }
 
-    function signedEntry(address asset, SumNode memory root, uint40 epoch)
-        internal
-        view
-        returns (EntryProof memory e)
-    {
+    function signedEntry(address asset, SumNode memory root, uint40 epoch) internal view returns (EntryProof memory e) {
         e.path = new bytes32[](0);
         e.epoch = epoch;
         e.previous = keccak256(abi.encode("batch before", epoch));
@@ -300,9 +294,8 @@ abstract contract Scene {
     }
 
     function signWithdrawal(Withdrawal memory w) internal view {
-        bytes32 message = keccak256(
-            abi.encode(Messages.WITHDRAWAL, idOf(w.channel), w.withdrawn, w.recipient, w.branch, w.deadline)
-        );
+        bytes32 message =
+            keccak256(abi.encode(Messages.WITHDRAWAL, idOf(w.channel), w.withdrawn, w.recipient, w.branch, w.deadline));
         w.owner = signHub(ownerKey(w.channel), message);
         w.operator = signHub(OPERATOR_KEY, message);
     }
@@ -345,15 +338,9 @@ abstract contract Scene {
         hub.rebalance(items);
     }
 
-    function rebalancingOf(Channel memory c, uint40 number, int128 moved)
-        internal
-        view
-        returns (Rebalancing memory r)
-    {
+    function rebalancingOf(Channel memory c, uint40 number, int128 moved) internal view returns (Rebalancing memory r) {
         r = Rebalancing(c, number, moved, branch, uint40(block.timestamp) + 1 hours, none(), none());
-        bytes32 message = keccak256(
-            abi.encode(Messages.REBALANCING, idOf(c), r.number, r.moved, r.branch, r.deadline)
-        );
+        bytes32 message = keccak256(abi.encode(Messages.REBALANCING, idOf(c), r.number, r.moved, r.branch, r.deadline));
         r.cosigner = signHub(cosignerKey(c), message);
         r.operator = signHub(OPERATOR_KEY, message);
     }
@@ -362,8 +349,7 @@ abstract contract Scene {
 
     function equal(uint256 actual, uint256 expected, string memory what) internal pure {
         require(
-            actual == expected,
-            string.concat(what, ": ", vm.toString(actual), ", expected ", vm.toString(expected))
+            actual == expected, string.concat(what, ": ", vm.toString(actual), ", expected ", vm.toString(expected))
         );
     }
 

@@ -74,9 +74,8 @@ contract SignersTest is Scene {
         Channel memory c = Channel(address(liar), vm.addr(ALICE_SIGNS_KEY), ETH, 1);
         hub.openFor{value: 1 ether}(c, 1 ether, "anything");
         // It is not asked for withdrawals, closes or states.
-        Closing memory x = Closing(
-            c, 11 ether, 1 ether, 0, stranger, branch, uint40(block.timestamp) + 1, none(), none()
-        );
+        Closing memory x =
+            Closing(c, 11 ether, 1 ether, 0, stranger, branch, uint40(block.timestamp) + 1, none(), none());
         vm.expectRevert(Signatures.SignatureInvalid.selector);
         hub.close(x);
         conserved(ETH, 11 ether, 0);
@@ -108,9 +107,8 @@ contract SignersTest is Scene {
         Wallet wallet = new Wallet(alice);
         vm.deal(address(wallet), 10 ether);
         Channel memory c = Channel(address(wallet), vm.addr(BOB_SIGNS_KEY), ETH, 1);
-        bytes memory opening = bytesOf(
-            signHub(ALICE_KEY, keccak256(abi.encode(Messages.OPENING, c.owner, c.cosigner, c.token, c.nonce)))
-        );
+        bytes memory opening =
+            bytesOf(signHub(ALICE_KEY, keccak256(abi.encode(Messages.OPENING, c.owner, c.cosigner, c.token, c.nonce))));
         hub.openFor{value: 10 ether}(c, 10 ether, opening);
         State memory s = stateOf(c, 1, 6 ether, 10 ether, 0, 1);
         CoSignature memory t = coSigned(BOB_SIGNS_KEY, s);
@@ -122,9 +120,8 @@ contract SignersTest is Scene {
         settled(c);
         equal(address(wallet).balance, 16 ether, "6 come back to the wallet");
         c.nonce = 2;
-        opening = bytesOf(
-            signHub(ALICE_KEY, keccak256(abi.encode(Messages.OPENING, c.owner, c.cosigner, c.token, c.nonce)))
-        );
+        opening =
+            bytesOf(signHub(ALICE_KEY, keccak256(abi.encode(Messages.OPENING, c.owner, c.cosigner, c.token, c.nonce))));
         vm.expectRevert(abi.encodeWithSelector(IHubEvents.OwnerRefused.selector, address(wallet)));
         hub.openFor(c, 0, opening);
     }
@@ -134,9 +131,8 @@ contract SignersTest is Scene {
         vm.deal(address(wallet), 10 ether);
         Channel memory c = Channel(address(wallet), vm.addr(BOB_SIGNS_KEY), ETH, 1);
         wallet.call(address(hub), 10 ether, abi.encodeCall(hub.open, (c.cosigner, ETH, 1, 10 ether)));
-        Closing memory x = Closing(
-            c, 10 ether, 10 ether, 0, c.owner, branch, uint40(block.timestamp) + 1, none(), none()
-        );
+        Closing memory x =
+            Closing(c, 10 ether, 10 ether, 0, c.owner, branch, uint40(block.timestamp) + 1, none(), none());
         x.operator = signHub(OPERATOR_KEY, closingHash(x));
         wallet.call(address(hub), 0, abi.encodeCall(hub.close, (x)));
         equal(address(wallet).balance, 10 ether, "back");
@@ -200,9 +196,7 @@ contract SignersTest is Scene {
         deposited(c, 10 ether);
         s = stateOf(c, 1, 17 ether - 1, 20 ether, 0, 15);
         (t, o) = (bySession(s, g), byOperator(c, s));
-        vm.expectRevert(
-            abi.encodeWithSelector(IProofs.OutflowExceeded.selector, -int256(3 ether) - 1, 0, 3 ether)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IProofs.OutflowExceeded.selector, -int256(3 ether) - 1, 0, 3 ether));
         hub.checkpoint(c, s, t, o);
         s = stateOf(c, 1, 20 ether, 20 ether, 0, 21);
         (t, o) = (bySession(s, g), byOperator(c, s));
@@ -281,9 +275,7 @@ contract SignersTest is Scene {
         equal(hub.channelOf(idOf(c)).version, 1, "earlier states stand");
         s = stateOf(c, 2, 1 ether, 10 ether, 0, uint40(earliest));
         (t, o) = (bySession(s, g), byOperator(c, s));
-        vm.expectRevert(
-            abi.encodeWithSelector(IHubEvents.SessionRevoked.selector, g.session, earliest, earliest)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IHubEvents.SessionRevoked.selector, g.session, earliest, earliest));
         hub.checkpoint(c, s, t, o);
     }
 
@@ -307,8 +299,7 @@ contract SignersTest is Scene {
     function testTraderNamesANewCosignerToUnmakeALostState() public {
         Channel memory c = opened(aliceIn(ETH), 10 ether);
         State memory lost = stateOf(c, 3, 1 ether, 10 ether, 0, 3);
-        CosignerChange memory change =
-            CosignerChange(c, vm.addr(0xC0), 1, branch, uint40(block.timestamp) + 1, "");
+        CosignerChange memory change = CosignerChange(c, vm.addr(0xC0), 1, branch, uint40(block.timestamp) + 1, "");
         vm.prank(alice);
         hub.changeCosigner(change);
         vm.warp(block.timestamp + WINDOW - 1);
@@ -322,8 +313,7 @@ contract SignersTest is Scene {
 
     function testCosignerNamesItsSuccessor() public {
         Channel memory c = opened(aliceIn(ETH), 10 ether);
-        CosignerChange memory change =
-            CosignerChange(c, stranger, 1, branch, uint40(block.timestamp) + 1, "");
+        CosignerChange memory change = CosignerChange(c, stranger, 1, branch, uint40(block.timestamp) + 1, "");
         change.owner = bytesOf(
             signHub(
                 ALICE_SIGNS_KEY,

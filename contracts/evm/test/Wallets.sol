@@ -28,7 +28,10 @@ contract Wallet {
     function isValidSignature(bytes32 digest, bytes calldata signature) external view virtual returns (bytes4) {
         bytes32 vs = bytes32(signature[32:64]);
         address signer = ecrecover(
-            digest, uint8(27 + (uint256(vs) >> 255)), bytes32(signature[:32]), bytes32(uint256(vs) & type(uint256).max >> 1)
+            digest,
+            uint8(27 + (uint256(vs) >> 255)),
+            bytes32(signature[:32]),
+            bytes32(uint256(vs) & type(uint256).max >> 1)
         );
         return signer == key ? bytes4(0x1626ba7e) : bytes4(0xffffffff);
     }
