@@ -298,6 +298,69 @@ contract AttacksTest is Scene {
         equal(alice.balance, 1025 ether, "paid whole by the replaced root");
     }
 
+    function testOperatorPostsTwiceToFreeALock() public {
+        funded(ETH, 25 ether);
+        postedSum(ETH, 25 ether, 1);
+        postedSum(ETH, 5 ether, 2);
+        postedSum(ETH, 0, 3);
+        equal(hub.vaultOf(ETH).locked, 25 ether, "the highest of the period");
+        equal(hub.vaultOf(ETH).outstanding, 0, "of the newest root");
+    }
+
+    /// @dev A refutation in compact form at the last second would otherwise take the lock from a state that needs less.
+    function testOperatorRefutesASecuredStateToUnsecureIt() public {
+        Channel memory c = opened(aliceIn(ETH), 10 ether);
+        funded(ETH, 5 ether);
+        State memory s = stateOf(c, 1, 15 ether, 10 ether, 0, 1);
+        bytes memory proof = posted(c, s, 5 ether, others(0, 0), 1);
+        disputedByLeaf(c, s, proof);
+        uint256 start = vm.snapshotState();
+        refuted(c, stateOf(c, 2, 14 ether, 10 ether, 0, 2));
+        equal(hub.channelOf(idOf(c)).security, 1, "needs less: still secured");
+        settled(c);
+        equal(alice.balance, 1004 ether, "paid whole");
+        vm.revertToState(start);
+        // One that needs more than what was locked has to show its own leaf.
+        refuted(c, stateOf(c, 2, 15 ether + 1, 10 ether, 0, 2));
+        equal(hub.channelOf(idOf(c)).security, 0, "no longer");
+        settled(c);
+        equal(alice.balance, 1000 ether, "own escrow; nothing is unlocked");
+    }
+
+    function testTraderSecuresTheDisputedStateByItsLeaf() public {
+        Channel memory c = opened(aliceIn(ETH), 10 ether);
+        funded(ETH, 5 ether);
+        State memory s = stateOf(c, 1, 15 ether, 10 ether, 0, 1);
+        bytes memory proof = posted(c, s, 5 ether, others(0, 0), 1);
+        // The operator was first, in the form that secures nothing.
+        CoSignature memory t = coSigned(c, s);
+        Signature memory o = byOperator(c, s);
+        vm.prank(operator);
+        hub.dispute(c, s, t, o);
+        hub.refuteByLeaf(c, s, t, proof);
+        equal(hub.channelOf(idOf(c)).security, 1, "secured");
+        vm.expectRevert(abi.encodeWithSelector(IHubEvents.VersionNotNewer.selector, 1, 1));
+        hub.refuteByLeaf(c, s, t, proof);
+        settled(c);
+        equal(alice.balance, 1005 ether, "paid whole");
+    }
+
+    function testTraderShowsALeafOfARootLongReplaced() public {
+        Channel memory c = opened(aliceIn(ETH), 10 ether);
+        funded(ETH, 5 ether);
+        State memory s = stateOf(c, 1, 15 ether, 10 ether, 0, 1);
+        bytes memory proof = posted(c, s, 5 ether, others(0, 0), 1);
+        postedSum(ETH, 5 ether, 2);
+        uint256 start = vm.snapshotState();
+        vm.warp(block.timestamp + DELAY);
+        disputedByLeaf(c, s, proof);
+        equal(hub.channelOf(idOf(c)).security, 1, "within one delay");
+        vm.revertToState(start);
+        vm.warp(block.timestamp + DELAY + 1);
+        disputedByLeaf(c, s, proof);
+        equal(hub.channelOf(idOf(c)).security, 0, "not after it");
+    }
+
     function testLockOfReplacedRootEnds() public {
         funded(ETH, 25 ether);
         postedSum(ETH, 25 ether, 1);
