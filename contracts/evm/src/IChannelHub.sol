@@ -150,7 +150,7 @@ interface IHubDirect is IHubEvents {
     function disputeByLeaf(Channel calldata c, State calldata s, CoSignature calldata trader, bytes calldata leafProof)
         external;
 
-    /// @notice The same by leaf. The state in dispute is accepted again if the leaf secures its excess.
+    /// @notice The same by leaf. The state in dispute is accepted again under a root posted later.
     function refuteByLeaf(Channel calldata c, State calldata s, CoSignature calldata trader, bytes calldata leafProof)
         external;
 

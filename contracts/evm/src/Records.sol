@@ -40,7 +40,8 @@ abstract contract Records is Evidence {
         if (block.timestamp >= deadline) revert WindowOver(deadline);
         int256 base = _base(s);
         if (s.version <= r.version()) {
-            bool secures = s.version == r.version() && base == r.base() && r.security() == 0 && security != 0;
+            // The same state again, under a root posted later than the one it was shown under.
+            bool secures = s.version == r.version() && base == r.base() && security > r.security();
             if (!secures) revert VersionNotNewer(r.version(), s.version);
         }
         if (s.epoch < r.epoch()) revert EpochRewinds(r.epoch(), s.epoch);

@@ -207,6 +207,28 @@ contract FreezesTest is Scene {
         equal(held(ETH), 0, "all paid out");
     }
 
+    /// @dev A dispute by the root before, a newer root, then the freeze: the leaf of the newest root gives the full share.
+    function testTraderShowsItsLeafAgainUnderTheNewestRoot() public {
+        Channel memory a = opened(aliceIn(ETH), 10 ether);
+        funded(ETH, 30 ether);
+        State memory s = stateOf(a, 1, 30 ether, 10 ether, 0, 1);
+        bytes memory first = posted(a, s, 20 ether, others(0, 0), 1);
+        disputedByLeaf(a, s, first);
+        bytes memory second = posted(a, s, 20 ether, others(0, 10 ether), 2);
+        frozen();
+        uint256 start = vm.snapshotState();
+        settled(a);
+        equal(alice.balance, 1000 ether, "30 of vault, 30 of excess under the newest root: no surplus");
+        vm.revertToState(start);
+        hub.refuteByLeaf(a, s, coSigned(a, s), second);
+        equal(hub.channelOf(idOf(a)).security, 2, "under the newest");
+        CoSignature memory t = coSigned(a, s);
+        vm.expectRevert(abi.encodeWithSelector(IHubEvents.VersionNotNewer.selector, 1, 1));
+        hub.refuteByLeaf(a, s, t, first);
+        settled(a);
+        equal(alice.balance, 1020 ether, "its share");
+    }
+
     /// @dev Any two excesses, any part of the vault gone before the freeze, either order: each gets its share, to one unit.
     function testFuzzFrozenSharesAreInProportion(uint96 wonA, uint96 wonB, uint96 gone, bool aFirst) public {
         Channel memory a = opened(aliceIn(ETH), 10 ether);
