@@ -72,7 +72,6 @@ abstract contract Scene {
             vm.prank(all[i]);
             token.approve(address(hub), type(uint256).max);
         }
-        // As on a live chain: receivers exist and hold tokens.
     }
 
     // ---- channels

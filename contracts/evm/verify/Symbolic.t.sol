@@ -17,9 +17,16 @@ interface Assume {
 contract OpenHub is ChannelHub {
     constructor(Settings memory s) ChannelHub(s) {}
 
-    function put(bytes32 id, Funds f, Record r, int128 moved, address token, Pool pool, uint128 outstanding, bool frozen)
-        external
-    {
+    function put(
+        bytes32 id,
+        Funds f,
+        Record r,
+        int128 moved,
+        address token,
+        Pool pool,
+        uint128 outstanding,
+        bool frozen
+    ) external {
         funds[id] = f;
         records[id] = r;
         moves[id].moved = moved;
@@ -117,7 +124,16 @@ contract SymbolicTest {
         vm.assume(lock <= balance);
         // Frozen shares are a product and a quotient of symbols, which solvers do not do: forge fuzzes them.
         vm.assume(!frozen || security == 0 || security != number);
-        hub.put(0, Funds.wrap(0), Record.wrap(0), 0, address(0), PoolWord.pack(balance, lock, number, false), outstanding, frozen);
+        hub.put(
+            0,
+            Funds.wrap(0),
+            Record.wrap(0),
+            0,
+            address(0),
+            PoolWord.pack(balance, lock, number, false),
+            outstanding,
+            frozen
+        );
         uint256 paid = hub.cover(address(0), excess, security);
         (,, Pool p,) = hub.get(0, address(0));
         assert(p.balance() + paid == balance);
@@ -137,7 +153,9 @@ contract SymbolicTest {
         Channel memory c = Channel(OWNER, address(0xC0), address(0), 1);
         bytes32 id = hub.idOf(c);
         Funds f = Funds.wrap(FundsWord.OPEN).addDeposit(deposited).setWithdrawn(withdrawn);
-        hub.put(id, f, RecordWord.pack(base, 1, 1, 1, 0), 0, address(0), PoolWord.pack(balance, lock, 1, false), 0, false);
+        hub.put(
+            id, f, RecordWord.pack(base, 1, 1, 1, 0), 0, address(0), PoolWord.pack(balance, lock, 1, false), 0, false
+        );
         uint256 escrow = uint256(deposited) - withdrawn;
         vm.assume(uint256(balance) + escrow <= AMOUNT_MAX);
         vm.deal(address(hub), escrow + balance);
@@ -193,13 +211,19 @@ contract SymbolicTest {
         if (n.security() != 0 && shown == 0) assert(n.security() == security && n.base() <= base);
     }
 
-    function check_disputeStartsOnceAndNotBelowTheRecord(int112 base, uint40 version, uint40 deadline, uint40 epoch, State calldata s)
-        public
-    {
+    function check_disputeStartsOnceAndNotBelowTheRecord(
+        int112 base,
+        uint40 version,
+        uint40 deadline,
+        uint40 epoch,
+        State calldata s
+    ) public {
         within(s.balance);
         within(s.depositedSeen);
         within(s.withdrawnSeen);
-        hub.put(0, Funds.wrap(0), RecordWord.pack(base, version, deadline, epoch, 0), 0, address(0), Pool.wrap(0), 0, false);
+        hub.put(
+            0, Funds.wrap(0), RecordWord.pack(base, version, deadline, epoch, 0), 0, address(0), Pool.wrap(0), 0, false
+        );
         hub.begin(0, s, 0);
         (, Record n,,) = hub.get(0, address(0));
         assert(deadline == 0);
