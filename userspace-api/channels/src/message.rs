@@ -165,15 +165,13 @@ pub fn venue_domain(venue: B256) -> Eip712Domain {
 }
 
 impl ChannelState {
-    /// The canonical bytes: nine words of 32, the type's hash first; their Keccak-256 is [`ChannelState::hash`]. The same on every account-based chain.
+    /// The canonical bytes: eight words of 32, a field each. The same on every account-based chain.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = self.eip712_type_hash().to_vec();
-        bytes.extend(self.eip712_encode_data());
-        bytes
+        self.eip712_encode_data()
     }
 
-    /// The struct's hash.
+    /// The struct's hash: Keccak-256 of the type's hash and the canonical bytes.
     #[must_use]
     pub fn hash(&self) -> B256 {
         self.eip712_hash_struct()
@@ -218,8 +216,9 @@ mod tests {
             kind: KIND_TRADING,
             branch: B256::repeat_byte(2),
         };
-        assert_eq!(state.bytes().len(), 9 * 32);
-        assert_eq!(keccak256(state.bytes()), state.hash());
+        assert_eq!(state.bytes().len(), 8 * 32);
+        let typed = [state.eip712_type_hash().to_vec(), state.bytes()].concat();
+        assert_eq!(keccak256(typed), state.hash());
         assert_eq!(state.base(), Ok(65));
         let wide = ChannelState {
             balance: AMOUNT_MAX + 1,

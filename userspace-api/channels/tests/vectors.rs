@@ -240,12 +240,13 @@ fn case(seed: u64) -> Value {
         deadline: U40::from(deadline),
     };
 
-    let siblings: Vec<Value> = sum_path
-        .iter()
-        .map(
-            |it| json!({ "hash": it.hash, "balance": text(it.balance), "excess": text(it.excess) }),
-        )
-        .collect();
+    // As a hub takes them: hashes, and balance and excess in one word.
+    let hashes: Vec<B256> = sum_path.iter().map(|it| it.hash).collect();
+    let packed = |it: &Sums| {
+        let word = [it.balance.to_be_bytes(), it.excess.to_be_bytes()];
+        B256::from_slice(word.as_flattened())
+    };
+    let packed: Vec<B256> = sum_path.iter().map(packed).collect();
     let branch_deadline = json!({ "branch": mine.branch, "deadline": text(deadline) });
     let with = |more: Value| {
         let mut all: Map<String, Value> = branch_deadline.as_object().unwrap().clone();
@@ -269,7 +270,7 @@ fn case(seed: u64) -> Value {
         "state": signed(json!({}), &state, &domain, &operator),
         "account_state": signed(json!({}), &account_state, &venue_domain, &cosigner),
         "sum": {
-            "excess": text(excess), "leaf": leaf.hash, "position": sum_position, "path": siblings,
+            "excess": text(excess), "leaf": leaf.hash, "position": sum_position, "hashes": hashes, "sums": packed,
             "root": { "hash": sums.root().hash, "balance": text(sums.root().balance), "excess": text(sums.root().excess) },
         },
         "entry": { "hash": entry, "position": entry_position, "path": entries.path(entry_position), "root": entries.root() },
