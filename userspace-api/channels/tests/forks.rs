@@ -6,8 +6,8 @@ mod node;
 use alloy_primitives::aliases::U40;
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::SolError;
-use node::Node;
-use ring0_channels::key::{Signature, Signer};
+use node::{Node, hub};
+use ring0_channels::key::Signer;
 use ring0_channels::message::{
     AccountState, ChannelState, Hub, KIND_TRADING, State, Terms, venue_domain,
 };
@@ -17,58 +17,6 @@ const ETHER: u128 = 1_000_000_000_000_000_000;
 const PIN_EVERY: u32 = 10;
 const CONFIRMATIONS: u32 = 5;
 const WINDOW: u64 = 24 * 3600;
-
-/// As `contracts/evm/src/Types.sol` and `IChannelHub.sol` have them.
-mod hub {
-    alloy_sol_types::sol! {
-        struct Settings {
-            uint256 lineage;
-            bytes32 venue;
-            address operator;
-            address treasury;
-            uint40 anchor;
-            uint40 window;
-            uint40 grace;
-            uint40 vaultDelay;
-            uint32 pinEvery;
-            uint32 confirmations;
-            uint40 firstEpoch;
-        }
-        struct Channel { address owner; address cosigner; address token; uint64 nonce; }
-        struct State {
-            uint40 version;
-            uint128 balance;
-            uint128 depositedSeen;
-            uint128 withdrawnSeen;
-            uint40 epoch;
-            uint8 kind;
-            bytes32 accountRoot;
-            bytes32 branch;
-        }
-        struct Signature { bytes32 r; bytes32 vs; }
-        struct CoSignature {
-            uint64 account;
-            uint256 position;
-            bytes32[] path;
-            Signature signature;
-            bytes grant;
-        }
-        function open(address cosigner, address token, uint64 nonce, uint128 amount) external payable returns (bytes32);
-        function dispute(Channel c, State s, CoSignature trader, Signature operator) external;
-        function settle(Channel c) external;
-        function pin(uint256 number) external returns (bytes32);
-        function fundVault(address token, uint128 amount) external payable;
-        error BranchUnknown(bytes32 branch);
-        error BlockNotConfirmed(uint256 number, uint256 earliest);
-    }
-}
-
-fn word(signature: Signature) -> hub::Signature {
-    hub::Signature {
-        r: signature.r,
-        vs: signature.vs,
-    }
-}
 
 /// A venue's keys and one trader's channel, the same on every side.
 struct Exchange {
@@ -129,10 +77,13 @@ impl Exchange {
                 account: 7,
                 position: U256::ZERO,
                 path: Vec::new(),
-                signature: word(self.cosigner.sign(&account, &venue_domain(self.venue))),
+                signature: self
+                    .cosigner
+                    .sign(&account, &venue_domain(self.venue))
+                    .into(),
                 grant: Vec::new().into(),
             },
-            operator: word(self.operator.sign(&whole, &self.hub.domain())),
+            operator: self.operator.sign(&whole, &self.hub.domain()).into(),
         }
     }
 

@@ -1,5 +1,9 @@
 //! A real EVM node (anvil) of a test's own, on loopback, ended with the value; and calls of the hub on it.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+pub(crate) mod hub;
+
 use alloy_primitives::{Address, B256, Bytes, U256, hex};
 use alloy_sol_types::{SolCall, SolValue};
 use serde_json::{Value, json};
