@@ -79,6 +79,92 @@ fn a_shard_in_the_kernel_names_its_numbers() {
     stand.unload();
 }
 
+/// A sample's value in the text.
+fn sample(text: &str, name: &str, label: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    let line = lines.find(|line| line.starts_with(&format!("{name}{{")) && line.contains(label))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[test]
+fn the_daemon_serves_its_numbers_to_prometheus() {
+    for ring in [Ring::Kernel, Ring::Udp] {
+        let mut stand = Stand::in_ring(ring, MARKET);
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        stand.start_daemon_with(&["--metrics", &address]);
+        rest(&stand);
+        let get = |path: &str| {
+            let url = format!("http://{address}{path}");
+            let agent: ureq::Agent = ureq::Agent::config_builder()
+                .http_status_as_error(false)
+                .build()
+                .into();
+            let mut answer = agent.get(&url).call().unwrap();
+            let text = answer.body_mut().read_to_string().unwrap();
+            (answer.status().as_u16(), text)
+        };
+        let (status, text) = get("/metrics");
+        assert_eq!(status, 200, "{text}");
+        let orders = u64::from(ORDERS);
+        assert_eq!(
+            sample(&text, "ring0_frames_total", "result=\"taken\""),
+            Some(orders)
+        );
+        assert_eq!(
+            sample(&text, "ring0_frames_total", "result=\"drop_bad_tag\""),
+            Some(0)
+        );
+        assert_eq!(
+            sample(&text, "ring0_shard", "total=\"orders_live\""),
+            Some(orders)
+        );
+        assert_eq!(
+            sample(&text, "ring0_attached", "shard=\"example\""),
+            Some(1)
+        );
+        assert_eq!(get("/").0, 404);
+        // The same by the operator's socket; and Prometheus' own checker's rules: each family once, help and type before it.
+        let said = stand.client().call(&ring0d::Verb::Metrics).unwrap();
+        let said = said["text"].as_str().unwrap();
+        let kinds: Vec<&str> = said.lines().filter(|it| it.starts_with("# TYPE")).collect();
+        let mut once = kinds.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert!(kinds.len() >= 8 && once.len() == kinds.len(), "{kinds:?}");
+        // An address that is taken is said.
+        let ran = ring0_tests::ring0(&[
+            "daemon",
+            "--ring",
+            "udp",
+            "--metrics",
+            &address,
+            "--market",
+            &stand.market_file().display().to_string(),
+            "--listen",
+            "127.0.0.9",
+            "--mq",
+            &stand
+                .market_file()
+                .with_extension("ring")
+                .display()
+                .to_string(),
+            "--socket",
+            &stand
+                .market_file()
+                .with_extension("sock")
+                .display()
+                .to_string(),
+        ]);
+        assert!(
+            ran.status == 1 && ran.err.contains("cannot serve metrics"),
+            "{ran:?}"
+        );
+        stand.unload();
+    }
+}
+
 #[test]
 fn a_ring_behind_af_xdp_has_its_sockets_statistics() {
     let mut stand = Stand::in_ring(Ring::Afxdp, MARKET);

@@ -4,6 +4,7 @@ use crate::answers::Answers;
 use crate::duty::Duties;
 use crate::home::{self, Home};
 use crate::instrument::{Limits, rejected};
+use crate::metrics::Metrics;
 use crate::protocol::state_name;
 use crate::server::{Call, Server, refusal};
 use crate::steady::steady;
@@ -40,7 +41,7 @@ pub(crate) struct Daemon {
     pub(crate) market: Market,
     pub(crate) shard: Box<dyn Live>,
     pub(crate) home: Home,
-    watch: Watch,
+    pub(crate) watch: Watch,
     /// What sends held answers, where the shard holds them.
     answers: Option<Answers>,
     pub(crate) duties: Duties,
@@ -64,6 +65,12 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
         .seconds
         .map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let market = Market::load(&args.market)?;
+    let (calls, requests) = channel();
+    // First: an address that is taken changes nothing.
+    let metrics = match args.metrics {
+        Some(address) => Some(Metrics::serve(address, calls.clone())?),
+        None => None,
+    };
     let (home, shard) = home::find(args, &market)?;
     let _sole = match &home {
         Home::Kernel { pinned, .. } => Some(Sole::take("daemon", pinned.records_id())?),
@@ -96,7 +103,6 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
         let name = format!("{}.sock", daemon.market.plan.shard.name);
         args.sockets.join(name)
     });
-    let (calls, requests) = channel();
     let server = Server::start(&socket, calls)?;
     eprintln!(
         "ring0d: {} {} in the {} ring{}, UDP port {}, {sent} commands sent; operator's socket {}",
@@ -117,7 +123,7 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
             return Err(RingError::Ended { port, cause }.into());
         }
     }
-    drop(server);
+    drop((server, metrics));
     if args.unload {
         daemon.home.remove()?;
     } else {
@@ -329,6 +335,9 @@ impl Daemon {
             } => self.migrate(market, journal.as_deref(), object.as_deref()),
             Request::Status { hash } => self.status(*hash),
             Request::Accounts => Ok(self.accounts()),
+            Request::Metrics => self
+                .metrics()
+                .map(|text| json!({ "ok": true, "text": text })),
         }
     }
 

@@ -15,6 +15,7 @@ mod day;
 mod duty;
 mod home;
 mod instrument;
+mod metrics;
 mod migrate;
 mod protocol;
 mod server;
@@ -33,7 +34,7 @@ pub use protocol::{
 pub use stop::{end_with_parent, stop_flag};
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// What the daemon is started with.
@@ -90,6 +91,9 @@ pub struct Args {
     /// The operator's socket [default: SHARD.sock in the folder of --sockets].
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// Serve all numbers to Prometheus at this address, as `http://ADDRESS:PORT/metrics`. Whoever reaches it may read it: give a loopback or an inner address.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<SocketAddr>,
     /// Folder where the daemons of the venue's shards listen, each as SHARD.sock: where transfers between shards are said.
     #[arg(long, value_name = "DIR", default_value = "/run/ring0")]
     pub sockets: PathBuf,
@@ -194,6 +198,16 @@ pub enum DaemonError {
     OtherMarket {
         /// What differs.
         what: String,
+    },
+    /// Nobody could ask for numbers.
+    #[error(
+        "cannot serve metrics at {address}: {source}; give --metrics another address, of this machine and free"
+    )]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The operator's socket.
     #[error("cannot {act} the socket {path}; {cure}: {source}", path = .path.display())]

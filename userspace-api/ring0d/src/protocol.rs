@@ -213,6 +213,8 @@ pub enum Verb {
     },
     /// Accounts with their balances.
     Accounts,
+    /// All numbers in Prometheus' text format, under `text`.
+    Metrics,
 }
 
 /// A trade as its record says it.

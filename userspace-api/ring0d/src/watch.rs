@@ -54,6 +54,12 @@ impl Watch {
         }
     }
 
+    /// Slots of the ring and published, and each required consumer's lag.
+    pub(crate) fn numbers(&self) -> (u64, u64, Vec<ring0_rings::Behind>) {
+        let records = &self.records;
+        (records.ring_slots(), records.tail(), records.all_required())
+    }
+
     pub(crate) fn status(&self) -> RingStatus {
         let published = self.records.tail();
         let slots = self.records.ring_slots();

@@ -10,7 +10,6 @@ mod object;
 mod output;
 mod place;
 mod probe;
-mod prometheus;
 mod replace;
 mod stats;
 mod status;

@@ -1,6 +1,6 @@
 //! `stats`.
 
-use super::{Done, daemon::Daemon, load::seconds, output::Output, place::Place, prometheus};
+use super::{Done, daemon::Daemon, load::seconds, output::Output, place::Place};
 use clap::Args;
 use ratatui::{
     crossterm::event::{self, Event, KeyCode, KeyModifiers},
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments, out: Output) -> Done {
     drop_privileges()?;
     if arguments.prometheus {
         let stats = observer.look()?;
-        out.say(&stats, prometheus::text(&stats));
+        out.say(&stats, stats.prometheus());
         return Ok(Exit::Ok);
     }
     if arguments.watch {

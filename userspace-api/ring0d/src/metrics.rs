@@ -1,0 +1,152 @@
+//! Numbers for Prometheus: of the shard wherever its engine runs, over HTTP and by the operator's socket.
+//!
+//! The thread that serves them asks the one that owns the shard, as an operator does: a scrape is a request like another.
+
+use crate::daemon::Daemon;
+use crate::home::Home;
+use crate::server::Call;
+use crate::{DaemonError, Request};
+use ring0_engine::totals::TOTALS;
+use ring0_rings::Live;
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, sync_channel};
+use std::thread::JoinHandle;
+use tiny_http::{Header, Method, Response, Server};
+use xdp_loader::Families;
+
+/// The server, ended with the value.
+pub(crate) struct Metrics {
+    server: Arc<Server>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Metrics {
+    /// Serves from now on.
+    pub(crate) fn serve(address: SocketAddr, calls: Sender<Call>) -> Result<Metrics, DaemonError> {
+        let fail = |source| DaemonError::Metrics { address, source };
+        let server = Arc::new(Server::http(address).map_err(fail)?);
+        let served = Arc::clone(&server);
+        let thread = std::thread::Builder::new()
+            .name("metrics".to_owned())
+            .spawn(move || answer_all(&served, &calls))
+            .map_err(|error| fail(error.into()))?;
+        Ok(Metrics {
+            server,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Metrics {
+    fn drop(&mut self) {
+        self.server.unblock();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // it has nothing to say
+        }
+    }
+}
+
+fn answer_all(server: &Server, calls: &Sender<Call>) {
+    for request in server.incoming_requests() {
+        let answer = match (request.method(), request.url()) {
+            (Method::Get, "/metrics") => match ask(calls) {
+                Ok(text) => Response::from_string(text + "\n").with_header(
+                    "Content-Type: text/plain; version=0.0.4"
+                        .parse::<Header>()
+                        .expect("a header"),
+                ),
+                Err(why) => Response::from_string(why).with_status_code(503),
+            },
+            _ => Response::from_string("GET /metrics is all there is\n").with_status_code(404),
+        };
+        let _ = request.respond(answer); // whoever asked has gone
+    }
+}
+
+fn ask(calls: &Sender<Call>) -> Result<String, String> {
+    let (answer, answers) = sync_channel(1);
+    let call = Call {
+        request: Request::Metrics,
+        answer,
+    };
+    let ending = || "the daemon is ending\n".to_owned();
+    calls.send(call).map_err(|_| ending())?;
+    let answer = answers.recv().map_err(|_| ending())?;
+    let text = answer["text"].as_str().map(str::to_owned);
+    text.ok_or_else(|| format!("{answer}\n"))
+}
+
+impl Daemon {
+    /// The numbers of the shard, of its ring, and of the way in and out.
+    pub(crate) fn metrics(&mut self) -> Result<String, String> {
+        let plan = &self.market.plan.shard;
+        let udp_port = plan.port.to_string();
+        let mut place = vec![("shard", plan.name.as_str()), ("port", udp_port.as_str())];
+        let interface;
+        if let Home::Kernel { pinned, .. } = &self.home {
+            interface = pinned.interface().to_owned();
+            place.push(("interface", &interface));
+        }
+        let mut all = Families::new(&place);
+        let counters = self.shard.counters().map_err(|error| error.to_string())?;
+        let names: Vec<(String, u64)> = (0_u32..)
+            .zip(counters)
+            .filter_map(|(number, count)| {
+                let (prefix, name) = ring0_abi::counter_name(number)?;
+                Some((format!("{prefix}{name}"), count))
+            })
+            .collect();
+        let frames = "Frames by what became of them.";
+        let samples = names.iter().map(|(name, count)| (name.as_str(), *count));
+        all.by(("ring0_frames_total", "counter", frames), "result", samples);
+        let ports = self.shard.port_counters();
+        if !ports.is_empty() {
+            let help = "What the ring's way in and out counts: its sockets, the kernel's statistics of them, its program.";
+            all.by(("ring0_port_total", "counter", help), "name", ports);
+        }
+        let memory = self.shard.memory();
+        let totals = TOTALS.iter().map(|total| {
+            let value = match total.bytes {
+                4 => memory.at::<Cell<u32>>(total.at as u32).get().into(),
+                _ => memory.at::<Cell<u64>>(total.at as u32).get(),
+            };
+            (total.name, value)
+        });
+        let help = "Numbers of the shard by the names that it has for them.";
+        all.by(("ring0_shard", "gauge", help), "total", totals);
+        let (slots, published, required) = self.watch.numbers();
+        let help = "Slots of the record ring published.";
+        all.one(
+            ("ring0_ring_published_slots_total", "counter", help),
+            published,
+        );
+        all.one(
+            ("ring0_ring_slots", "gauge", "Slots of the record ring."),
+            slots,
+        );
+        let help = "Sequence of the last record on a journal's disk.";
+        all.one(
+            ("ring0_ring_durable_sequence", "gauge", help),
+            self.shard.durable(),
+        );
+        let help = "1 after a journal failed: nothing is taken.";
+        let failed = self.shard.journal_failed().into();
+        all.one(("ring0_ring_journal_failed", "gauge", help), failed);
+        let lags = required.iter().map(|one| (one.name.as_str(), one.slots));
+        let help = "Slots that a required consumer has not committed yet.";
+        all.by(
+            ("ring0_consumer_lag_slots", "gauge", help),
+            "consumer",
+            lags,
+        );
+        let attached = match &self.home {
+            Home::Kernel { pinned, .. } => pinned.link_program_id().ok().flatten().is_some(),
+            Home::Thread { .. } => self.shard.failure().is_none(),
+        };
+        let help = "1 while packets reach the engine.";
+        all.one(("ring0_attached", "gauge", help), attached.into());
+        Ok(all.text())
+    }
+}
