@@ -1,10 +1,11 @@
 //! Payment channels between traders and the exchange, as every account-based chain sees them (CUSTODY 1 to 9): what is signed, the trees of a
 //! settlement batch, and the life of a channel.
 //!
-//! The hub in `contracts/evm` computes the same bytes; `contracts/vectors/accounts.json` holds both to them. Knows no chain's node, no order and no file.
+//! The hub in `contracts/evm` computes the same bytes; `contracts/vectors/accounts.json` holds both to them. [`chain::Chain`] is what it asks of a chain; the adapters are crates of their own.
 
 #![deny(unsafe_code)]
 
+pub mod chain;
 pub mod key;
 pub mod life;
 pub mod message;
