@@ -4,9 +4,10 @@
 
 use crate::B256;
 use crate::life::Fact;
+use serde::{Deserialize, Serialize};
 
 /// A block's place in its chain.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Block {
     /// Blocks below it.
     pub height: u64,
@@ -17,7 +18,7 @@ pub struct Block {
 }
 
 /// A fact and where it stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Seen {
     /// Height of its block.
     pub height: u64,

@@ -6,9 +6,11 @@
 #![deny(unsafe_code)]
 
 pub mod chain;
+pub mod channels;
 pub mod key;
 pub mod life;
 pub mod message;
+pub mod store;
 pub mod tree;
 
 pub use alloy_primitives::{Address, B256, U256};

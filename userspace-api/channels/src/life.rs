@@ -11,6 +11,7 @@
 //! lie on them; a reorganisation takes back what did not count. One that takes back what did count freezes the channel: people decide.
 
 use crate::message::AMOUNT_MAX;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Where a channel is.
@@ -35,7 +36,7 @@ pub enum Phase {
 }
 
 /// What a chain says of a channel, cumulative amounts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Fact {
     /// It is there, with so much in it.
     Opened {
@@ -64,7 +65,7 @@ pub enum Fact {
 }
 
 /// A state as both sides sign it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Signed {
     /// Above the last one.
     pub version: u64,
@@ -186,7 +187,8 @@ pub struct Life {
     last: Option<Signed>,
     offered: Option<Signed>,
     leaving: Option<Leaving>,
-    disputed: Option<u64>,
+    /// States shown in the dispute, in the chain's order: height and version.
+    disputes: Vec<(u64, u64)>,
 }
 
 impl Life {
@@ -204,7 +206,7 @@ impl Life {
             last: None,
             offered: None,
             leaving: None,
-            disputed: None,
+            disputes: Vec::new(),
         }
     }
 
@@ -239,7 +241,11 @@ impl Life {
     #[must_use]
     pub fn must_refute(&self) -> bool {
         let last = self.last.map_or(0, |last| last.version);
-        self.phase == Phase::Disputed && self.disputed.is_some_and(|version| version < last)
+        matches!(self.phase, Phase::Disputed | Phase::Frozen)
+            && self
+                .disputes
+                .last()
+                .is_some_and(|(_, version)| *version < last)
     }
 
     /// A fact in the block at `height`. It counts once so many blocks lie on it.
@@ -260,8 +266,13 @@ impl Life {
         // A dispute and a freeze stop signing at once: waiting for confirmations would only help who exits by an old state.
         match fact {
             Fact::Disputed { version } => {
-                self.disputed = Some(version);
-                self.phase = Phase::Disputed;
+                if self.disputes.last() != Some(&(height, version)) {
+                    self.disputes.push((height, version));
+                }
+                // A frozen one is left by a dispute too, and signs nothing before it.
+                if self.phase != Phase::Frozen {
+                    self.phase = Phase::Disputed;
+                }
             }
             Fact::Frozen => self.phase = Phase::Frozen,
             _ => {}
@@ -285,17 +296,14 @@ impl Life {
         if self.phase == Phase::Settled {
             return;
         }
-        let gone = self.waiting.split_off(&(height + 1));
-        let dispute_gone = gone
-            .values()
-            .flatten()
-            .any(|fact| matches!(fact, Fact::Disputed { .. }));
+        self.waiting.split_off(&(height + 1));
+        // A refutation that is gone leaves the older state standing, and it has to be shown again.
+        self.disputes.retain(|(at, _)| *at <= height);
         self.tip = self.tip.min(height);
         if height + 1 < self.counted {
             // What counted may be gone.
             self.phase = Phase::Frozen;
-        } else if dispute_gone && self.phase == Phase::Disputed {
-            self.disputed = None;
+        } else if self.disputes.is_empty() && self.phase == Phase::Disputed {
             self.phase = match (self.leaving, self.offered) {
                 (Some(_), _) => Phase::Withdrawing,
                 (None, Some(_)) => Phase::Updating,
@@ -608,6 +616,20 @@ mod tests {
         life.reorganised(3);
         assert_eq!(life.phase(), Phase::Open);
         life.see(Fact::Disputed { version: 2 }, 5).unwrap();
+        assert!(!life.must_refute());
+    }
+
+    #[test]
+    fn a_refutation_that_is_gone_is_shown_again() {
+        let mut life = open(100);
+        life.offer(state(1, 90, 100)).unwrap();
+        life.complete(1).unwrap();
+        life.see(Fact::Disputed { version: 0 }, 4).unwrap();
+        life.see(Fact::Disputed { version: 1 }, 5).unwrap();
+        assert!(!life.must_refute());
+        life.reorganised(4);
+        assert!(life.must_refute() && life.phase() == Phase::Disputed);
+        life.see(Fact::Disputed { version: 1 }, 6).unwrap();
         assert!(!life.must_refute());
     }
 
