@@ -4,6 +4,7 @@ use alloy_primitives::{Address, B256, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, PublicKey, SecretKey};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A key that signs. Its bytes are in no log: it shows its address alone.
@@ -20,7 +21,7 @@ impl fmt::Debug for Signer {
 }
 
 /// A signature: r, and s with the parity of y in its highest bit.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Signature {
     /// The x coordinate.
     pub r: B256,

@@ -5,8 +5,13 @@
 
 #![deny(unsafe_code)]
 
+pub mod batch;
 pub mod chain;
 pub mod channels;
+mod decimal;
+pub mod evidence;
+pub mod guard;
+pub mod keep;
 pub mod key;
 pub mod life;
 pub mod message;

@@ -5,6 +5,7 @@
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct, SolValue};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 /// The one kind of state: a trading balance.
@@ -105,7 +106,7 @@ alloy_sol_types::sol! {
 }
 
 /// A hub: one contract on one lineage of a chain.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Hub {
     /// Fixed name of the chain's history.
     pub lineage: U256,
@@ -114,7 +115,7 @@ pub struct Hub {
 }
 
 /// A channel's fixed terms.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Terms {
     /// Owns the funds.
     pub owner: Address,

@@ -7,6 +7,7 @@ use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::SolValue;
 
 use crate::message::Hub;
+use serde::{Deserialize, Serialize};
 
 /// Longest path that a hub takes.
 pub const DEPTH_MAX: usize = 16;
@@ -137,13 +138,15 @@ fn is_place(position: usize, depth: usize) -> bool {
 }
 
 /// A node of a sum tree.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Sums {
     /// Its hash.
     pub hash: B256,
     /// What all its traders own.
+    #[serde(with = "crate::decimal")]
     pub balance: u128,
     /// What of it is above the channels' own escrow.
+    #[serde(with = "crate::decimal")]
     pub excess: u128,
 }
 
