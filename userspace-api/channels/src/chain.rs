@@ -22,7 +22,7 @@ pub struct Block {
 pub struct Seen {
     /// Height of its block.
     pub height: u64,
-    /// Channel's id; of a rail, the account's.
+    /// Channel's id; of a rail, the account's; zero: all channels ([`Fact::Frozen`]).
     pub channel: B256,
     /// What happened.
     pub fact: Fact,

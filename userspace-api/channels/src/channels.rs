@@ -240,6 +240,12 @@ impl Channels {
         let (channel, done) = match event {
             Event::Advanced { blocks, seen, now } => {
                 for it in seen {
+                    if it.channel == B256::ZERO {
+                        for life in self.lives.values_mut() {
+                            let _ = life.see(it.fact, it.height); // a settled one is not frozen any more
+                        }
+                        continue;
+                    }
                     let life = match it.fact {
                         Fact::Opened { .. } => {
                             let new = || Life::new(self.rules);

@@ -17,7 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the contracts' folder has: the tools, and the compiled hub.
 pub(crate) fn contracts() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../contracts/evm"))
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../contracts/evm"
+    ))
 }
 
 /// The hub's creation code; compiled if it is not.
@@ -99,6 +102,11 @@ impl Node {
             std::thread::sleep(Duration::from_millis(20));
         }
         node
+    }
+
+    /// Where it answers.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
     }
 
     /// One request; `None`: nobody answers.
