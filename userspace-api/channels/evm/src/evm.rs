@@ -354,7 +354,7 @@ impl Evm {
         };
         let why = match answer.as_revert_data() {
             Some(data) => match ChannelHubErrors::abi_decode(&data) {
-                Ok(reason) => format!("{reason:?}"),
+                Ok(reason) => named(&format!("{reason:?}")).to_owned(),
                 Err(_) => format!("{} ({data})", answer.message),
             },
             None => answer.message.to_string(),
@@ -497,6 +497,12 @@ impl Evm {
 enum Form {
     Dispute,
     Refute,
+}
+
+/// `Name { fields }`, out of `Name(Name { fields })`.
+fn named(reason: &str) -> &str {
+    let inner = reason.split_once('(').map(|(_, inner)| inner);
+    inner.and_then(|it| it.strip_suffix(')')).unwrap_or(reason)
 }
 
 fn is(error: &NodeError, text: &str) -> bool {

@@ -203,15 +203,11 @@ fn what_cannot_be_done_says_what_to_do() {
     );
     let poor = json!([signer.address(), "0x1"]);
     stage.node.call("anvil_setBalance", poor).unwrap();
-    let refused = evm
-        .send(
-            "pin",
-            &hub::pinCall {
-                number: U256::from(1),
-            },
-            0,
-        )
-        .unwrap_err();
+    let fund = hub::fundVaultCall {
+        token: Address::ZERO,
+        amount: 1,
+    };
+    let refused = evm.send("funding", &fund, 1).unwrap_err();
     assert!(
         matches!(&refused, ChainError::Fees { has: 1, .. }),
         "{refused}"
