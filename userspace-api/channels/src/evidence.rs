@@ -223,37 +223,20 @@ impl Evidence {
         tree::root(leaf, place(self.position), &self.path).ok_or(EvidenceError::Path("account"))
     }
 
-    fn verify(&self, of: &Holding) -> Result<(), EvidenceError> {
-        let state = self.state(of.channel())?;
-        let base = state.base().map_err(|insane| EvidenceError::Large {
-            field: "amount",
-            value: insane.amount,
-        })?;
-        let venue = venue_domain(of.venue);
-        let whole = State {
-            accountRoot: self.account_root(state.channel)?,
-            state,
+    /// The operator's half alone: what a trader checks before it signs its own.
+    ///
+    /// # Errors
+    /// The first thing that does not hold.
+    pub fn verify_operator(&self, of: &Holding) -> Result<(), EvidenceError> {
+        let whole = self.whole(of)?;
+        let wrong = |why| EvidenceError::Signature {
+            whose: "operator's",
+            why,
         };
-        let account = AccountState {
-            account: self.account,
-            epoch: whole.state.epoch,
-            accountRoot: whole.accountRoot,
-        };
-        let signs = match &self.grant {
-            Some(grant) => {
-                grant.verify(self, of, base)?;
-                grant.session
-            }
-            None => self.cosigner,
-        };
-        let wrong = |whose| move |why| EvidenceError::Signature { whose, why };
-        self.cosignature
-            .require(&account, &venue, signs)
-            .map_err(wrong("trader's"))?;
         match &self.operator {
             OperatorHalf::Compact(signature) => signature
                 .require(&whole, &of.hub.domain(), of.operator)
-                .map_err(wrong("operator's")),
+                .map_err(wrong),
             OperatorHalf::Leaf(leaf) => {
                 if leaf.epoch < self.epoch {
                     return Err(EvidenceError::Epoch {
@@ -263,10 +246,49 @@ impl Evidence {
                 }
                 let batch = leaf.batch(&whole, &of.hub, of.terms.token)?;
                 leaf.signature
-                    .require(&batch, &venue, of.operator)
-                    .map_err(wrong("operator's"))
+                    .require(&batch, &venue_domain(of.venue), of.operator)
+                    .map_err(wrong)
             }
         }
+    }
+
+    fn verify(&self, of: &Holding) -> Result<(), EvidenceError> {
+        let whole = self.whole(of)?;
+        let account = AccountState {
+            account: self.account,
+            epoch: whole.state.epoch,
+            accountRoot: whole.accountRoot,
+        };
+        let signs = match &self.grant {
+            Some(grant) => {
+                // `whole` has bounded the amounts.
+                let base = whole.state.base().unwrap_or_default();
+                grant.verify(self, of, base)?;
+                grant.session
+            }
+            None => self.cosigner,
+        };
+        let wrong = |why| EvidenceError::Signature {
+            whose: "trader's",
+            why,
+        };
+        self.cosignature
+            .require(&account, &venue_domain(of.venue), signs)
+            .map_err(wrong)?;
+        self.verify_operator(of)
+    }
+
+    /// The whole state, its amounts within what a hub takes.
+    fn whole(&self, of: &Holding) -> Result<State, EvidenceError> {
+        let state = self.state(of.channel())?;
+        state.base().map_err(|insane| EvidenceError::Large {
+            field: "amount",
+            value: insane.amount,
+        })?;
+        Ok(State {
+            accountRoot: self.account_root(state.channel)?,
+            state,
+        })
     }
 }
 

@@ -6,10 +6,12 @@
 #![deny(unsafe_code)]
 
 pub mod batch;
+pub mod batch_file;
 pub mod chain;
 pub mod channels;
 mod decimal;
 pub mod evidence;
+pub mod exit_file;
 pub mod guard;
 pub mod keep;
 pub mod key;

@@ -4,6 +4,7 @@ use alloy_primitives::aliases::U40;
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{SolStruct, SolValue};
 use ring0_channels::batch::{Built, Leaf};
+use ring0_channels::batch_file::{BatchFile, BatchFileError};
 use ring0_channels::evidence::{Evidence, EvidenceError, GrantProof, Holding, OperatorHalf};
 use ring0_channels::guard::{Guard, GuardError};
 use ring0_channels::keep::{Keep, KeepError};
@@ -333,4 +334,56 @@ fn a_key_signs_one_state_a_version_also_for_a_restored_backup() {
     assert!(guard.account(venue.id, &account).is_err());
     account.account = 1;
     guard.account(venue.id, &account).unwrap();
+}
+
+#[test]
+fn a_trader_signs_a_batch_only_when_all_its_channels_are_in() {
+    let venue = venue();
+    let built = venue.built(5);
+    let signature = venue.operator.sign(built.batch(), &venue_domain(venue.id));
+    let tokens = [Address::ZERO, Address::repeat_byte(0x77)];
+    let terms = tokens.map(|token| venue.terms(1, token));
+    let kept: Vec<Holding> = terms
+        .iter()
+        .map(|terms| Holding {
+            hub: venue.hub,
+            venue: venue.id,
+            operator: venue.operator.address(),
+            terms: *terms,
+            newest: None,
+        })
+        .collect();
+    let file = BatchFile::new(&built, signature, 1, &kept).unwrap();
+    let text = serde_json::to_string(&file).unwrap();
+    let file: BatchFile = serde_json::from_str(&text).unwrap();
+    let account = file.check(&kept).unwrap();
+    assert_eq!(Some(account.clone()), built.account(1));
+    let signed = file.cosigned(venue.traders[1].sign(&account, &venue_domain(venue.id)));
+    assert_eq!(signed.len(), 2);
+    assert!(signed.iter().all(|it| it.verify().is_ok()));
+
+    // A channel that is left out: it would be worth its older state, whatever the other one says.
+    let mut short = file.clone();
+    let left_out = short.holdings.pop().unwrap().channel();
+    assert_eq!(short.check(&kept), Err(BatchFileError::Missing(left_out)));
+    // Another account's root, a state of another batch, an older state than the kept one, a damaged proof.
+    let mut other = file.clone();
+    other.holdings[1].newest.as_mut().unwrap().position ^= 1;
+    assert!(other.check(&kept).is_err());
+    let older = venue.built(4);
+    let older_signature = venue.operator.sign(older.batch(), &venue_domain(venue.id));
+    let older = BatchFile::new(&older, older_signature, 1, &kept).unwrap();
+    let mut mixed = file.clone();
+    mixed.holdings[1] = older.holdings[1].clone();
+    assert!(mixed.check(&kept).is_err());
+    assert!(matches!(
+        older.check(&signed),
+        Err(BatchFileError::Older { .. })
+    ));
+    let mut forged = file;
+    forged.holdings[0].newest.as_mut().unwrap().balance += 1;
+    assert!(matches!(
+        forged.check(&kept),
+        Err(BatchFileError::Worthless { .. })
+    ));
 }

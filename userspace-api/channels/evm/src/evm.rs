@@ -144,15 +144,26 @@ impl Evm {
     /// # Errors
     /// The node does not answer, or there is no hub.
     pub fn read<C: SolCall>(&self, call: &C) -> Result<C::Return, ChainError> {
+        self.read_from(self.hub.address, call)
+    }
+
+    /// Asks another contract, a token for instance.
+    ///
+    /// # Errors
+    /// The node does not answer, or there is no such contract.
+    pub fn read_from<C: SolCall>(
+        &self,
+        contract: Address,
+        call: &C,
+    ) -> Result<C::Return, ChainError> {
         let request = TransactionRequest::default()
-            .to(self.hub.address)
+            .to(contract)
             .input(call.abi_encode().into());
         let answer: Result<Bytes, NodeError> = self.wait(self.node.call(request))?;
         let answer = answer.map_err(|error| self.refused(C::SIGNATURE, error))?;
         C::abi_decode_returns(&answer).map_err(|_| {
             self.failed(format_args!(
-                "{} is no hub on this chain: {} answers nothing",
-                self.hub.address,
+                "{contract} is not the contract that was meant on this chain: {} answers nothing",
                 C::SIGNATURE
             ))
         })
@@ -210,6 +221,34 @@ impl Evm {
         Ok((deadline != 0).then_some(deadline))
     }
 
+    /// What a channel paid at its end, and what the vault could not cover.
+    ///
+    /// # Errors
+    /// The node does not answer, or the channel has not ended.
+    pub fn settled(&self, channel: B256) -> Result<(U256, U256), ChainError> {
+        let mut found = None;
+        let tip = self.ask(self.node.get_block_number())?;
+        // The end is recent: newest blocks first.
+        let mut to = tip;
+        while found.is_none() {
+            let from = to.saturating_sub(LOG_BLOCKS - 1);
+            self.events(from, to, |_, event| match event {
+                ChannelHubEvents::Settled(it) if it.channel == channel => {
+                    found = Some((it.amount, it.claim));
+                }
+                ChannelHubEvents::Closed(it) if it.channel == channel => {
+                    found = Some((it.amount, U256::ZERO));
+                }
+                _ => {}
+            })?;
+            match from.checked_sub(1) {
+                Some(below) => to = below,
+                None => break,
+            }
+        }
+        found.ok_or_else(|| self.failed(format_args!("channel {channel} has not ended")))
+    }
+
     /// The hub's events, in the chain's order, with their heights.
     fn events(
         &self,
@@ -250,14 +289,33 @@ impl Evm {
         call: &C,
         value: u128,
     ) -> Result<Sent, ChainError> {
+        self.send_to(
+            what,
+            TxKind::Call(self.hub.address),
+            call.abi_encode().into(),
+            value,
+        )
+    }
+
+    /// Sends anything to any contract, or makes one.
+    ///
+    /// # Errors
+    /// As [`Evm::send`].
+    pub fn send_to(
+        &mut self,
+        what: &'static str,
+        to: TxKind,
+        input: Bytes,
+        value: u128,
+    ) -> Result<Sent, ChainError> {
         let payer = self.payer().ok_or(ChainError::Unsupported(
             "there is no key that pays for transactions; name one",
         ))?;
-        let request = TransactionRequest::default()
+        let mut request = TransactionRequest::default()
             .from(payer)
-            .to(self.hub.address)
             .value(U256::from(value))
-            .input(call.abi_encode().into());
+            .input(input.clone().into());
+        request.to = Some(to);
         // As of the newest block: what is pending may be an earlier try of the same.
         let estimate = self.node.estimate_gas(request).block(BlockId::latest());
         let estimate = self.wait(estimate)?;
@@ -284,10 +342,10 @@ impl Evm {
             gas_limit: gas + gas / 4,
             max_fee_per_gas: 2 * base + tip,
             max_priority_fee_per_gas: tip,
-            to: TxKind::Call(self.hub.address),
+            to,
             value: U256::from(value),
             access_list: Default::default(),
-            input: call.abi_encode().into(),
+            input,
         };
         self.give(what, transaction)
     }
@@ -451,7 +509,19 @@ impl Evm {
         }
     }
 
-    /// Waits until a transaction is in a block and raises its fee while it is not, every `patience`; gives the block's height.
+    /// What a transaction that is in a block made and took: the contract's address if it made one, and the fee in the chain's coin.
+    ///
+    /// # Errors
+    /// The node does not answer, or does not know it.
+    pub fn receipt(&self, id: B256) -> Result<(Option<Address>, u128), ChainError> {
+        let receipt = self.ask(self.node.get_transaction_receipt(id))?;
+        let receipt = receipt.ok_or_else(|| self.failed(format_args!("{id} is in no block")))?;
+        let fee = u128::from(receipt.gas_used) * receipt.effective_gas_price;
+        Ok((receipt.contract_address, fee))
+    }
+
+    /// Waits until a transaction is in a block and raises its fee while it is not, every `patience`; gives it, or
+    /// what outbid it.
     ///
     /// # Errors
     /// It was without effect, or the node does not answer, or `limit` is over.
@@ -460,14 +530,14 @@ impl Evm {
         sent: Sent,
         patience: Duration,
         limit: Duration,
-    ) -> Result<u64, ChainError> {
+    ) -> Result<Sent, ChainError> {
         let what = sent.what;
         let (begin, mut all) = (std::time::Instant::now(), vec![sent]);
         let mut raised = begin;
         while begin.elapsed() < limit {
             for sent in &all {
                 match self.progress(sent)? {
-                    Progress::Mined { height } => return Ok(height),
+                    Progress::Mined { .. } => return Ok(sent.clone()),
                     Progress::Reverted { height } => {
                         return Err(ChainError::Refused {
                             what,

@@ -1,8 +1,9 @@
-//! Channels on account-based chains with an EVM: a hub's calls and events by a node's JSON-RPC ([`Evm`]), its ABI ([`abi`]), and its deployment.
+//! Channels on account-based chains with an EVM: a hub's calls and events by a node's JSON-RPC ([`Evm`]), its ABI ([`abi`]), and the way out ([`leave`]).
 
 #![deny(unsafe_code)]
 
 pub mod abi;
 mod evm;
+pub mod leave;
 
 pub use evm::{Disclosed, Evm};

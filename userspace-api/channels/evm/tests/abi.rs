@@ -3,7 +3,7 @@
 mod node;
 
 use alloy_primitives::hex;
-use alloy_sol_types::{SolEventInterface, SolInterface};
+use alloy_sol_types::SolInterface;
 use ring0_channels_evm::abi::ChannelHub::{ChannelHubCalls, ChannelHubErrors, ChannelHubEvents};
 use serde_json::Value;
 use std::collections::BTreeSet;
