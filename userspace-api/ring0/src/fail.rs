@@ -117,6 +117,14 @@ impl From<ring0_feed::FeedError> for Fail {
 }
 
 fails!(
+    ring0_channels::chain::ChainError,
+    ring0_channels::channels::ChannelsError,
+    ring0_channels::exit_file::ExitFileError,
+    ring0_channels::guard::GuardError,
+    ring0_channels::keep::KeepError,
+    ring0_channels::store::StoreError,
+    ring0_channels::tree::TreeError,
+    ring0_channels_evm::leave::LeaveError,
     ring0_engine::layout::CapacityError,
     ring0_engine::native::NativeError,
     ring0_engine::snapshot::ReplicaError,

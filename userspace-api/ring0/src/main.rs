@@ -2,6 +2,7 @@
 
 mod bench;
 mod capacity;
+mod channel;
 mod ctl;
 mod demo;
 mod fail;
@@ -61,6 +62,8 @@ enum Verb {
     Journal(journal::Args),
     /// Run an experiment from a scenario file, compare results, capture and replay traffic.
     Lab(lab::Args),
+    /// Payment channels: what a trader keeps, how it leaves, a demo.
+    Channel(channel::Args),
     /// Measure.
     Bench(bench::Args),
     /// Print the bytes of every part of a shard.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Verb::Snapshot(args) => snapshot::run(&args),
         Verb::Journal(args) => journal::run(&args),
         Verb::Lab(args) => lab::run(&args),
+        Verb::Channel(args) => channel::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Capacity(args) => capacity::run(&args),
     };

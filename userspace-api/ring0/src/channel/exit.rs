@@ -1,0 +1,180 @@
+//! `ring0 channel exit`: a trader leaves with a file, a key and a node.
+
+use crate::fail::Fail;
+use ring0_channels::evidence::Holding;
+use ring0_channels::exit_file::ExitFile;
+use ring0_channels::{B256, U256};
+use ring0_channels_evm::{Evm, leave};
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long somebody who may know a newer state is waited for.
+const ASK: Duration = Duration::from_secs(5);
+
+/// Arguments.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What `ring0 channel export` wrote.
+    file: PathBuf,
+    /// A node of the channels' chain, http or https.
+    #[arg(long, value_name = "URL")]
+    rpc: String,
+    /// File of the owner's or the co-signer's key; it pays for the transactions, too.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Only this channel.
+    #[arg(long, value_name = "ID")]
+    channel: Option<B256>,
+    /// Also ask here for a newer state: `<URL>/holdings/<channel>`.
+    #[arg(long, value_name = "URL")]
+    ask: Vec<String>,
+    /// Start the exit and do not wait for the window's end; the same command ends it later.
+    #[arg(long)]
+    no_wait: bool,
+    /// One JSON object at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<(), Fail> {
+    let file = ExitFile::read(&args.file)?;
+    let key = super::key(&args.key)?;
+    let mut channels: Vec<Holding> = file.holdings.clone();
+    if let Some(one) = args.channel {
+        channels.retain(|it| it.channel() == one);
+        if channels.is_empty() {
+            return Err(Fail::new(format!("channel {one} is not in the file")));
+        }
+    }
+    let asked: Vec<&String> = file.ask.iter().chain(&args.ask).collect();
+    let say = |text: String| {
+        if !args.json {
+            println!("{text}");
+        }
+    };
+    let mut leaving = Vec::new();
+    let mut fees = 0_u128;
+    for holding in channels {
+        let id = holding.channel();
+        let mut evm = Evm::connect(&args.rpc, holding.hub, Some(key.clone()))?;
+        if !evm.is_deployed()? {
+            say(format!(
+                "{id}: its hub is not on this chain, left for a node of its own"
+            ));
+            continue;
+        }
+        leave::check_hub(&evm, &holding)?;
+        let holding = newer(holding, &asked, &say);
+        say(format!("{id}: leaving with version {}", holding.version()));
+        match leave::show(&mut evm, &holding)? {
+            Some(fee) => {
+                fees += fee;
+                say(format!("{id}: the state is on the chain"));
+            }
+            None => say(format!("{id}: the chain has it, or one as new")),
+        }
+        leaving.push((evm, holding));
+    }
+    if leaving.is_empty() {
+        return Err(Fail::new(
+            "none of the file's channels is on this node's chain; name a node of their chain",
+        ));
+    }
+    let mut ended = Vec::new();
+    for (evm, holding) in &mut leaving {
+        let id = holding.channel();
+        let mut told = None;
+        let over = leave::wait(evm, holding, |left| {
+            if told.is_none() {
+                say(format!(
+                    "{id}: the window ends in {left} s of the chain's time"
+                ));
+                told = Some(left);
+            }
+            !args.no_wait
+        })?;
+        if !over {
+            continue;
+        }
+        let left = leave::settle(evm, holding)?;
+        fees += left.fees;
+        say(format!(
+            "{id}: paid {} to {}",
+            left.paid, holding.terms.owner
+        ));
+        if left.claim > U256::ZERO {
+            say(format!(
+                "{id}: the vault could not cover {}; it is claimed and paid from what comes in later",
+                left.claim
+            ));
+        }
+        if left.version > holding.version() {
+            say(format!(
+                "{id}: a newer state, version {}, was shown meanwhile and decided",
+                left.version
+            ));
+        }
+        ended.push(json!({
+            "channel": id,
+            "token": holding.terms.token,
+            "version": left.version,
+            "paid": left.paid.to_string(),
+            "claim": left.claim.to_string(),
+        }));
+    }
+    let open = leaving.len() - ended.len();
+    if args.json {
+        println!(
+            "{}",
+            json!({ "channels": ended, "open": open, "fees": fees.to_string() })
+        );
+    } else if open > 0 {
+        println!("{open} channels wait for the window's end; run the same command then");
+    }
+    Ok(())
+}
+
+/// The newest state that anybody of these gives; what does not count is said and left.
+fn newer(mut holding: Holding, asked: &[&String], say: &dyn Fn(String)) -> Holding {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(ASK))
+        .build()
+        .into();
+    let id = holding.channel();
+    for base in asked {
+        let url = format!("{}/holdings/{id}", base.trim_end_matches('/'));
+        let answer = agent
+            .get(&url)
+            .call()
+            .map_err(|why| why.to_string())
+            .and_then(|mut it| {
+                it.body_mut()
+                    .read_json::<Holding>()
+                    .map_err(|why| why.to_string())
+            });
+        match answer {
+            Err(why) => say(format!(
+                "{base} gives no state ({why}); going on without it"
+            )),
+            Ok(other) if other.channel() != id => {
+                say(format!(
+                    "{base} answers with another channel; going on without it"
+                ));
+            }
+            Ok(other) => match other.verify() {
+                Err(why) => say(format!("{base} gives a state that does not count: {why}")),
+                Ok(()) if other.version() > holding.version() => {
+                    say(format!(
+                        "{base} knows the newer version {}",
+                        other.version()
+                    ));
+                    holding = other;
+                }
+                Ok(()) => say(format!("{base} knows none newer")),
+            },
+        }
+    }
+    holding
+}
