@@ -222,6 +222,12 @@ impl Life {
         self.deposited
     }
 
+    /// Confirmed withdrawals, cumulative.
+    #[must_use]
+    pub fn withdrawn(&self) -> u128 {
+        self.withdrawn
+    }
+
     /// The last state that both signed.
     #[must_use]
     pub fn last(&self) -> Option<Signed> {

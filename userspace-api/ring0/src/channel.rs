@@ -1,5 +1,6 @@
 //! `ring0 channel`: what a trader keeps and how it leaves, and a demo of both on a real node.
 
+mod demo;
 mod exit;
 mod export;
 mod show;
@@ -26,6 +27,8 @@ enum Verb {
     Exit(exit::Args),
     /// Check that all channels that are kept are in a batch, under one signature of the operator, before signing it.
     Verify(verify::Args),
+    /// Deposit on a real node, trade, settle a batch, withdraw; then the operator vanishes and the trader leaves.
+    Demo(demo::Args),
     /// Verify an exit file and print what is in it.
     Show(show::Args),
 }
@@ -36,6 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         Verb::Export(args) => export::run(args),
         Verb::Exit(args) => exit::run(args),
         Verb::Verify(args) => verify::run(args),
+        Verb::Demo(args) => demo::run(args),
         Verb::Show(args) => show::run(args),
     }
 }

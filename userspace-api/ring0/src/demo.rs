@@ -4,8 +4,8 @@
 //! Daemon and recorder are processes of this same binary; the traders are threads of this one, in the trader's
 //! namespace. Everything made here goes again: on success, on failure and on Ctrl-C.
 
-mod check;
-mod market;
+pub(crate) mod check;
+pub(crate) mod market;
 mod processors;
 mod traders;
 
@@ -139,7 +139,7 @@ impl Demo<'_> {
             RingKind::Udp => "bringing up a shard behind a UDP socket on loopback, and the market",
             _ => "bringing up two namespaces, a veth pair, the shard and the market",
         });
-        let mut stage = Stage::up(ring)?;
+        let mut stage = Stage::up(ring, market::MARKET)?;
         let first = stage.start(false)?;
         (self.alive)()?;
         let market = stage.folder.market.clone();

@@ -73,9 +73,9 @@ impl Findings {
 
 /// What was recorded, and how far the ring had got.
 #[derive(Default)]
-pub(super) struct Recording {
+pub(crate) struct Recording {
     /// The records, whole.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// The ring's slot at which they begin.
     pub(super) first: u64,
     /// Slots that the ring has published.
@@ -84,7 +84,7 @@ pub(super) struct Recording {
 
 impl Recording {
     /// The file that the recorder wrote.
-    pub(super) fn read(path: &Path, published: u64) -> Result<Recording, Fail> {
+    pub(crate) fn read(path: &Path, published: u64) -> Result<Recording, Fail> {
         let mut records = Records::open(path)?;
         let (mut bytes, mut record) = (Vec::new(), Vec::new());
         while records.next_into(&mut record)? {

@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The market: `markets/example.toml`.
-const MARKET: &str = include_str!("../../../../markets/example.toml");
+pub(crate) const MARKET: &str = include_str!("../../../../markets/example.toml");
 
 /// What the names of the demos' folders begin with; the process id follows.
 const FOLDER: &str = "ring0-demo-";
@@ -26,14 +26,14 @@ const FOLDER: &str = "ring0-demo-";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A folder of this run's own, with the market's file and keys in it. Dropping it removes it.
-pub(super) struct Folder {
-    pub(super) path: PathBuf,
-    pub(super) market: Market,
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    pub(crate) market: Market,
 }
 
 impl Folder {
     /// Makes it, after removing those of dead runs.
-    pub(super) fn new(ring: RingKind) -> Result<Folder, Fail> {
+    pub(crate) fn new(ring: RingKind, market: &str) -> Result<Folder, Fail> {
         remove_stale_folders();
         let path = std::env::temp_dir().join(format!("{FOLDER}{}", std::process::id()));
         DirBuilder::new()
@@ -47,7 +47,7 @@ impl Folder {
             })?;
         let made = (|| {
             let file = path.join("market.toml");
-            fs::write(&file, market_of(ring)?)?;
+            fs::write(&file, market_of(ring, market)?)?;
             keygen(&file, Existing::Keep)?;
             Ok::<_, Fail>(Market::load(&file)?)
         })();
@@ -57,11 +57,11 @@ impl Folder {
 }
 
 /// The market's file. On loopback the shard's port is one that is free.
-fn market_of(ring: RingKind) -> Result<String, Fail> {
+fn market_of(ring: RingKind, market: &str) -> Result<String, Fail> {
     if ring != RingKind::Udp {
-        return Ok(MARKET.to_owned());
+        return Ok(market.to_owned());
     }
-    let mut market: toml::Table = MARKET.parse().map_err(Fail::new)?;
+    let mut market: toml::Table = market.parse().map_err(Fail::new)?;
     let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port();
@@ -81,11 +81,11 @@ impl Drop for Folder {
 }
 
 /// A ring's stage.
-pub(super) struct Stage {
-    pub(super) folder: Folder,
+pub(crate) struct Stage {
+    pub(crate) folder: Folder,
     ring: RingKind,
     /// The wire of a ring that has one.
-    pub(super) veth: Option<Veth>,
+    pub(crate) veth: Option<Veth>,
     /// Where the shard is found: its pins, or its record ring's file.
     place: PathBuf,
     /// How often the shard began anew from its records.
@@ -96,12 +96,12 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Namespaces where the ring wants them, folder, market file and keys.
-    pub(super) fn up(ring: RingKind) -> Result<Stage, Fail> {
+    pub(crate) fn up(ring: RingKind, market: &str) -> Result<Stage, Fail> {
         if ring != RingKind::Udp {
             ring0_lab::remove_stale()?;
             unload_stale();
         }
-        let folder = Folder::new(ring)?;
+        let folder = Folder::new(ring, market)?;
         let veth = match ring {
             RingKind::Udp => None,
             _ => Some(Veth::up(Options::default())?),
@@ -127,7 +127,7 @@ impl Stage {
     }
 
     /// Where traders send to.
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         let port = self.folder.market.plan.shard.port;
         let address = match &self.veth {
             Some(veth) => veth.exchange_address,
@@ -146,7 +146,7 @@ impl Stage {
     }
 
     /// What was recorded of all lives; of each but the last one, what the next began with.
-    pub(super) fn recorded(&self, published: u64) -> Result<Recording, Fail> {
+    pub(crate) fn recorded(&self, published: u64) -> Result<Recording, Fail> {
         let mut all = Recording::default();
         for life in 0..=self.lives {
             let recording = Recording::read(&self.recording(life), published)?;
@@ -165,7 +165,7 @@ impl Stage {
     }
 
     /// Brings a shard back whose processes were killed: in the kernel it never ended; elsewhere it is made anew from its records.
-    pub(super) fn revive(&mut self) -> Result<Value, Fail> {
+    pub(crate) fn revive(&mut self) -> Result<Value, Fail> {
         if self.ring == RingKind::Kernel {
             return self.start(false);
         }
@@ -229,7 +229,7 @@ impl Stage {
     }
 
     /// Starts daemon and recorder and waits for them; gives the daemon's status.
-    pub(super) fn start(&mut self, restored: bool) -> Result<Value, Fail> {
+    pub(crate) fn start(&mut self, restored: bool) -> Result<Value, Fail> {
         let path = |path: PathBuf| path.display().to_string();
         let mut arguments = vec![
             "daemon".to_owned(),
@@ -319,19 +319,19 @@ impl Stage {
         }
     }
 
-    pub(super) fn status(&self, hash: bool) -> Result<Value, Fail> {
+    pub(crate) fn status(&self, hash: bool) -> Result<Value, Fail> {
         Ok(Client::connect(&self.folder.path.join("socket"))?.call(&Verb::Status { hash })?)
     }
 
     /// Slots that the shard has published.
-    pub(super) fn published(&self) -> Result<u64, Fail> {
+    pub(crate) fn published(&self) -> Result<u64, Fail> {
         Ok(self.status(false)?["ring"]["published"]
             .as_u64()
             .unwrap_or(0))
     }
 
     /// Kills both processes with -9. A shard in a process ends with it.
-    pub(super) fn kill_all(&mut self) {
+    pub(crate) fn kill_all(&mut self) {
         for child in [self.daemon.take(), self.recorder.take()]
             .into_iter()
             .flatten()
@@ -340,15 +340,15 @@ impl Stage {
         }
     }
 
-    /// Waits until the recorder has everything, ends it, and gives the status with the state's hash.
-    pub(super) fn settle(&mut self, alive: &dyn Fn() -> Result<(), Fail>) -> Result<Value, Fail> {
+    /// Waits until the recorder has everything; gives the status.
+    pub(crate) fn quiet(&self, alive: &dyn Fn() -> Result<(), Fail>) -> Result<Value, Fail> {
         let end = Instant::now() + PATIENCE;
         loop {
             alive()?;
             let status = self.status(false)?;
             let behind = status["ring"]["required"][0]["behind"].as_u64();
             if behind == Some(0) && status["pending"] == 0 {
-                break;
+                return Ok(status);
             }
             if Instant::now() > end {
                 return Err(Fail::new(
@@ -357,6 +357,16 @@ impl Stage {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Asks the daemon, or tells it.
+    pub(crate) fn tell(&self, verb: &Verb) -> Result<Value, Fail> {
+        Ok(Client::connect(&self.folder.path.join("socket"))?.call(verb)?)
+    }
+
+    /// Waits until the recorder has everything, ends it, and gives the status with the state's hash.
+    pub(crate) fn settle(&mut self, alive: &dyn Fn() -> Result<(), Fail>) -> Result<Value, Fail> {
+        self.quiet(alive)?;
         if let Some(mut recorder) = self.recorder.take() {
             let pid = rustix::process::Pid::from_child(&recorder);
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)
