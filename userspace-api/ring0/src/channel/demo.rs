@@ -65,7 +65,7 @@ impl Report {
     /// A balance, and what it has to be.
     fn expect(&mut self, what: &str, wanted: u128, found: u128) {
         let agrees = wanted == found;
-        let text = format!("{what:<44} {}", whole(found, 18));
+        let text = format!("{what:<46} {}", whole(found, 18));
         if agrees {
             self.say(&format!("    {text}"));
         } else {
@@ -377,7 +377,7 @@ fn text(number: &Value) -> Result<u128, Fail> {
 }
 
 /// This program with other arguments, as a trader would start it.
-fn ring0(arguments: &[&str]) -> Result<Command, Fail> {
+pub(super) fn ring0(arguments: &[&str]) -> Result<Command, Fail> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["channel"])

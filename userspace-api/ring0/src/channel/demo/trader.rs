@@ -146,8 +146,21 @@ impl Member {
         Ok(())
     }
 
-    /// Checks its part of a batch, signs it, keeps it in both places, and only then gives it back.
-    pub(super) fn cosign(&mut self, batch: &BatchFile) -> Result<Vec<Holding>, Fail> {
+    /// Checks its part of a batch (by `ring0 channel verify`, too), signs it, keeps it in both places, and only then gives it back.
+    pub(super) fn cosign(&mut self, path: &Path) -> Result<Vec<Holding>, Fail> {
+        let batch: BatchFile = serde_json::from_slice(&std::fs::read(path)?)?;
+        let (epoch, path) = (batch.epoch.to_string(), path.display().to_string());
+        let places = [0, 1].map(|it| self.places[it].display().to_string());
+        let verify = [
+            "verify", &epoch, "--batch", &path, "--keep", &places[0], "--keep", &places[1],
+        ];
+        let output = super::ring0(&verify)?.output()?;
+        if !output.status.success() {
+            return Err(Fail::disagreed(format!(
+                "{} does not sign batch {epoch}",
+                self.name
+            )));
+        }
         let state = batch.check(&self.channels).map_err(Fail::disagreed)?;
         let venue = self.channels.first().map_or(B256::ZERO, |it| it.venue);
         let signed = batch.cosigned(self.cosigner.account(venue, &state)?);

@@ -389,10 +389,9 @@ impl Venue {
         for member in members.iter_mut() {
             let file = BatchFile::new(&built, signature, member.account, &member.channels);
             let file = file.ok_or_else(|| Fail::new("a channel is not in its own batch"))?;
-            // What a trader can look at by `ring0 channel verify`.
-            let name = format!("{}-{epoch}.json", member.name);
-            std::fs::write(folder.join(name), serde_json::to_vec_pretty(&file)?)?;
-            for holding in member.cosign(&file)? {
+            let path = folder.join(format!("{}-{epoch}.json", member.name));
+            std::fs::write(&path, serde_json::to_vec_pretty(&file)?)?;
+            for holding in member.cosign(&path)? {
                 holding.verify().map_err(Fail::disagreed)?;
                 let exit = serde_json::to_vec(&holding)?;
                 self.channels
