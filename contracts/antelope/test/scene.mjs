@@ -5,7 +5,7 @@ import eosio from "@greymass/eosio";
 import vert from "@eosnetwork/vert";
 import * as sign from "./signing.mjs";
 
-const { Asset, Name, TimePoint } = eosio;
+const { Asset, Name, TimePoint, Transaction } = eosio;
 const file = (path) => readFileSync(new URL(path, import.meta.url));
 const built = (name) => file(`../target/wasm32v1-none/release/ring0_antelope_${name}.wasm`);
 const HUB = { wasm: built("hub"), abi: file("../hub/hub.abi.json").toString() };
@@ -105,6 +105,13 @@ export class Scene {
     /** An action of the hub's. */
     call(action, data, by = "stranger", options = {}) {
         return this.at(this.hub, action, data, by, options);
+    }
+
+    /** A transaction with raw bytes for `settle`. */
+    transaction(data) {
+        const authorization = [{ actor: "stranger", permission: "active" }];
+        const actions = [{ account: this.hub, name: "settle", authorization, data: Buffer.from(data).toString("hex") }];
+        return Transaction.from({ actions, expiration: 0, ref_block_num: 0, ref_block_prefix: 0 });
     }
 
     asset(units, token) {

@@ -81,12 +81,15 @@ export function sign(key, hash) {
     return { r: word(r), vs: word(s | (BigInt(recovery) << 255n)) };
 }
 
-/** The same signature with s in the upper half of the order: good for who does not look. Null if that s has no room beside the parity. */
+/** The same signature with s in the upper half of the order: good for who does not look. Beside the parity it has 255 bits, as the form allows. */
 export function rewritten({ r, vs }) {
     const parity = BigInt("0x" + vs) >> 255n;
     const s = ORDER - (BigInt("0x" + vs) & ((1n << 255n) - 1n));
-    return s >> 255n ? null : { r, vs: word(s | ((1n - parity) << 255n)) };
+    return { r, vs: word((s & ((1n << 255n) - 1n)) | ((1n - parity) << 255n)) };
 }
+
+/** Half of the order, rounded down: the highest s that is taken. */
+export const HALF_ORDER = ORDER >> 1n;
 
 /** Address whose signature it is. */
 export function recover(hash, { r, vs }) {
