@@ -523,6 +523,30 @@ test("a leaf under another batch, a batch of another key, and a batch older than
 
 // ---- the vault
 
+test("a checkpoint by leaf ends the past and secures nothing; rows are as the ABI says", async () => {
+    const s = await Scene.make({ tokens: [EOS] });
+    const c = await s.opened("alice", 1000);
+    await s.funded(500);
+    const it = s.state(c, 3, 1200, { depositedSeen: 1000 });
+    const leaf = await s.postedLeaf(c, it, 200, 3);
+    const { operator: _, ...shown } = s.shown(c, it);
+    await s.call("checkleaf", { ...shown, leaf });
+    await refused(s.call("checkleaf", { ...shown, leaf }), "version 3 is not newer than 3");
+    equal(s.channel(c).security, 0);
+    await refused(s.dispute(c, s.state(c, 2, 1300, { depositedSeen: 1000 })), "version 2 is not newer than 3");
+    await s.disputeByLeaf(c, it, leaf);
+    equal(s.channel(c).security, 1, "the same state again, by the leaf that secures it");
+    const rows = (table) => Object.values(s.chain.getStorage().hub[table]).flat().map((row) => row.value);
+    const entry = sign.entry(s.lineage, nameAddress("hub"), tokenAddress(EOS), sign.sumLeaf(sign.state(c.id, it), 1200, 200));
+    assert.deepEqual(rows("roots"), [{ token: EOS, entry, time: START, number: 1 }]);
+    assert.deepEqual(rows("pins"), [{ id: s.branch, number: 69_989 }]);
+    assert.deepEqual(rows("status"), [{ frozen_at: 0, epoch: 3, epoch_at: START }]);
+    equal(rows("settings")[0].treasury, "treasury");
+    await s.left(c);
+    equal(s.balance("alice"), MILLION + 200);
+    s.conserved();
+});
+
 test("the treasury withdraws before the delay, after the window, what is locked, and as somebody else", async () => {
     const s = await Scene.make();
     await s.funded(1000);
@@ -664,8 +688,14 @@ test("two batches of one epoch freeze; one batch twice, another key's or another
     const nobody = sign.recover(sign.digest(s.venueDomain, sign.struct("Batch", 3, later.previous, later.entries)), later.signature);
     await refused(s.call("freezeroots", { epoch: 3, a: x, b: later }), `signed by 0x${nobody}, not by 0x${s.operator.address}`);
     equal(s.frozenAt, 0);
+    await s.funded(100);
+    await s.call("reqvault", { token: EOS, amount: 100 }, "treasury");
+    s.pass(DELAY);
     await s.call("freezeroots", { epoch: 3, a: x, b: y });
-    equal(s.frozenAt, START);
+    equal(s.frozenAt, START + DELAY);
+    await refused(s.call("takevault", { token: EOS }, "treasury"), "hub is frozen");
+    await s.funded(50);
+    equal(s.vault().balance, 150, "money for the vault is welcome all the same");
 });
 
 test("sums that do not add up freeze; sums that do, do not", async () => {
@@ -751,6 +781,8 @@ test("a stolen session key stays within its grant, and is revoked", async () => 
     await revoke(36_001);
     await revoke(8, { consent: s.operator });
     await revoke(40_000);
+    const kept = Object.values(s.chain.getStorage().hub.revocations).flat().map((row) => row.value);
+    assert.deepEqual(kept, [{ cosigner: c.cosigner.address, session: session.address, from_epoch: 8 }]);
     await show(2, 500, 7);
     await refused(show(3, 500, 8), "session key revoked from epoch 8, state of 8");
     await s.checkpoint(c, s.state(c, 3, 500, { depositedSeen: 1000, epoch: 8 }));
