@@ -608,6 +608,23 @@ test("operator posts twice to free a lock; the lock ends after two delays at mos
     await refused(s.call("forget", { entry }), "no such root was posted");
 });
 
+test("operator lets a root stand for long and then replaces it: its lock stays for a delay all the same", async () => {
+    const s = await Scene.make();
+    const c = await s.opened("alice", 1000);
+    await s.funded(2500);
+    const it = s.state(c, 1, 3500, { depositedSeen: 1000 });
+    const leaf = await s.postedLeaf(c, it, 2500, 1);
+    s.pass(3 * DELAY);
+    await s.posted(0, 2);
+    equal(s.vault().locked, 2500);
+    await s.call("reqvault", { token: EOS, amount: 2500 }, "treasury");
+    s.pass(DELAY);
+    await refused(s.call("takevault", { token: EOS }, "treasury"), "2500 asked, 0 available");
+    // The root itself is out of force: a leaf of it counts as a state and secures nothing.
+    await s.disputeByLeaf(c, it, leaf);
+    equal(s.channel(c).security, 0);
+});
+
 // ---- freezing
 
 test("anybody freezes a silent hub, and everybody leaves it by proportion", async () => {
