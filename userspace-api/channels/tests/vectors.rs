@@ -91,6 +91,102 @@ fn text(number: impl ToString) -> Value {
     number.to_string().into()
 }
 
+/// A name of an Antelope chain, as it packs it: 12 letters of 5 bits from the top.
+fn packed_name(letters: &str) -> u64 {
+    let alphabet = ".12345abcdefghijklmnopqrstuvwxyz";
+    letters
+        .chars()
+        .zip(0..12)
+        .fold(0, |packed, (letter, place)| {
+            let index = alphabet.find(letter).expect("a letter of a name") as u64;
+            packed | index << (59 - 5 * place)
+        })
+}
+
+/// What stands for an Antelope chain's name or token in what is signed: a tag of 4 letters and 16 bytes.
+fn antelope_address(tag: &[u8; 4], high: u64, low: u64) -> Address {
+    let bytes = [&tag[..], &high.to_be_bytes(), &low.to_be_bytes()].concat();
+    Address::from_slice(&bytes)
+}
+
+/// The same on an Antelope chain: an account owns the channel, the token is a contract's symbol, amounts have 62 bits. The branch is a block's id, whose first 4
+/// bytes are its number.
+fn antelope(from: &mut Source, venue: B256, operator: &Signer, cosigner: &Signer) -> Value {
+    let mut name = |length: u64| -> String {
+        let letter = |word: B256| char::from(b'a' + word[0] % 26);
+        (0..length).map(|_| letter(from.word())).collect()
+    };
+    let (hub_name, owner, contract, code) = (name(9), name(12), name(11), name(4));
+    let code = code.to_uppercase();
+    let decimals = from.below(10) as u64;
+    let symbol = code
+        .bytes()
+        .rev()
+        .fold(0, |packed, letter| packed << 8 | u64::from(letter))
+        << 8
+        | decimals;
+    let hub = Hub {
+        lineage: U256::from_be_bytes(from.word().0),
+        address: antelope_address(b"name", 0, packed_name(&hub_name)),
+    };
+    let (domain, venue_domain) = (hub.domain(), venue_domain(venue));
+    let terms = Terms {
+        owner: antelope_address(b"name", 0, packed_name(&owner)),
+        cosigner: cosigner.address(),
+        token: antelope_address(b"coin", packed_name(&contract), symbol),
+        nonce: from.number(60),
+    };
+    let channel = hub.channel(&terms);
+    let (account, epoch) = (from.number(60), 1 + from.number(30));
+    let amount = |from: &mut Source| from.below(1 << 62);
+    let mut branch = from.word();
+    let block = 100_000 + from.number(24) as u32;
+    branch[..4].copy_from_slice(&block.to_be_bytes());
+    let state = ChannelState {
+        channel,
+        version: U40::from(1 + from.number(30)),
+        balance: amount(from),
+        depositedSeen: amount(from),
+        withdrawnSeen: amount(from),
+        epoch: U40::from(epoch),
+        kind: KIND_TRADING,
+        branch,
+    };
+    let beside = from.word();
+    let accounts = Tree::new(vec![
+        (channel, tree::leaf(state.hash())),
+        (beside, tree::leaf(beside)),
+    ])
+    .unwrap();
+    let position = accounts.position(tree::leaf(state.hash())).unwrap();
+    let whole = State {
+        state: state.clone(),
+        accountRoot: accounts.root(),
+    };
+    let account_state = AccountState {
+        account,
+        epoch: U40::from(epoch),
+        accountRoot: accounts.root(),
+    };
+    json!({
+        "hub": { "name": hub_name, "address": hub.address, "lineage": B256::from(hub.lineage), "separator": domain.separator() },
+        "terms": {
+            "owner": owner, "owner_address": terms.owner, "cosigner": terms.cosigner,
+            "contract": contract, "symbol": format!("{decimals},{code}"), "token_address": terms.token,
+            "nonce": text(terms.nonce), "channel": channel,
+        },
+        "channel_state": {
+            "version": text(state.version), "balance": text(state.balance),
+            "deposited_seen": text(state.depositedSeen), "withdrawn_seen": text(state.withdrawnSeen),
+            "epoch": text(state.epoch), "kind": state.kind, "block": block, "branch": state.branch,
+            "base": text(state.base().unwrap()), "bytes": hex::encode_prefixed(state.bytes()), "hash": state.hash(),
+        },
+        "account": { "account": text(account), "root": accounts.root(), "position": position, "path": accounts.path(position) },
+        "state": signed(json!({}), &whole, &domain, operator),
+        "account_state": signed(json!({}), &account_state, &venue_domain, cosigner),
+    })
+}
+
 fn case(seed: u64) -> Value {
     let mut from = Source { seed, taken: 0 };
     let hub = Hub {
@@ -287,6 +383,7 @@ fn case(seed: u64) -> Value {
         "closing": signed(with(json!({ "recipient": recipient })), &closing, &domain, &owner),
         "rebalancing": signed(with(json!({ "number": text(number), "moved": text(moved) })), &rebalancing, &domain, &cosigner),
         "cosigner_change": signed(with(json!({ "cosigner": named, "number": text(number) })), &change, &domain, &owner),
+        "antelope": antelope(&mut from, venue, &operator, &cosigner),
     })
 }
 
