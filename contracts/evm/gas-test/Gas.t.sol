@@ -4,7 +4,7 @@ pragma solidity ^0.8.30;
 import "../test/Scene.sol";
 
 /// @dev Whole transactions: 21,000, calldata, cold storage. Steady state: the hub holds other channels' money, the vault is not
-/// empty, receivers exist and hold the token. Writes the table, then fails if a figure is above `gas-budgets.json`.
+/// empty, receivers exist and hold the token. Writes the table of one profile, `GAS_EVM` (see ./gas), then fails if a figure is above `gas-budgets.json`.
 contract GasTable is Scene {
     uint256 internal constant DEPTH = 16;
     uint256 internal constant BATCH = 20;
@@ -18,8 +18,14 @@ contract GasTable is Scene {
     Row[] internal rows;
     uint256 internal column;
     string internal over;
+    /// @dev Where the profile's budgets stand in `gas-budgets.json`.
+    string internal section;
+    bool internal withPeers;
 
     function testGasTable() public {
+        string memory evm = vm.envString("GAS_EVM");
+        section = string.concat(".", evm, ".");
+        withPeers = same(evm, "cancun");
         row("fund: open with the first deposit", "fund", "46,496 go-nitro; 45,565 Perun; 56,000 Raiden");
         row("withdraw, partial, both signatures", "withdraw", "-");
         row("cooperative close, both signatures", "close", "111,514 go-nitro; 112,270 Raiden; 415,830 Nitrolite");
@@ -202,36 +208,35 @@ contract GasTable is Scene {
 
     function write() internal {
         string memory budgets = vm.readFile("./gas-budgets.json");
-        string memory text = string.concat(
-            "# Gas of the channel hub\n\n",
-            "Written by `contracts/evm/gas`; the budgets are in `gas-budgets.json`. Whole transactions on a cold channel, before refunds;\n",
-            "refunds stand apart. Steady state: the hub holds other channels' money, the vault is not empty, receivers exist and hold\n",
-            "the token. A receiver's first tokens cost 17,100 more. Peers' figures are their own publications or were measured\n",
-            "with the same method, in ETH. Batches are sent by the operator, whose transaction stands for its signatures; a signature an\n",
-            "item costs 4,400 more.\n\n",
-            "| transaction | ETH | budget | refund | ERC-20 | budget | refund | peers |\n|---|---|---|---|---|---|---|---|\n"
-        );
+        string memory text = "| transaction | ETH | budget | refund | ERC-20 | budget | refund |";
+        string memory rule = "|---|---|---|---|---|---|---|";
+        text = withPeers ? string.concat(text, " peers |\n", rule, "---|\n") : string.concat(text, "\n", rule, "\n");
         for (uint256 i = 0; i < rows.length; ++i) {
             Row memory r = rows[i];
             string[2] memory f = [vm.readFile(fileOf(r.key, 0)), vm.readFile(fileOf(r.key, 1))];
             text = string.concat(text, "| ", r.name);
             for (uint256 asset = 0; asset < 2; ++asset) {
-                string memory key = string.concat(".", r.key, "[", vm.toString(asset), "]");
+                string memory key = string.concat(section, r.key, "[", vm.toString(asset), "]");
                 uint256 budget = vm.parseJsonUint(budgets, key);
                 uint256 used = vm.parseJsonUint(f[asset], ".used");
                 text = string.concat(text, " | ", dotted(used), " | ", dotted(budget));
                 text = string.concat(text, " | ", dotted(vm.parseJsonUint(f[asset], ".refund")));
                 if (used > budget) over = string.concat(over, " ", r.key);
             }
-            text = string.concat(text, " | ", r.peer, " |\n");
+            text = withPeers ? string.concat(text, " | ", r.peer, " |\n") : string.concat(text, " |\n");
         }
         uint256 size = address(hub).code.length;
+        uint256 sizeBudget = vm.parseJsonUint(budgets, string.concat(section, "runtimeBytes"));
         text = string.concat(text, "\nRuntime code: hub ", dotted(size), " bytes (budget ");
-        text = string.concat(text, dotted(vm.parseJsonUint(budgets, ".runtimeBytes")), "), annex ");
+        text = string.concat(text, dotted(sizeBudget), "), annex ");
         text = string.concat(text, dotted(ChannelHub(payable(address(hub))).annex().code.length), ", proofs ");
         text = string.concat(text, dotted(address(ChannelHub(payable(address(hub))).proofs()).code.length), ".\n");
-        if (size > vm.parseJsonUint(budgets, ".runtimeBytes")) over = string.concat(over, " runtimeBytes");
-        vm.writeFile("./GAS.md", text);
+        if (size > sizeBudget) over = string.concat(over, " runtimeBytes");
+        vm.writeFile(string.concat("./out/gas-", vm.envString("GAS_EVM"), ".md"), text);
+    }
+
+    function same(string memory a, string memory b) internal pure returns (bool) {
+        return keccak256(bytes(a)) == keccak256(bytes(b));
     }
 
     /// @dev With a comma between thousands.

@@ -11,11 +11,11 @@ abstract contract Branches is IHubEvents {
     mapping(bytes32 branch => uint256) internal pinned;
 
     function _requirePinned(bytes32 branch) internal view {
-        if (pinned[branch] == 0) revert BranchUnknown(branch);
+        require(pinned[branch] != 0, BranchUnknown(branch));
     }
 
     function _pin(bytes32 branch, uint256 number) internal {
-        if (branch == 0) revert BlockOutOfReach(number);
+        require(branch != 0, BlockOutOfReach(number));
         pinned[branch] = number + 1;
         emit Pinned(branch, number);
     }

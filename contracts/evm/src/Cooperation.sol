@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {Accounting} from "./Accounting.sol";
 import {IHubDirect} from "./IChannelHub.sol";
 import {Messages} from "./Messages.sol";
 import {Openings} from "./Openings.sol";
@@ -93,8 +94,8 @@ abstract contract Cooperation is Openings, IHubDirect {
         bytes32 digest = Messages.digest(hubDomain, Messages.closing(id, c));
         _requireAgreed(c.channel.owner, c.recipient, c.branch, c.deadline, digest, c.owner, c.operator);
 
-        int256 base = int256(uint256(c.balance)) - int256(uint256(c.depositedSeen)) + int256(uint256(c.withdrawnSeen));
-        uint256 entitled = _entitlement(base, f);
+        int256 base = Accounting.base(c.balance, c.depositedSeen, c.withdrawnSeen);
+        uint256 entitled = Accounting.entitlement(base, f.deposited(), f.withdrawn());
         uint256 escrow = _escrow(id, f);
         address token = c.channel.token;
         funds[id] = f.with(FundsWord.CLOSED);

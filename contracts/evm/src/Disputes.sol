@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {Accounting} from "./Accounting.sol";
 import {IHubDirect} from "./IChannelHub.sol";
 import {Records} from "./Records.sol";
 import {Funds, FundsWord, Record} from "./Slots.sol";
@@ -58,7 +59,7 @@ abstract contract Disputes is Records, IHubDirect {
         if (block.timestamp < r.deadline()) revert WindowOpen(r.deadline());
         funds[id] = f.with(FundsWord.CLOSED);
 
-        uint256 entitled = _entitlement(r.base(), f);
+        uint256 entitled = Accounting.entitlement(r.base(), f.deposited(), f.withdrawn());
         uint256 escrow = _escrow(id, f);
         uint256 paid = entitled;
         if (entitled < escrow) {

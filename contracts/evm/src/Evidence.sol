@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {Accounting} from "./Accounting.sol";
 import {Branches} from "./Branches.sol";
 import {Messages} from "./Messages.sol";
 import {Signatures} from "./Signatures.sol";
@@ -69,9 +70,8 @@ abstract contract Evidence is Vault, Branches {
         return inForce ? mark.number : 0;
     }
 
-    /// @dev What trading added to, or took from, what was paid in.
     function _base(State calldata s) internal pure returns (int256) {
-        return int256(uint256(s.balance)) - int256(uint256(s.depositedSeen)) + int256(uint256(s.withdrawnSeen));
+        return Accounting.base(s.balance, s.depositedSeen, s.withdrawnSeen);
     }
 
     function _requireAmount(uint256 amount) internal pure {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {Accounting} from "./Accounting.sol";
 import {Evidence} from "./Evidence.sol";
 import {Funds, Record, RecordWord} from "./Slots.sol";
 import {Channel, State} from "./Types.sol";
@@ -18,12 +19,9 @@ abstract contract Records is Evidence {
     function _begin(bytes32 id, State calldata s, uint24 security) internal {
         Record r = records[id];
         _requireNoDispute(id, r);
-        // The checkpointed state itself may be shown again, by a leaf that secures it.
-        if (s.version == 0 || s.version < r.version()) revert VersionNotNewer(r.version(), s.version);
-        if (s.epoch < r.epoch()) revert EpochRewinds(r.epoch(), s.epoch);
         int256 base = _base(s);
-        // A second state of the same version has no signature of an honest operator; the one on chain stands.
-        if (s.version == r.version() && base != r.base()) revert VersionNotNewer(r.version(), s.version);
+        if (!Accounting.begins(r.version(), r.base(), s.version, base)) revert VersionNotNewer(r.version(), s.version);
+        if (s.epoch < r.epoch()) revert EpochRewinds(r.epoch(), s.epoch);
         _start(id, base, s.version, s.epoch, security);
     }
 
@@ -39,10 +37,8 @@ abstract contract Records is Evidence {
         if (deadline == 0) revert ChannelNotInDispute(id);
         if (block.timestamp >= deadline) revert WindowOver(deadline);
         int256 base = _base(s);
-        if (s.version <= r.version()) {
-            // The same state again, under a root posted later than the one it was shown under.
-            bool secures = s.version == r.version() && base == r.base() && security > r.security();
-            if (!secures) revert VersionNotNewer(r.version(), s.version);
+        if (!Accounting.replaces(r.version(), r.base(), r.security(), s.version, base, security)) {
+            revert VersionNotNewer(r.version(), s.version);
         }
         if (s.epoch < r.epoch()) revert EpochRewinds(r.epoch(), s.epoch);
         // A newer state that needs no more than the one a posted root secured stays secured.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {Accounting} from "./Accounting.sol";
 import {IHubEvents} from "./IChannelHub.sol";
 import {IProofs} from "./IProofs.sol";
 import {Messages} from "./Messages.sol";
@@ -85,15 +86,8 @@ abstract contract Registry is IHubEvents {
         return f.has(FundsWord.MOVED) ? int256(moves[id].moved) : int256(0);
     }
 
-    /// @dev What of the hub's money is this channel's own. Never negative: withdrawals and moves are checked against it.
     function _escrow(bytes32 id, Funds f) internal view returns (uint256) {
-        return uint256(int256(f.deposited()) + _moved(id, f) - int256(f.withdrawn()));
-    }
-
-    /// @dev What the owner is owed by a state: its balance, and what it had not seen. Never negative.
-    function _entitlement(int256 base, Funds f) internal pure returns (uint256) {
-        int256 entitled = base + int256(f.deposited()) - int256(f.withdrawn());
-        return entitled > 0 ? uint256(entitled) : 0;
+        return Accounting.escrow(f.deposited(), _moved(id, f), f.withdrawn());
     }
 
     function _cosigner(Channel calldata c, bytes32 id, Funds f) internal view returns (address) {

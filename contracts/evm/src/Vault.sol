@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {Accounting} from "./Accounting.sol";
 import {Payouts} from "./Payouts.sol";
 import {Peaks, Pool, PoolWord} from "./Slots.sol";
 import {AMOUNT_MAX} from "./Types.sol";
@@ -61,14 +62,13 @@ abstract contract Vault is Payouts {
     function _fundClaims(address token, uint256 amount) internal returns (uint256 left, bool owing) {
         Line storage line = lines[token];
         uint256 open = line.owed - line.funded;
-        uint256 paid = amount < open ? amount : open;
+        uint256 paid = Accounting.fund(open, amount);
         line.funded += uint128(paid);
         return (amount - paid, paid < open);
     }
 
-    /// @dev While a claim is open, what is not locked belongs to it.
     function _free(Pool pool) internal pure returns (uint256) {
-        return pool.owing() ? 0 : pool.balance() - pool.locked();
+        return Accounting.free(pool.balance(), pool.locked(), pool.owing());
     }
 
     /// @dev Takes as much of `excess` as the vault has for it, by how the state was secured.
@@ -82,16 +82,8 @@ abstract contract Vault is Payouts {
             balance -= paid;
             if (locked_ > balance) locked_ = balance;
         } else {
-            uint256 available = security == 0 ? balance - locked_ : balance;
-            paid = excess < available ? excess : available;
-            balance -= paid;
-            if (current) {
-                // Its own part of the lock is used up.
-                locked_ = locked_ > excess ? locked_ - excess : 0;
-                _reduceOutstanding(token, excess);
-            }
-            // A root that was replaced: free money first, then what is locked.
-            if (locked_ > balance) locked_ = balance;
+            (paid, balance, locked_) = Accounting.cover(balance, locked_, excess, security != 0, current);
+            if (current) _reduceOutstanding(token, excess);
         }
         pools[token] = PoolWord.pack(balance, locked_, pool.number(), pool.owing());
     }

@@ -46,6 +46,7 @@ interface Vm {
     function parseJsonAddress(string calldata json, string calldata key) external pure returns (address);
     function parseJsonInt(string calldata json, string calldata key) external pure returns (int256);
     function parseJsonBytes32Array(string calldata json, string calldata key) external pure returns (bytes32[] memory);
+    function envString(string calldata name) external view returns (string memory);
     function toString(uint256 value) external pure returns (string memory);
     function store(address target, bytes32 slot, bytes32 value) external;
     function load(address target, bytes32 slot) external view returns (bytes32);

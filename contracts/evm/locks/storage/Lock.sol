@@ -10,7 +10,7 @@ abstract contract Lock {
     uint256 private entered = 1;
 
     modifier locked() {
-        if (entered != 1) revert Reentered();
+        require(entered == 1, Reentered());
         entered = 2;
         _;
         entered = 1;

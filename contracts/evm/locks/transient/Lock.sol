@@ -9,7 +9,7 @@ abstract contract Lock {
     bool private transient entered;
 
     modifier locked() {
-        if (entered) revert Reentered();
+        require(!entered, Reentered());
         entered = true;
         _;
         entered = false;
