@@ -99,7 +99,11 @@ mod tests {
         fn start() -> Self {
             let (branches, genesis) = (Self::default(), genesis_block(bitcoin::Network::Regtest));
             branches.best.write().unwrap().push(genesis.block_hash());
-            branches.blocks.write().unwrap().insert(genesis.block_hash(), genesis);
+            branches
+                .blocks
+                .write()
+                .unwrap()
+                .insert(genesis.block_hash(), genesis);
             branches
         }
 
@@ -112,7 +116,10 @@ mod tests {
                 block.header.prev_blockhash = *best.last().unwrap();
                 block.header.nonce = nonce;
                 best.push(block.block_hash());
-                self.blocks.write().unwrap().insert(block.block_hash(), block);
+                self.blocks
+                    .write()
+                    .unwrap()
+                    .insert(block.block_hash(), block);
             }
         }
     }
@@ -127,7 +134,12 @@ mod tests {
         }
         fn block(&self, hash: &BlockHash) -> Result<Block, SourceError> {
             let none = || SourceError(format!("no block {hash}"));
-            self.blocks.read().unwrap().get(hash).cloned().ok_or_else(none)
+            self.blocks
+                .read()
+                .unwrap()
+                .get(hash)
+                .cloned()
+                .ok_or_else(none)
         }
         fn send(&self, _: &[Transaction]) -> Result<(), SourceError> {
             Err(SourceError("takes no transactions".to_owned()))
@@ -165,7 +177,14 @@ mod tests {
         let genesis = source.tip().unwrap();
         let chain = Chain(Mutex::new(vec![genesis.block_hash]));
         let mut at = genesis;
-        for (height, blocks, nonce) in [(0, 5, 1), (5, 3, 1), (4, 6, 2), (10, 0, 2), (1, 2, 3), (3, 1, 3)] {
+        for (height, blocks, nonce) in [
+            (0, 5, 1),
+            (5, 3, 1),
+            (4, 6, 2),
+            (10, 0, 2),
+            (1, 2, 3),
+            (3, 1, 3),
+        ] {
             source.branch(height, blocks, nonce);
             at = follow(&source, at, &chain).unwrap();
             assert_eq!(at, source.tip().unwrap());

@@ -144,7 +144,9 @@ impl Book {
 
     /// Every account that was named, in order.
     pub fn accounts(&self) -> impl Iterator<Item = (Account, &Funds)> {
-        self.accounts.iter().map(|(account, funds)| (*account, funds))
+        self.accounts
+            .iter()
+            .map(|(account, funds)| (*account, funds))
     }
 
     /// A deposit by its payment hash.
@@ -355,7 +357,13 @@ impl Book {
         for (account, funds) in &self.accounts {
             let sum = |parts: &[Msat]| parts.iter().map(|part| part.get()).sum::<u64>();
             assert_eq!(
-                sum(&[funds.available, funds.held, funds.withdrawn, funds.fees, funds.to_engine]),
+                sum(&[
+                    funds.available,
+                    funds.held,
+                    funds.withdrawn,
+                    funds.fees,
+                    funds.to_engine
+                ]),
                 sum(&[funds.deposited, funds.from_engine]),
                 "account {account:?} does not add up: {funds:?}"
             );

@@ -46,7 +46,10 @@ impl CoreNode {
         params: &[Value],
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<T, SourceError> {
-        let answer = self.0.call(method, params).map_err(|error| SourceError(error.to_string()))?;
+        let answer = self
+            .0
+            .call(method, params)
+            .map_err(|error| SourceError(error.to_string()))?;
         read(&answer).ok_or_else(|| SourceError(format!("`{method}` gives {answer}")))
     }
 }
@@ -94,11 +97,17 @@ impl BlockSource for CoreNode {
         }
         let mut refused = None;
         for transaction in package {
-            match self.0.call("sendrawtransaction", &[json!(serialize_hex(transaction))]) {
+            match self
+                .0
+                .call("sendrawtransaction", &[json!(serialize_hex(transaction))])
+            {
                 Ok(_) => {}
                 Err(RpcError::Refused { code, .. }) if code == ALREADY_IN_CHAIN => {}
                 Err(error) => {
-                    refused = Some(SourceError(format!("{}: {error}", transaction.compute_txid())))
+                    refused = Some(SourceError(format!(
+                        "{}: {error}",
+                        transaction.compute_txid()
+                    )))
                 }
             }
         }

@@ -87,7 +87,10 @@ impl<J: Journal + Send> Payments for Desk<J> {
     ) -> Result<(), Box<dyn Error>> {
         let mut rail = self.rail();
         // LDK knows every fee of this version's payments. Should it not, the account has agreed to pay the limit.
-        let limit = rail.book().withdrawal(&hash).map(|withdrawal| withdrawal.fee_limit);
+        let limit = rail
+            .book()
+            .withdrawal(&hash)
+            .map(|withdrawal| withdrawal.fee_limit);
         rail.sent(hash, fee.or(limit).unwrap_or_default(), preimage)?;
         Ok(())
     }
@@ -99,7 +102,10 @@ impl<J: Journal + Send> Payments for Desk<J> {
 }
 
 fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 /// An exchange's Lightning: one journal, one node.
@@ -124,7 +130,9 @@ impl<J: Journal + Send + 'static> Exchange<J> {
         limits: Limits,
         scale: Scale,
     ) -> Result<Self, ExchangeError> {
-        let desk = Arc::new(Desk(Mutex::new(Rail::open(journal, records, limits, scale)?)));
+        let desk = Arc::new(Desk(Mutex::new(Rail::open(
+            journal, records, limits, scale,
+        )?)));
         let network = options.network;
         let mut node = Node::load(options, desk.clone())?;
         node.turn()?;
@@ -137,7 +145,8 @@ impl<J: Journal + Send + 'static> Exchange<J> {
             .filter(|hash| !in_hand.contains(hash))
             .collect();
         for hash in unsent {
-            desk.rail().failed(hash, "the exchange stopped before it was sent")?;
+            desk.rail()
+                .failed(hash, "the exchange stopped before it was sent")?;
         }
         node.run()?;
         Ok(Self {
@@ -173,7 +182,8 @@ impl<J: Journal + Send + 'static> Exchange<J> {
     ) -> Result<Bolt11Invoice, ExchangeError> {
         self.rail().may_invoice(amount, expiry_s)?;
         let invoice = self.node.invoice(Some(amount), description, expiry_s)?;
-        self.rail().invoiced(*invoice.payment_hash(), account, amount, now_s(), expiry_s)?;
+        self.rail()
+            .invoiced(*invoice.payment_hash(), account, amount, now_s(), expiry_s)?;
         Ok(invoice)
     }
 
@@ -210,9 +220,15 @@ impl<J: Journal + Send + 'static> Exchange<J> {
             (None, None) => return Err(ExchangeError::NoAmount),
         };
         let hash = *parsed.payment_hash();
-        let left_s = parsed.expires_at().unwrap_or_default().as_secs().saturating_sub(now_s());
+        let left_s = parsed
+            .expires_at()
+            .unwrap_or_default()
+            .as_secs()
+            .saturating_sub(now_s());
         let text = parsed.to_string();
-        let held = self.rail().hold(hash, account, amount, fee_limit, &text, left_s)?;
+        let held = self
+            .rail()
+            .hold(hash, account, amount, fee_limit, &text, left_s)?;
         if held == Done::Now {
             // From here on it is under way, whatever happens: the node tells how it ends, now or after a restart.
             match self.node.pay(&parsed, amount, fee_limit) {
@@ -223,13 +239,21 @@ impl<J: Journal + Send + 'static> Exchange<J> {
             }
         }
         let rail = self.rail();
-        let withdrawal = rail.book().withdrawal(&hash).expect("it is held, or was before");
+        let withdrawal = rail
+            .book()
+            .withdrawal(&hash)
+            .expect("it is held, or was before");
         Ok(withdrawal.progress.clone())
     }
 
     /// What stands behind the accounts.
     pub fn cover(&self) -> Cover {
-        let channels = self.node.balances().iter().map(|it| it.claimable_amount_satoshis()).sum();
+        let channels = self
+            .node
+            .balances()
+            .iter()
+            .map(|it| it.claimable_amount_satoshis())
+            .sum();
         Cover {
             owed_msat: self.rail().book().owed(),
             channels: Amount::from_sat(channels),

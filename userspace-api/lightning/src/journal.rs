@@ -14,9 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::Msat;
 
 /// An account of the exchange, by the engine's number.
-#[derive(
-    Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
-)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Account(pub u32);
 
@@ -181,14 +179,16 @@ impl FileJournal {
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |end| end + 1);
         let (mut records, mut previous) = (Vec::new(), sha256::Hash::all_zeros());
-        for (line, entry) in bytes[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {
+        for (line, entry) in bytes[..whole]
+            .split_inclusive(|byte| *byte == b'\n')
+            .enumerate()
+        {
             let damaged = |reason: String| JournalError::Damaged {
                 path: path.to_owned(),
                 line: line + 1,
                 reason,
             };
-            let entry =
-                std::str::from_utf8(entry).map_err(|error| damaged(error.to_string()))?;
+            let entry = std::str::from_utf8(entry).map_err(|error| damaged(error.to_string()))?;
             let (hash, json) = entry
                 .trim_end_matches('\n')
                 .split_once(' ')
@@ -276,7 +276,10 @@ mod tests {
             let (_, again) = FileJournal::open(&path).unwrap();
             assert_eq!(again, [&read[..], &records()[..1]].concat());
         }
-        assert!(seen.iter().all(|times| *times > 0) && seen[3] == 1, "{seen:?}");
+        assert!(
+            seen.iter().all(|times| *times > 0) && seen[3] == 1,
+            "{seen:?}"
+        );
     }
 
     #[test]

@@ -10,7 +10,9 @@ use std::{collections::BTreeMap, sync::Mutex};
 
 use lightning::{
     chain::{
-        ChannelMonitorUpdateStatus, chainmonitor::Persist, channelmonitor::{ChannelMonitor, ChannelMonitorUpdate},
+        ChannelMonitorUpdateStatus,
+        chainmonitor::Persist,
+        channelmonitor::{ChannelMonitor, ChannelMonitorUpdate},
     },
     ln::types::ChannelId,
     sign::InMemorySigner,
@@ -44,11 +46,18 @@ impl MonitorQueue {
         std::mem::take(&mut self.0.lock().expect("no panic while locked"))
     }
 
-    fn queue(&self, name: MonitorName, monitor: &ChannelMonitor<InMemorySigner>, update: Option<u64>) {
+    fn queue(
+        &self,
+        name: MonitorName,
+        monitor: &ChannelMonitor<InMemorySigner>,
+        update: Option<u64>,
+    ) {
         let bytes = monitor.encode();
         let mut batch = self.0.lock().expect("no panic while locked");
         batch.writes.insert(name.to_string(), bytes);
-        batch.updates.extend(update.map(|update| (monitor.channel_id(), update)));
+        batch
+            .updates
+            .extend(update.map(|update| (monitor.channel_id(), update)));
     }
 }
 

@@ -39,8 +39,8 @@ use lightning::{
     ln::{
         channel_state::ChannelDetails,
         channelmanager::{
-            Bolt11InvoiceParameters, ChainParameters, ChannelManager, ChannelManagerReadArgs, PaymentId,
-            Bolt11PaymentError, RecentPaymentDetails, Retry, RetryableSendFailure,
+            Bolt11InvoiceParameters, Bolt11PaymentError, ChainParameters, ChannelManager,
+            ChannelManagerReadArgs, PaymentId, RecentPaymentDetails, Retry, RetryableSendFailure,
         },
         peer_handler::{IgnoringMessageHandler, MessageHandler, PeerManager},
         types::ChannelId,
@@ -55,7 +55,8 @@ use lightning::{
     types::payment::PaymentHash,
     util::{
         anchor_channel_reserves::{
-            AnchorChannelReserveContext, can_support_additional_anchor_channel, get_reserve_per_channel,
+            AnchorChannelReserveContext, can_support_additional_anchor_channel,
+            get_reserve_per_channel,
         },
         config::UserConfig,
         logger::{Level, Logger, Record},
@@ -111,7 +112,12 @@ pub trait Payments: Send + Sync {
     ///
     /// # Errors
     /// As [`Payments::claimed`].
-    fn sent(&self, hash: sha256::Hash, fee: Option<Msat>, preimage: &str) -> Result<(), Box<dyn Error>>;
+    fn sent(
+        &self,
+        hash: sha256::Hash,
+        fee: Option<Msat>,
+        preimage: &str,
+    ) -> Result<(), Box<dyn Error>>;
 
     /// It failed, and no part of it is on its way any more.
     ///
@@ -156,7 +162,9 @@ pub enum NodeError {
     #[error("the node's state cannot be kept: {0}; look after the disk and start again")]
     Store(#[from] lightning::io::Error),
     /// What the store has cannot be read.
-    #[error("the node's {part} cannot be read: {reason}; restore all of the node's folder from one newest copy. An older copy is dangerous: peers take what an old state gives")]
+    #[error(
+        "the node's {part} cannot be read: {reason}; restore all of the node's folder from one newest copy. An older copy is dangerous: peers take what an old state gives"
+    )]
     Damaged {
         /// Which part.
         part: &'static str,
@@ -194,7 +202,9 @@ pub enum NodeError {
     #[error(transparent)]
     Wallet(#[from] WalletError),
     /// The wallet could not pay for another channel's end.
-    #[error("another channel needs {needs} more in the node's wallet, to leave it when fees are high, and {has} are there; pay in at {address}")]
+    #[error(
+        "another channel needs {needs} more in the node's wallet, to leave it when fees are high, and {has} are there; pay in at {address}"
+    )]
     Reserve {
         /// For each channel.
         needs: Amount,
@@ -224,7 +234,10 @@ struct Log(Arc<dyn Fn(&str) + Send + Sync>);
 impl Logger for Log {
     fn log(&self, record: Record<'_>) {
         if record.level >= Level::Info {
-            self.0(&format!("{} {}: {}", record.level, record.module_path, record.args));
+            self.0(&format!(
+                "{} {}: {}",
+                record.level, record.module_path, record.args
+            ));
         }
     }
 }
@@ -321,16 +334,22 @@ pub struct Node {
 }
 
 fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 fn user_config(options: &Options) -> UserConfig {
     let mut config = UserConfig::default();
     config.channel_handshake_config.minimum_depth = options.confirmations;
     config.channel_handshake_config.our_to_self_delay = options.delay_blocks;
-    config.channel_handshake_config.negotiate_anchors_zero_fee_htlc_tx = true;
+    config
+        .channel_handshake_config
+        .negotiate_anchors_zero_fee_htlc_tx = true;
     // A rail's payments may be as large as its channels.
-    config.channel_handshake_config.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
+    config
+        .channel_handshake_config
+        .max_inbound_htlc_value_in_flight_percent_of_channel = 100;
     config.channel_handshake_limits.trust_own_funding_0conf = false;
     config.manually_accept_inbound_channels = true; // after a look at the wallet's reserve
     config.accept_forwards_to_priv_channels = options.forward;
@@ -375,7 +394,13 @@ impl Node {
         ));
         let graph = Arc::new(NetworkGraph::new(options.network, log.clone()));
         let scorer = Arc::new(RwLock::new(FixedPenaltyScorer::with_penalty(0)));
-        let router = Arc::new(DefaultRouter::new(graph, log.clone(), keys.clone(), scorer, ()));
+        let router = Arc::new(DefaultRouter::new(
+            graph,
+            log.clone(),
+            keys.clone(),
+            scorer,
+            (),
+        ));
         let tip = options.blocks.tip()?;
         let store = &options.store;
 
@@ -594,7 +619,11 @@ impl Node {
     /// # Panics
     /// After a panic with it.
     pub fn failure(&self) -> Option<String> {
-        self.parts.failure.lock().expect("no panic while locked").clone()
+        self.parts
+            .failure
+            .lock()
+            .expect("no panic while locked")
+            .clone()
     }
 
     /// Its key, by which peers know it.
@@ -630,7 +659,11 @@ impl Node {
             return Ok(());
         }
         let connection = runtime
-            .block_on(lightning_net_tokio::connect_outbound(self.parts.peers.clone(), peer, address))
+            .block_on(lightning_net_tokio::connect_outbound(
+                self.parts.peers.clone(),
+                peer,
+                address,
+            ))
             .ok_or_else(unreachable)?;
         let connection = runtime.spawn(connection);
         let deadline = Instant::now() + CONNECT_TIMEOUT;
@@ -720,15 +753,26 @@ impl Node {
     ///
     /// # Errors
     /// [`PayError::Never`] when nothing was sent and nothing will be.
-    pub fn pay(&self, invoice: &Bolt11Invoice, amount: Msat, fee_limit: Msat) -> Result<(), PayError> {
-        let amount = invoice.amount_milli_satoshis().is_none().then_some(amount.get());
+    pub fn pay(
+        &self,
+        invoice: &Bolt11Invoice,
+        amount: Msat,
+        fee_limit: Msat,
+    ) -> Result<(), PayError> {
+        let amount = invoice
+            .amount_milli_satoshis()
+            .is_none()
+            .then_some(amount.get());
         let limits = RouteParametersConfig {
             max_total_routing_fee_msat: Some(fee_limit.get()),
             ..Default::default()
         };
         let id = PaymentId(invoice.payment_hash().to_byte_array());
         let retry = Retry::Timeout(RETRY_FOR);
-        let sent = self.parts.manager.pay_for_bolt11_invoice(invoice, id, amount, limits, retry);
+        let sent = self
+            .parts
+            .manager
+            .pay_for_bolt11_invoice(invoice, id, amount, limits, retry);
         sent.map_err(|error| match error {
             Bolt11PaymentError::InvalidAmount => {
                 PayError::Never("the amount is less than the invoice's".to_owned())
@@ -736,7 +780,8 @@ impl Node {
             Bolt11PaymentError::SendingFailed(failure) => match failure {
                 RetryableSendFailure::DuplicatePayment => PayError::UnderWay,
                 RetryableSendFailure::RouteNotFound => PayError::Never(
-                    "no way to the payee with enough in it for this amount and fee limit".to_owned(),
+                    "no way to the payee with enough in it for this amount and fee limit"
+                        .to_owned(),
                 ),
                 RetryableSendFailure::PaymentExpired => {
                     PayError::Never("the invoice has expired".to_owned())
@@ -801,10 +846,18 @@ impl Listen for Listeners<'_> {
         txdata: &lightning::chain::transaction::TransactionData<'_>,
         height: u32,
     ) {
-        self.0.wallet.filtered_block_connected(header, txdata, height);
-        self.0.manager.filtered_block_connected(header, txdata, height);
-        self.0.monitors.filtered_block_connected(header, txdata, height);
-        self.0.sweeper.filtered_block_connected(header, txdata, height);
+        self.0
+            .wallet
+            .filtered_block_connected(header, txdata, height);
+        self.0
+            .manager
+            .filtered_block_connected(header, txdata, height);
+        self.0
+            .monitors
+            .filtered_block_connected(header, txdata, height);
+        self.0
+            .sweeper
+            .filtered_block_connected(header, txdata, height);
     }
 
     fn blocks_disconnected(&self, fork: BestBlock) {
@@ -837,14 +890,19 @@ impl Parts {
     /// The first failure counts.
     fn fail(&self, failure: String) {
         (self.options.log)(&format!("the node stops: {failure}"));
-        self.failure.lock().expect("no panic while locked").get_or_insert(failure);
+        self.failure
+            .lock()
+            .expect("no panic while locked")
+            .get_or_insert(failure);
     }
 
     fn turn(&self) -> Result<(), NodeError> {
         let mut turning = self.turning.lock().expect("no panic while locked");
         self.running()?;
-        self.manager.process_pending_events(&|event| self.handle(event));
-        self.monitors.process_pending_events(&|event| self.handle(event));
+        self.manager
+            .process_pending_events(&|event| self.handle(event));
+        self.monitors
+            .process_pending_events(&|event| self.handle(event));
         self.running()?;
         if self.manager.needs_pending_htlc_processing() {
             self.manager.process_pending_htlc_forwards();
@@ -885,7 +943,12 @@ impl Parts {
             if batch.is_empty() && !changed {
                 return Ok(());
             }
-            store.write("", "", CHANNEL_MANAGER_PERSISTENCE_KEY, self.manager.encode())?;
+            store.write(
+                "",
+                "",
+                CHANNEL_MANAGER_PERSISTENCE_KEY,
+                self.manager.encode(),
+            )?;
             const MONITORS: &str = CHANNEL_MONITOR_PERSISTENCE_PRIMARY_NAMESPACE;
             for (name, bytes) in batch.writes {
                 store.write(MONITORS, "", &name, bytes)?;
@@ -966,14 +1029,20 @@ impl Parts {
                 payment_hash,
                 amount_msat,
                 ..
-            } => amount(amount_msat).and_then(|amount| payments.claimed(hash(payment_hash), amount)),
+            } => {
+                amount(amount_msat).and_then(|amount| payments.claimed(hash(payment_hash), amount))
+            }
             Event::PaymentSent {
                 payment_hash,
                 payment_preimage,
                 fee_paid_msat,
                 ..
             } => fee_paid_msat.map(amount).transpose().and_then(|fee| {
-                payments.sent(hash(payment_hash), fee, &payment_preimage.0.to_lower_hex_string())
+                payments.sent(
+                    hash(payment_hash),
+                    fee,
+                    &payment_preimage.0.to_lower_hex_string(),
+                )
             }),
             Event::PaymentFailed {
                 payment_id, reason, ..
@@ -993,7 +1062,8 @@ impl Parts {
                     .fund(
                         output_script,
                         Amount::from_sat(channel_value_satoshis),
-                        self.fees.get_est_sat_per_1000_weight(ConfirmationTarget::NonAnchorChannelFee),
+                        self.fees
+                            .get_est_sat_per_1000_weight(ConfirmationTarget::NonAnchorChannelFee),
                     )
                     .map_err(NodeError::from)
                     .and_then(|tx| self.funded(temporary_channel_id, counterparty_node_id, tx));
@@ -1019,7 +1089,9 @@ impl Parts {
                 } else if !channel_type.requires_anchors_zero_fee_htlc_tx() {
                     Some("only channels with anchors are taken".to_owned())
                 } else {
-                    self.check_reserve(Amount::ZERO).err().map(|error| error.to_string())
+                    self.check_reserve(Amount::ZERO)
+                        .err()
+                        .map(|error| error.to_string())
                 };
                 let done = match refusal {
                     None => self.manager.accept_inbound_channel(
@@ -1045,7 +1117,9 @@ impl Parts {
             }
             Event::DiscardFunding { funding_info, .. } => {
                 match funding_info {
-                    FundingInfo::Tx { transaction } => self.wallet.discard(transaction.compute_txid()),
+                    FundingInfo::Tx { transaction } => {
+                        self.wallet.discard(transaction.compute_txid())
+                    }
                     FundingInfo::OutPoint { outpoint } => self.wallet.discard(outpoint.txid),
                 }
                 Ok(())
@@ -1089,12 +1163,19 @@ impl Parts {
         }
     }
 
-    fn funded(&self, channel: ChannelId, peer: PublicKey, tx: Transaction) -> Result<(), NodeError> {
+    fn funded(
+        &self,
+        channel: ChannelId,
+        peer: PublicKey,
+        tx: Transaction,
+    ) -> Result<(), NodeError> {
         let txid = tx.compute_txid();
-        self.manager.funding_transaction_generated(channel, peer, tx).map_err(|error| {
-            self.wallet.discard(txid);
-            refused("the channel is not funded", &error)
-        })
+        self.manager
+            .funding_transaction_generated(channel, peer, tx)
+            .map_err(|error| {
+                self.wallet.discard(txid);
+                refused("the channel is not funded", &error)
+            })
     }
 }
 

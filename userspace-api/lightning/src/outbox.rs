@@ -3,7 +3,10 @@
 //! LDK hands transactions over while it holds its locks, and asks for fees there; a node's answer may take seconds. So both are exchanged
 //! with the node by the turn that holds none.
 
-use std::sync::{Mutex, atomic::{AtomicU32, Ordering}};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU32, Ordering},
+};
 
 use bitcoin::Transaction;
 use lightning::chain::chaininterface::{
@@ -25,9 +28,14 @@ impl Outbox {
         let waiting = std::mem::take(&mut *self.0.lock().expect("no panic while locked"));
         for (package, tried) in waiting {
             if let Err(error) = source.send(&package) {
-                trouble(&format!("a transaction was not taken ({tried} times before): {error}"));
+                trouble(&format!(
+                    "a transaction was not taken ({tried} times before): {error}"
+                ));
                 if tried + 1 < TRIES {
-                    self.0.lock().expect("no panic while locked").push((package, tried + 1));
+                    self.0
+                        .lock()
+                        .expect("no panic while locked")
+                        .push((package, tried + 1));
                 }
             }
         }
@@ -85,7 +93,9 @@ impl FeeEstimator for FeeRates {
             // What a peer's commitment may cost at most: far above what is usual, so that no channel is closed over it.
             ConfirmationTarget::MaximumFeeEstimate => soon.saturating_mul(10),
             ConfirmationTarget::UrgentOnChainSweep => soon,
-            ConfirmationTarget::NonAnchorChannelFee | ConfirmationTarget::OutputSpendingFee => normal,
+            ConfirmationTarget::NonAnchorChannelFee | ConfirmationTarget::OutputSpendingFee => {
+                normal
+            }
             ConfirmationTarget::AnchorChannelFee | ConfirmationTarget::ChannelCloseMinimum => slow,
             ConfirmationTarget::MinAllowedAnchorChannelRemoteFee
             | ConfirmationTarget::MinAllowedNonAnchorChannelRemoteFee => FEERATE_FLOOR_SATS_PER_KW,

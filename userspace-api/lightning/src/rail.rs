@@ -58,7 +58,9 @@ pub enum RailError {
         max_s: u32,
     },
     /// Too late.
-    #[error("the invoice is valid for {left_s} s more, and {needed_s} are needed; ask the payee for a new one")]
+    #[error(
+        "the invoice is valid for {left_s} s more, and {needed_s} are needed; ask the payee for a new one"
+    )]
     Expired {
         /// Seconds.
         left_s: u64,
@@ -110,7 +112,9 @@ pub enum RailError {
     #[error(transparent)]
     Contradiction(#[from] Contradiction),
     /// The disk.
-    #[error("the rail's journal cannot be written, and the rail has stopped: {0}; look after the disk and start again")]
+    #[error(
+        "the rail's journal cannot be written, and the rail has stopped: {0}; look after the disk and start again"
+    )]
     Journal(#[source] io::Error),
     /// After any of the last two.
     #[error("the rail has stopped, see the first error; start again when its reason is gone")]
@@ -183,7 +187,10 @@ impl<J: Journal> Rail<J> {
 
     /// Durable first, then the book. What cannot be decided stops the rail.
     fn record(&mut self, record: &Record) -> Result<(), RailError> {
-        let change = self.book.decide(record).inspect_err(|_| self.stopped = true)?;
+        let change = self
+            .book
+            .decide(record)
+            .inspect_err(|_| self.stopped = true)?;
         if let Err(error) = self.journal.append(record) {
             self.stopped = true;
             return Err(RailError::Journal(error));
@@ -193,7 +200,11 @@ impl<J: Journal> Rail<J> {
     }
 
     fn running(&self) -> Result<(), RailError> {
-        if self.stopped { Err(RailError::Stopped) } else { Ok(()) }
+        if self.stopped {
+            Err(RailError::Stopped)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether an invoice may be made; it is written down by [`Rail::invoiced`].
@@ -265,7 +276,11 @@ impl<J: Journal> Rail<J> {
     pub fn claimed(&mut self, hash: sha256::Hash, amount: Msat) -> Result<Done, RailError> {
         self.running()?;
         let record = Record::Credited { hash, amount };
-        match self.book.deposit(&hash).and_then(|deposit| deposit.credited) {
+        match self
+            .book
+            .deposit(&hash)
+            .and_then(|deposit| deposit.credited)
+        {
             Some(credited) if credited == amount => return Ok(Done::Before),
             Some(_) => return Err(self.contradiction(record, "another amount was credited")),
             None => {}
@@ -294,7 +309,11 @@ impl<J: Journal> Rail<J> {
                 && known.amount == amount
                 && known.fee_limit == fee_limit
                 && known.invoice == invoice;
-            return if same { Ok(Done::Before) } else { Err(RailError::Used(hash)) };
+            return if same {
+                Ok(Done::Before)
+            } else {
+                Err(RailError::Used(hash))
+            };
         }
         if self.book.deposit(&hash).is_some() {
             return Err(RailError::Used(hash));
@@ -340,7 +359,11 @@ impl<J: Journal> Rail<J> {
         if let Some(withdrawal) = self.book.withdrawal(&hash)
             && let Progress::Settled { fee: before, .. } = &withdrawal.progress
         {
-            let record = || Record::Settled { hash, fee, preimage: preimage.to_owned() };
+            let record = || Record::Settled {
+                hash,
+                fee,
+                preimage: preimage.to_owned(),
+            };
             return if *before == fee {
                 Ok(Done::Before)
             } else {

@@ -55,7 +55,9 @@ struct State {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum WalletError {
     /// Too little there.
-    #[error("the node's wallet has {has} that can be spent, and {needs} are needed; pay the difference to {address}")]
+    #[error(
+        "the node's wallet has {has} that can be spent, and {needs} are needed; pay the difference to {address}"
+    )]
     Short {
         /// Confirmed and not promised.
         has: Amount,
@@ -84,7 +86,11 @@ impl Wallet {
         let secp = Secp256k1::new();
         // Beside the children 0' to 7' that LDK's key manager takes of the same seed.
         let hardened = |index| ChildNumber::from_hardened_idx(index).expect("below 2^31");
-        let path = [hardened(84), hardened(u32::from(network != Network::Bitcoin)), hardened(0)];
+        let path = [
+            hardened(84),
+            hardened(u32::from(network != Network::Bitcoin)),
+            hardened(0),
+        ];
         let key = Xpriv::new_master(network, seed)
             .and_then(|master| master.derive_priv(&secp, &path))
             .expect("a key, but with a probability of 2^-127")
@@ -108,7 +114,11 @@ impl Wallet {
     ///
     /// # Errors
     /// It is not that.
-    pub fn read(seed: &[u8; 32], network: Network, bytes: &[u8]) -> Result<Self, serde_json::Error> {
+    pub fn read(
+        seed: &[u8; 32],
+        network: Network,
+        bytes: &[u8],
+    ) -> Result<Self, serde_json::Error> {
         let state: State = serde_json::from_slice(bytes)?;
         let wallet = Self::new(seed, network, BestBlock::new(state.hash, state.height));
         *wallet.state.lock().expect("no panic while locked") = state;
@@ -238,7 +248,9 @@ impl Wallet {
         }
         let txid = tx.compute_txid();
         let mut state = self.state.lock().expect("no panic while locked");
-        state.promised.extend(taken.iter().map(|coin| (coin.outpoint, txid)));
+        state
+            .promised
+            .extend(taken.iter().map(|coin| (coin.outpoint, txid)));
         Ok(tx)
     }
 
@@ -253,10 +265,17 @@ impl Wallet {
 
     fn sign(&self, tx: &mut Transaction, place: usize, spent: &TxOut) {
         let sighash = SighashCache::new(&*tx)
-            .p2wpkh_signature_hash(place, &spent.script_pubkey, spent.value, EcdsaSighashType::All)
+            .p2wpkh_signature_hash(
+                place,
+                &spent.script_pubkey,
+                spent.value,
+                EcdsaSighashType::All,
+            )
             .expect("the input is there and the script is P2WPKH");
         let signature = bitcoin::ecdsa::Signature {
-            signature: self.secp.sign_ecdsa_low_r(&Message::from(sighash), &self.key),
+            signature: self
+                .secp
+                .sign_ecdsa_low_r(&Message::from(sighash), &self.key),
             sighash_type: EcdsaSighashType::All,
         };
         tx.input[place].witness = Witness::p2wpkh(&signature, &self.public.0);
@@ -315,7 +334,11 @@ impl WalletSourceSync for Wallet {
         let mut tx = psbt.unsigned_tx;
         let ours = self.script();
         for (place, input) in psbt.inputs.iter().enumerate() {
-            if let Some(spent) = input.witness_utxo.as_ref().filter(|spent| spent.script_pubkey == ours) {
+            if let Some(spent) = input
+                .witness_utxo
+                .as_ref()
+                .filter(|spent| spent.script_pubkey == ours)
+            {
                 self.sign(&mut tx, place, spent);
             }
         }

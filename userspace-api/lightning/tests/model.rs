@@ -36,12 +36,34 @@ impl Journal for Disk {
 /// All that ever happened, in order; every question is answered by going through it.
 #[derive(Clone, Debug, PartialEq)]
 enum Happened {
-    Asked { hash: u8, account: u32, msat: u64 },
-    Credited { hash: u8, msat: u64 },
-    Held { hash: u8, account: u32, msat: u64, limit: u64 },
-    Settled { hash: u8, fee: u64 },
-    Released { hash: u8 },
-    Moved { account: u32, number: u64, to_engine: bool, msat: u64 },
+    Asked {
+        hash: u8,
+        account: u32,
+        msat: u64,
+    },
+    Credited {
+        hash: u8,
+        msat: u64,
+    },
+    Held {
+        hash: u8,
+        account: u32,
+        msat: u64,
+        limit: u64,
+    },
+    Settled {
+        hash: u8,
+        fee: u64,
+    },
+    Released {
+        hash: u8,
+    },
+    Moved {
+        account: u32,
+        number: u64,
+        to_engine: bool,
+        msat: u64,
+    },
 }
 
 #[derive(Default)]
@@ -50,13 +72,22 @@ struct Naive(Vec<Happened>);
 impl Naive {
     fn asked(&self, hash: u8) -> Option<(u32, u64)> {
         self.0.iter().find_map(|it| match it {
-            Happened::Asked { hash: h, account, msat } if *h == hash => Some((*account, *msat)),
+            Happened::Asked {
+                hash: h,
+                account,
+                msat,
+            } if *h == hash => Some((*account, *msat)),
             _ => None,
         })
     }
     fn held(&self, hash: u8) -> Option<(u32, u64, u64)> {
         self.0.iter().find_map(|it| match it {
-            Happened::Held { hash: h, account, msat, limit } if *h == hash => Some((*account, *msat, *limit)),
+            Happened::Held {
+                hash: h,
+                account,
+                msat,
+                limit,
+            } if *h == hash => Some((*account, *msat, *limit)),
             _ => None,
         })
     }
@@ -86,7 +117,12 @@ impl Naive {
                 Happened::Credited { hash, msat } if self.asked(*hash).unwrap().0 == account => {
                     available += i128::from(*msat);
                 }
-                Happened::Held { hash, account: a, msat, limit } if *a == account => {
+                Happened::Held {
+                    hash,
+                    account: a,
+                    msat,
+                    limit,
+                } if *a == account => {
                     let (msat, limit) = (i128::from(*msat), i128::from(*limit));
                     match self.ended(*hash) {
                         None => {
@@ -97,8 +133,17 @@ impl Naive {
                         Some(None) => {}
                     }
                 }
-                Happened::Moved { account: a, to_engine, msat, .. } if *a == account => {
-                    available += if *to_engine { -i128::from(*msat) } else { i128::from(*msat) };
+                Happened::Moved {
+                    account: a,
+                    to_engine,
+                    msat,
+                    ..
+                } if *a == account => {
+                    available += if *to_engine {
+                        -i128::from(*msat)
+                    } else {
+                        i128::from(*msat)
+                    };
                 }
                 _ => {}
             }
@@ -126,7 +171,9 @@ fn open(disk: &Disk) -> Rail<Disk> {
         expiry_max_s: 100,
         expiry_margin_s: 10,
     };
-    let scale = Scale { msat_per_unit: NonZeroU64::new(UNIT).unwrap() };
+    let scale = Scale {
+        msat_per_unit: NonZeroU64::new(UNIT).unwrap(),
+    };
     let records = disk.0.borrow().0.clone();
     Rail::open(disk.clone(), &records, limits, scale).expect("what was written follows from itself")
 }
@@ -153,22 +200,41 @@ fn step(rng: &mut StdRng, rail: &mut Rail<Disk>, naive: &Naive) -> Step {
     match rng.random_range(0..6) {
         0 => {
             let expiry = rng.random_range(0..110);
-            let call = rail.invoiced(hash(number), Account(account), msat(amount * 4), 1_000, expiry);
+            let call = rail.invoiced(
+                hash(number),
+                Account(account),
+                msat(amount * 4),
+                1_000,
+                expiry,
+            );
             let fits = amount * 4 <= 10_000 && (1..=100).contains(&expiry);
             let free = naive.asked(number).is_none() && naive.held(number).is_none();
             let expected = if fits && free {
-                Expected::Now(Happened::Asked { hash: number, account, msat: amount * 4 })
+                Expected::Now(Happened::Asked {
+                    hash: number,
+                    account,
+                    msat: amount * 4,
+                })
             } else {
                 Expected::Refused
             };
-            Step { call: call.map(|()| Done::Now), expected }
+            Step {
+                call: call.map(|()| Done::Now),
+                expected,
+            }
         }
         1 => {
             // The node tells what it claimed; it claims only what may be claimed. Sometimes it tells what it told before.
             let more = rng.random_range(0..3);
             let Some((_, asked)) = naive.asked(number) else {
-                assert_eq!(rail.claimable(&hash(number), msat(amount), 1_000), Err(Refusal::Unknown));
-                return Step { call: Ok(Done::Before), expected: Expected::Before };
+                assert_eq!(
+                    rail.claimable(&hash(number), msat(amount), 1_000),
+                    Err(Refusal::Unknown)
+                );
+                return Step {
+                    call: Ok(Done::Before),
+                    expected: Expected::Before,
+                };
             };
             let came = naive.credited(number).unwrap_or(asked + more);
             let judged = rail.claimable(&hash(number), msat(came), 1_000);
@@ -181,9 +247,15 @@ fn step(rng: &mut StdRng, rail: &mut Rail<Disk>, naive: &Naive) -> Step {
             assert!(matches!(late, Err(Refusal::Late | Refusal::Again)));
             let expected = match naive.credited(number) {
                 Some(_) => Expected::Before,
-                None => Expected::Now(Happened::Credited { hash: number, msat: came }),
+                None => Expected::Now(Happened::Credited {
+                    hash: number,
+                    msat: came,
+                }),
             };
-            Step { call: rail.claimed(hash(number), msat(came)), expected }
+            Step {
+                call: rail.claimed(hash(number), msat(came)),
+                expected,
+            }
         }
         2 => {
             let limit = rng.random_range(0..50);
@@ -193,15 +265,31 @@ fn step(rng: &mut StdRng, rail: &mut Rail<Disk>, naive: &Naive) -> Step {
                 Some(same) if rng.random_bool(0.7) => same,
                 _ => (account, amount, limit),
             };
-            let call = rail.hold(hash(number), Account(account), msat(amount), msat(limit), "ln", left);
+            let call = rail.hold(
+                hash(number),
+                Account(account),
+                msat(amount),
+                msat(limit),
+                "ln",
+                left,
+            );
             let expected = if let Some(before) = naive.held(number) {
-                if before == (account, amount, limit) { Expected::Before } else { Expected::Refused }
+                if before == (account, amount, limit) {
+                    Expected::Before
+                } else {
+                    Expected::Refused
+                }
             } else if naive.asked(number).is_none()
                 && (5..=2_000).contains(&amount)
                 && left >= 10
                 && i128::from(amount + limit) <= naive.funds(account).0
             {
-                Expected::Now(Happened::Held { hash: number, account, msat: amount, limit })
+                Expected::Now(Happened::Held {
+                    hash: number,
+                    account,
+                    msat: amount,
+                    limit,
+                })
             } else {
                 Expected::Refused
             };
@@ -211,9 +299,15 @@ fn step(rng: &mut StdRng, rail: &mut Rail<Disk>, naive: &Naive) -> Step {
             // How a payment ended. The node repeats an end, and very rarely it says what cannot be.
             let Some((_, _, limit)) = naive.held(number) else {
                 if rng.random_bool(0.02) {
-                    return Step { call: rail.sent(hash(number), msat(1), "00"), expected: Expected::Stops };
+                    return Step {
+                        call: rail.sent(hash(number), msat(1), "00"),
+                        expected: Expected::Stops,
+                    };
                 }
-                return Step { call: Ok(Done::Before), expected: Expected::Before };
+                return Step {
+                    call: Ok(Done::Before),
+                    expected: Expected::Before,
+                };
             };
             let wrong = rng.random_bool(0.02);
             match naive.ended(number) {
@@ -223,26 +317,41 @@ fn step(rng: &mut StdRng, rail: &mut Rail<Disk>, naive: &Naive) -> Step {
                     } else {
                         rail.sent(hash(number), msat(fee + 1), "00")
                     };
-                    Step { call, expected: Expected::Stops }
+                    Step {
+                        call,
+                        expected: Expected::Stops,
+                    }
                 }
-                Some(None) if wrong => {
-                    Step { call: rail.sent(hash(number), msat(0), "00"), expected: Expected::Stops }
-                }
-                Some(Some(fee)) => {
-                    Step { call: rail.sent(hash(number), msat(fee), "00"), expected: Expected::Before }
-                }
-                Some(None) => Step { call: rail.failed(hash(number), "no way"), expected: Expected::Before },
-                None if wrong => {
-                    Step { call: rail.sent(hash(number), msat(limit + 1), "00"), expected: Expected::Stops }
-                }
+                Some(None) if wrong => Step {
+                    call: rail.sent(hash(number), msat(0), "00"),
+                    expected: Expected::Stops,
+                },
+                Some(Some(fee)) => Step {
+                    call: rail.sent(hash(number), msat(fee), "00"),
+                    expected: Expected::Before,
+                },
+                Some(None) => Step {
+                    call: rail.failed(hash(number), "no way"),
+                    expected: Expected::Before,
+                },
+                None if wrong => Step {
+                    call: rail.sent(hash(number), msat(limit + 1), "00"),
+                    expected: Expected::Stops,
+                },
                 None if rng.random_bool(0.5) => {
                     let fee = rng.random_range(0..=limit);
                     let expected = Expected::Now(Happened::Settled { hash: number, fee });
-                    Step { call: rail.sent(hash(number), msat(fee), "00"), expected }
+                    Step {
+                        call: rail.sent(hash(number), msat(fee), "00"),
+                        expected,
+                    }
                 }
                 None => {
                     let expected = Expected::Now(Happened::Released { hash: number });
-                    Step { call: rail.failed(hash(number), "no way"), expected }
+                    Step {
+                        call: rail.failed(hash(number), "no way"),
+                        expected,
+                    }
                 }
             }
         }
@@ -251,16 +360,30 @@ fn step(rng: &mut StdRng, rail: &mut Rail<Disk>, naive: &Naive) -> Step {
             let next = moves.len() as u64 + 1;
             let (mut given, mut to_engine, mut units) =
                 (next, rng.random_bool(0.5), rng.random_range(0..100));
-            if let Some(Happened::Moved { number, to_engine: to, msat, .. }) = moves.last()
+            if let Some(Happened::Moved {
+                number,
+                to_engine: to,
+                msat,
+                ..
+            }) = moves.last()
                 && rng.random_bool(0.3)
             {
                 (given, to_engine, units) = (*number, *to, msat / UNIT);
             } else if rng.random_bool(0.1) {
                 given = rng.random_range(0..next + 2);
             }
-            let direction = if to_engine { Direction::ToEngine } else { Direction::FromEngine };
+            let direction = if to_engine {
+                Direction::ToEngine
+            } else {
+                Direction::FromEngine
+            };
             let call = rail.moved(Account(account), given, direction, units);
-            let this = Happened::Moved { account, number: given, to_engine, msat: units * UNIT };
+            let this = Happened::Moved {
+                account,
+                number: given,
+                to_engine,
+                msat: units * UNIT,
+            };
             let expected = if moves.last() == Some(&&this) {
                 Expected::Before
             } else if given == next
@@ -281,14 +404,23 @@ fn compare(rail: &Rail<Disk>, naive: &Naive) {
     for account in 0..ACCOUNTS {
         let (available, held) = naive.funds(account);
         let funds = rail.book().funds(Account(account));
-        assert_eq!((i128::from(funds.available.get()), i128::from(funds.held.get())), (available, held));
+        assert_eq!(
+            (
+                i128::from(funds.available.get()),
+                i128::from(funds.held.get())
+            ),
+            (available, held)
+        );
         let (units, dust) = rail.movable(Account(account));
         assert_eq!(i128::from(units * UNIT + dust.get()), available);
         owed += available + held;
     }
     assert_eq!(rail.book().owed() as i128, owed);
     for number in 0..HASHES {
-        let progress = rail.book().withdrawal(&hash(number)).map(|it| it.progress.clone());
+        let progress = rail
+            .book()
+            .withdrawal(&hash(number))
+            .map(|it| it.progress.clone());
         let expected = naive.held(number).map(|_| naive.ended(number));
         match (progress, expected) {
             (None, None) | (Some(Progress::Held), Some(None)) => {}
@@ -298,7 +430,10 @@ fn compare(rail: &Rail<Disk>, naive: &Naive) {
             (Some(Progress::Released { .. }), Some(Some(None))) => {}
             other => panic!("withdrawal {number}: {other:?}"),
         }
-        let credited = rail.book().deposit(&hash(number)).and_then(|it| it.credited);
+        let credited = rail
+            .book()
+            .deposit(&hash(number))
+            .and_then(|it| it.credited);
         assert_eq!(credited.map(Msat::get), naive.credited(number));
     }
 }
@@ -349,7 +484,9 @@ fn run(seed: u64, seen: &mut BTreeMap<&'static str, u32>) {
 
 #[test]
 fn the_rail_is_the_naive_model_whatever_comes_and_whenever_it_crashes() {
-    let given = std::env::var("RING0_SEED").ok().map(|seed| seed.parse().expect("a number"));
+    let given = std::env::var("RING0_SEED")
+        .ok()
+        .map(|seed| seed.parse().expect("a number"));
     let first = given.unwrap_or_else(|| rand::rng().random_range(0..u64::MAX / 2));
     let runs = if given.is_some() { 1 } else { 100 };
     println!("seed {first}, {runs} runs");
@@ -359,8 +496,18 @@ fn the_rail_is_the_naive_model_whatever_comes_and_whenever_it_crashes() {
     }
     println!("{seen:?}");
     if runs > 1 {
-        for kind in ["now", "before", "refused", "lost answer", "lost record", "contradiction"] {
-            assert!(seen.get(kind).is_some_and(|times| *times > 10), "{kind} came too rarely: {seen:?}");
+        for kind in [
+            "now",
+            "before",
+            "refused",
+            "lost answer",
+            "lost record",
+            "contradiction",
+        ] {
+            assert!(
+                seen.get(kind).is_some_and(|times| *times > 10),
+                "{kind} came too rarely: {seen:?}"
+            );
         }
     }
 }

@@ -50,7 +50,10 @@ impl Chain {
         }
         let known = |place: &OutPoint| {
             self.outputs.contains_key(place)
-                || self.waiting.iter().any(|it| it.compute_txid() == place.txid)
+                || self
+                    .waiting
+                    .iter()
+                    .any(|it| it.compute_txid() == place.txid)
         };
         if tx.input.iter().any(|input| {
             self.spent.contains(&input.previous_output) || !known(&input.previous_output)
@@ -62,7 +65,8 @@ impl Chain {
         let places: HashSet<_> = tx.input.iter().map(|input| input.previous_output).collect();
         self.waiting.retain(|it| {
             let goes = it.input.iter().any(|input| {
-                places.contains(&input.previous_output) || gone.contains(&input.previous_output.txid)
+                places.contains(&input.previous_output)
+                    || gone.contains(&input.previous_output.txid)
             });
             if goes {
                 gone.push(it.compute_txid());
@@ -88,8 +92,11 @@ impl Chain {
     /// # Panics
     /// When it was not mined here.
     pub fn fee(&self, tx: &Transaction) -> Amount {
-        let spent: Amount =
-            tx.input.iter().map(|input| self.outputs[&input.previous_output].value).sum();
+        let spent: Amount = tx
+            .input
+            .iter()
+            .map(|input| self.outputs[&input.previous_output].value)
+            .sum();
         spent - tx.output.iter().map(|output| output.value).sum()
     }
 
@@ -105,7 +112,8 @@ impl Chain {
         }
         for tx in waiting {
             let txid = tx.compute_txid();
-            self.spent.extend(tx.input.iter().map(|input| input.previous_output));
+            self.spent
+                .extend(tx.input.iter().map(|input| input.previous_output));
             for (vout, output) in (0..).zip(&tx.output) {
                 self.outputs.insert(OutPoint { txid, vout }, output.clone());
             }
@@ -135,7 +143,13 @@ impl Chain {
                 sequence: Sequence::MAX,
                 witness: Witness::new(),
             }],
-            output: vec![TxOut { value, script_pubkey: script }, change],
+            output: vec![
+                TxOut {
+                    value,
+                    script_pubkey: script,
+                },
+                change,
+            ],
         };
         self.regtest.sign(&mut tx, 0, &[coin]);
         self.take(tx).expect("the coin is there");
@@ -251,7 +265,11 @@ fn answer(mut stream: TcpStream, chain: &Mutex<Chain>) -> std::io::Result<()> {
     };
     let result = {
         let mut chain = chain.lock().expect("no panic while locked");
-        call(&mut chain, request["method"].as_str().unwrap_or_default(), &request["params"])
+        call(
+            &mut chain,
+            request["method"].as_str().unwrap_or_default(),
+            &request["params"],
+        )
     };
     let (status, body) = match result {
         Ok(result) => ("200 OK", json!({"result": result, "error": null, "id": 0})),
@@ -260,7 +278,10 @@ fn answer(mut stream: TcpStream, chain: &Mutex<Chain>) -> std::io::Result<()> {
             json!({"result": null, "error": {"code": code, "message": message}, "id": 0}),
         ),
     };
-    write!(stream, "HTTP/1.0 {status}\r\nContent-Type: application/json\r\n\r\n{body}")
+    write!(
+        stream,
+        "HTTP/1.0 {status}\r\nContent-Type: application/json\r\n\r\n{body}"
+    )
 }
 
 fn call(chain: &mut Chain, method: &str, params: &Value) -> Result<Value, (i64, String)> {
@@ -268,7 +289,9 @@ fn call(chain: &mut Chain, method: &str, params: &Value) -> Result<Value, (i64, 
     match method {
         "getblockcount" => Ok(json!(chain.regtest.height())),
         "getblockhash" => {
-            let height = params[0].as_u64().and_then(|height| u32::try_from(height).ok());
+            let height = params[0]
+                .as_u64()
+                .and_then(|height| u32::try_from(height).ok());
             let hash = height
                 .filter(|height| *height <= chain.regtest.height())
                 .and_then(|height| chain.regtest.hash_at(height));
@@ -283,13 +306,15 @@ fn call(chain: &mut Chain, method: &str, params: &Value) -> Result<Value, (i64, 
                 .ok_or((-5, "Block not found".to_owned()))
         }
         "sendrawtransaction" => {
-            let tx: Transaction =
-                deserialize_hex(&text(0)).map_err(|error| (-22, format!("TX decode failed: {error}")))?;
+            let tx: Transaction = deserialize_hex(&text(0))
+                .map_err(|error| (-22, format!("TX decode failed: {error}")))?;
             let txid = tx.compute_txid();
             chain.take(tx).map_err(|reason| (-25, reason))?;
             Ok(json!(txid.to_string()))
         }
-        "estimatesmartfee" => Ok(json!({"errors": ["Insufficient data or no feerate found"], "blocks": 2})),
+        "estimatesmartfee" => {
+            Ok(json!({"errors": ["Insufficient data or no feerate found"], "blocks": 2}))
+        }
         _ => Err((-32_601, "Method not found".to_owned())),
     }
 }

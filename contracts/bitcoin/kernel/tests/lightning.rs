@@ -59,7 +59,10 @@ impl Payments for Till {
         Ok(())
     }
     fn failed(&self, hash: sha256::Hash, reason: &str) -> Result<(), Box<dyn Error>> {
-        self.ended.lock().unwrap().insert(hash, Err(reason.to_owned()));
+        self.ended
+            .lock()
+            .unwrap()
+            .insert(hash, Err(reason.to_owned()));
         Ok(())
     }
 }
@@ -91,7 +94,11 @@ impl Exchange {
             .arg(setup.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(if std::env::var_os("RING0_LOG").is_some() { Stdio::inherit() } else { Stdio::null() })
+            .stderr(if std::env::var_os("RING0_LOG").is_some() {
+                Stdio::inherit()
+            } else {
+                Stdio::null()
+            })
             .spawn()
             .unwrap();
         let to = child.stdin.take().unwrap();
@@ -100,7 +107,11 @@ impl Exchange {
         from.read_line(&mut line).unwrap();
         let Ok(ready) = serde_json::from_str::<Value>(&line) else {
             let status = child.wait().unwrap();
-            assert_eq!(status.signal(), Some(9), "the exchange did not start: {status}");
+            assert_eq!(
+                status.signal(),
+                Some(9),
+                "the exchange did not start: {status}"
+            );
             return None;
         };
         Some(Self {
@@ -128,7 +139,11 @@ impl Exchange {
     }
 
     fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.setup["port"].as_u64().unwrap() as u16).into()
+        (
+            Ipv4Addr::LOCALHOST,
+            self.setup["port"].as_u64().unwrap() as u16,
+        )
+            .into()
     }
 
     fn kill(&mut self) {
@@ -136,10 +151,27 @@ impl Exchange {
         assert_eq!(self.child.wait().unwrap().signal(), Some(9));
     }
 
-    /// After its death, by its own hand or ours.
-    fn again(&mut self) {
-        assert_eq!(self.child.wait().unwrap().signal(), Some(9), "it ended otherwise");
-        *self = Self::start(&self.setup.clone()).expect("nothing kills it while it opens");
+    /// After its death, by its own hand or ours. It dies again at these places while it recovers. How often it did.
+    fn again(&mut self, places: &[u64]) -> u32 {
+        assert_eq!(
+            self.child.wait().unwrap().signal(),
+            Some(9),
+            "it ended otherwise"
+        );
+        let (setup, mut deaths) = (self.setup.clone(), 0);
+        for place in places.iter().chain(&[0]) {
+            let mut mortal = setup.clone();
+            mortal["die_at"] = json!(place);
+            if let Some(mut started) = Self::start(&mortal) {
+                if started.ask(json!({"arm": 0})).is_some() {
+                    started.setup = setup;
+                    *self = started;
+                    return deaths;
+                }
+            }
+            deaths += 1;
+        }
+        panic!("nothing kills it the last time");
     }
 }
 
@@ -159,7 +191,11 @@ struct Stand {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn trader(chain: &Served, folder: &Path, till: Arc<Till>) -> Node {
@@ -197,13 +233,23 @@ impl Stand {
         std::fs::create_dir(&folder).unwrap();
         let setup = json!({"folder": folder, "port": free_port(), "rpc_port": chain.port(), "cookie": chain.cookie()});
         let exchange = Exchange::start(&setup).unwrap();
-        let mut stand = Self { chain, trader, till, exchange };
+        let mut stand = Self {
+            chain,
+            trader,
+            till,
+            exchange,
+        };
 
         // Without coins for the end of a channel neither side takes one.
         stand.connect();
-        let early = stand.trader.open_channel(stand.exchange.id, CHANNEL).unwrap_err();
+        let early = stand
+            .trader
+            .open_channel(stand.exchange.id, CHANNEL)
+            .unwrap_err();
         assert!(early.to_string().contains("pay in at bcrt1q"), "{early}");
-        let exchange_wallet = Address::from_str(&stand.exchange.wallet).unwrap().assume_checked();
+        let exchange_wallet = Address::from_str(&stand.exchange.wallet)
+            .unwrap()
+            .assume_checked();
         {
             let mut chain = stand.chain.chain();
             chain.regtest.mine(2);
@@ -211,11 +257,20 @@ impl Stand {
             chain.pay(exchange_wallet.script_pubkey(), WALLET);
         }
         assert_eq!(stand.mine(1), 2);
-        stand.trader.open_channel(stand.exchange.id, CHANNEL).unwrap();
-        until("the funding transaction", || (stand.chain.chain().waiting().len() == 1).then_some(()));
+        stand
+            .trader
+            .open_channel(stand.exchange.id, CHANNEL)
+            .unwrap();
+        until("the funding transaction", || {
+            (stand.chain.chain().waiting().len() == 1).then_some(())
+        });
         assert_eq!(stand.mine(6), 1);
         stand.usable();
-        assert_eq!(stand.trader_msat(), CHANNEL.to_sat() * 1_000, "all is the trader's");
+        assert_eq!(
+            stand.trader_msat(),
+            CHANNEL.to_sat() * 1_000,
+            "all is the trader's"
+        );
         stand
     }
 
@@ -225,7 +280,9 @@ impl Stand {
             let mut chain = self.chain.chain();
             (chain.mine(blocks), chain.regtest.height())
         };
-        until("the trader's node", || (self.trader.best_block().height == height).then_some(()));
+        until("the trader's node", || {
+            (self.trader.best_block().height == height).then_some(())
+        });
         let exchange = &mut self.exchange;
         until("the exchange's node", || {
             (exchange.status().unwrap()["height"].as_u64() == Some(height.into())).then_some(())
@@ -234,13 +291,23 @@ impl Stand {
     }
 
     fn connect(&self) {
-        until("a connection", || self.trader.connect(self.exchange.id, self.exchange.address()).ok());
+        until("a connection", || {
+            self.trader
+                .connect(self.exchange.id, self.exchange.address())
+                .ok()
+        });
     }
 
     fn usable(&mut self) {
         until("a channel that can be used", || {
-            let _ = self.trader.connect(self.exchange.id, self.exchange.address());
-            let ours = self.trader.channels().iter().any(|channel| channel.is_usable);
+            let _ = self
+                .trader
+                .connect(self.exchange.id, self.exchange.address());
+            let ours = self
+                .trader
+                .channels()
+                .iter()
+                .any(|channel| channel.is_usable);
             (ours && self.exchange.status().unwrap()["usable"] == 1).then_some(())
         });
     }
@@ -253,7 +320,9 @@ impl Stand {
     fn trader_msat(&self) -> u64 {
         let channel = self.channel();
         assert!(channel.outbound_capacity_msat > 0, "below its reserve");
-        channel.outbound_capacity_msat + channel.unspendable_punishment_reserve.unwrap() * 1_000 + ANCHORS_MSAT
+        channel.outbound_capacity_msat
+            + channel.unspendable_punishment_reserve.unwrap() * 1_000
+            + ANCHORS_MSAT
     }
 
     /// Nothing is under way, and what the exchange owes is what it has in the channel, to the millisatoshi.
@@ -261,12 +330,16 @@ impl Stand {
         let status = until("nothing under way", || {
             let status = self.exchange.status().unwrap();
             let channel = self.channel();
-            let quiet = channel.pending_outbound_htlcs.is_empty() && channel.pending_inbound_htlcs.is_empty();
-            let matched = quiet && status["owed"].as_u64() == Some(CHANNEL.to_sat() * 1_000 - self.trader_msat());
+            let quiet = channel.pending_outbound_htlcs.is_empty()
+                && channel.pending_inbound_htlcs.is_empty();
+            let matched = quiet
+                && status["owed"].as_u64() == Some(CHANNEL.to_sat() * 1_000 - self.trader_msat());
             (matched && status["held"] == 0).then_some(status)
         });
         assert_eq!(
-            status["available"].as_u64().unwrap() + status["withdrawn"].as_u64().unwrap() + status["fees"].as_u64().unwrap(),
+            status["available"].as_u64().unwrap()
+                + status["withdrawn"].as_u64().unwrap()
+                + status["fees"].as_u64().unwrap(),
             status["deposited"].as_u64().unwrap(),
         );
         status
@@ -275,7 +348,12 @@ impl Stand {
     fn invoice(&mut self, msat: u64) -> Option<String> {
         let command = json!({"invoice": {"account": ACCOUNT, "msat": msat, "expiry_s": 600}});
         let answer = self.exchange.ask(command)?;
-        Some(answer["invoice"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned())
+        Some(
+            answer["invoice"]
+                .as_str()
+                .unwrap_or_else(|| panic!("{answer}"))
+                .to_owned(),
+        )
     }
 
     /// The trader pays. The payment hash.
@@ -293,7 +371,9 @@ impl Stand {
     }
 
     fn ended(&self, hash: sha256::Hash) -> Result<u64, String> {
-        until("the end of a payment", || self.till.ended.lock().unwrap().get(&hash).cloned())
+        until("the end of a payment", || {
+            self.till.ended.lock().unwrap().get(&hash).cloned()
+        })
     }
 
     fn withdraw(&mut self, invoice: &str, msat: Option<u64>, fee_limit: u64) -> Option<Value> {
@@ -308,7 +388,9 @@ impl Stand {
     }
 
     fn progress(&mut self, hash: sha256::Hash) -> Value {
-        self.exchange.ask(json!({"progress": {"hash": hash}})).unwrap()
+        self.exchange
+            .ask(json!({"progress": {"hash": hash}}))
+            .unwrap()
     }
 }
 
@@ -332,31 +414,64 @@ fn deposits_withdrawals_failures_and_what_is_refused() {
     let before = stand.settled();
     stand.till.ended.lock().unwrap().clear();
     let parsed = lightning_invoice(&invoice);
-    until("LDK to forget the first payment, or to say no", || {
-        match stand.trader.pay(&parsed, Msat::new(10_000).unwrap(), Msat::ZERO) {
+    until(
+        "LDK to forget the first payment, or to say no",
+        || match stand
+            .trader
+            .pay(&parsed, Msat::new(10_000).unwrap(), Msat::ZERO)
+        {
             Ok(()) => Some(stand.ended(hash).unwrap_err()),
             Err(error) => Some(error.to_string()),
-        }
-    });
+        },
+    );
     assert_eq!(stand.settled()["deposited"], before["deposited"]);
 
     // A withdrawal with an amount in the invoice, the same again, one without an amount.
     let (invoice, hash) = stand.trader_invoice(Some(100_000_500));
     let answer = stand.withdraw(&invoice, None, 7_000).unwrap();
-    assert!(answer["is"] == "held" || answer["is"] == "settled", "{answer}");
-    until("the payee's money", || stand.till.received.lock().unwrap().get(&hash).copied());
+    assert!(
+        answer["is"] == "held" || answer["is"] == "settled",
+        "{answer}"
+    );
+    until("the payee's money", || {
+        stand.till.received.lock().unwrap().get(&hash).copied()
+    });
     stand.settled();
     let again = stand.withdraw(&invoice, None, 7_000).unwrap();
-    assert_eq!((&again["is"], &again["fee"]), (&json!("settled"), &json!(0)));
+    assert_eq!(
+        (&again["is"], &again["fee"]),
+        (&json!("settled"), &json!(0))
+    );
     let other = stand.withdraw(&invoice, None, 8_000).unwrap();
-    assert!(other["error"].as_str().unwrap().contains("new invoice"), "{other}");
+    assert!(
+        other["error"].as_str().unwrap().contains("new invoice"),
+        "{other}"
+    );
     let (open, hash) = stand.trader_invoice(None);
     let nothing = stand.withdraw(&open, None, 0).unwrap();
-    assert!(nothing["error"].as_str().unwrap().contains("names no amount"), "{nothing}");
+    assert!(
+        nothing["error"]
+            .as_str()
+            .unwrap()
+            .contains("names no amount"),
+        "{nothing}"
+    );
     stand.withdraw(&open, Some(5_000), 0).unwrap();
-    assert_eq!(until("the payee's money", || stand.till.received.lock().unwrap().get(&hash).copied()), 5_000);
+    assert_eq!(
+        until("the payee's money", || stand
+            .till
+            .received
+            .lock()
+            .unwrap()
+            .get(&hash)
+            .copied()),
+        5_000
+    );
     let status = stand.settled();
-    assert_eq!((&status["withdrawn"], &status["fees"]), (&json!(100_005_500), &json!(0)));
+    assert_eq!(
+        (&status["withdrawn"], &status["fees"]),
+        (&json!(100_005_500), &json!(0))
+    );
 
     // What cannot be: too much, another amount, no invoice, the exchange's own, more than the account has.
     let own = stand.invoice(1_000).unwrap();
@@ -369,20 +484,39 @@ fn deposits_withdrawals_failures_and_what_is_refused() {
         (large.as_str(), None, "available"),
     ] {
         let answer = stand.withdraw(invoice, msat, 0).unwrap();
-        assert!(answer["error"].as_str().is_some_and(|it| it.contains(reason)), "{reason}: {answer}");
+        assert!(
+            answer["error"]
+                .as_str()
+                .is_some_and(|it| it.contains(reason)),
+            "{reason}: {answer}"
+        );
     }
 
     // The payee refuses: the hold comes back, once.
     *stand.till.refusing.lock().unwrap() = true;
     let (invoice, hash) = stand.trader_invoice(Some(20_000_000));
     let answer = stand.withdraw(&invoice, None, 1_000).unwrap();
-    assert!(answer["is"] == "held" || answer["is"] == "released", "{answer}");
-    let released = until("the release", || Some(stand.progress(hash)).filter(|it| it["is"] == "released"));
-    assert!(released["reason"].as_str().unwrap().contains("RecipientRejected"), "{released}");
+    assert!(
+        answer["is"] == "held" || answer["is"] == "released",
+        "{answer}"
+    );
+    let released = until("the release", || {
+        Some(stand.progress(hash)).filter(|it| it["is"] == "released")
+    });
+    assert!(
+        released["reason"]
+            .as_str()
+            .unwrap()
+            .contains("RecipientRejected"),
+        "{released}"
+    );
     let after = stand.settled();
     assert_eq!(after["available"], status["available"]);
     let again = stand.withdraw(&invoice, None, 1_000).unwrap();
-    assert_eq!(again["is"], "released", "a payment that failed is not sent again");
+    assert_eq!(
+        again["is"], "released",
+        "a payment that failed is not sent again"
+    );
 }
 
 /// For each kind of payment: killed at the first place where a crash could matter, at the second, and so on until it goes through
@@ -394,7 +528,7 @@ fn killed_at_every_place() {
     stand.settled();
     for kind in ["deposit", "withdrawal", "failing withdrawal"] {
         *stand.till.refusing.lock().unwrap() = kind == "failing withdrawal";
-        let mut deaths = 0;
+        let (mut deaths, mut recovering) = (0, 0);
         for place in 1.. {
             assert!(place < 200, "a {kind} never ends");
             let before = stand.settled();
@@ -411,17 +545,21 @@ fn killed_at_every_place() {
                 None => Some(true),
                 Some(status) => {
                     let ended = match kind {
-                        "deposit" => asked.is_some_and(|hash| stand.till.ended.lock().unwrap().contains_key(&hash)),
+                        "deposit" => asked.is_some_and(|hash| {
+                            stand.till.ended.lock().unwrap().contains_key(&hash)
+                        }),
                         _ => status["held"] == 0,
                     };
                     let channel = stand.channel();
-                    let quiet = channel.pending_outbound_htlcs.is_empty() && channel.pending_inbound_htlcs.is_empty();
-                    (ended && quiet && quiet_since.elapsed() > Duration::from_millis(400)).then_some(false)
+                    let quiet = channel.pending_outbound_htlcs.is_empty()
+                        && channel.pending_inbound_htlcs.is_empty();
+                    (ended && quiet && quiet_since.elapsed() > Duration::from_millis(400))
+                        .then_some(false)
                 }
             });
             if died {
                 deaths += 1;
-                stand.exchange.again();
+                recovering += stand.exchange.again(&[1 + place % 7, 1 + place % 5]);
                 stand.usable();
             } else {
                 stand.exchange.ask(json!({"arm": 0})).unwrap();
@@ -437,17 +575,29 @@ fn killed_at_every_place() {
             let change = |of: &str| after[of].as_u64().unwrap() - before[of].as_u64().unwrap();
             let received = stand.till.received.lock().unwrap().get(&hash).copied();
             match kind {
-                "deposit" => assert_eq!(change("deposited"), if paid { msat } else { 0 }, "place {place}"),
-                "withdrawal" => assert_eq!(change("withdrawn"), received.unwrap_or(0), "place {place}"),
+                "deposit" => assert_eq!(
+                    change("deposited"),
+                    if paid { msat } else { 0 },
+                    "place {place}"
+                ),
+                "withdrawal" => {
+                    assert_eq!(change("withdrawn"), received.unwrap_or(0), "place {place}")
+                }
                 _ => assert_eq!((change("withdrawn"), received), (0, None), "place {place}"),
             }
-            assert_eq!(after["open"], 1, "place {place} of a {kind}: the channel is lost");
+            assert_eq!(
+                after["open"], 1,
+                "place {place} of a {kind}: the channel is lost"
+            );
             if !died {
                 break;
             }
         }
-        println!("{kind}: killed at {deaths} places");
-        assert!(deaths >= 8, "a {kind} has more places than {deaths}");
+        println!("{kind}: killed at {deaths} places, and {recovering} times while it recovered");
+        assert!(
+            deaths >= 8 && recovering >= 8,
+            "a {kind} has more places than {deaths} and {recovering}"
+        );
     }
 }
 
@@ -462,17 +612,24 @@ fn the_trader_leaves_alone_when_the_exchange_is_gone() {
     let funding = stand.channel().funding_txo.unwrap().txid;
     let channel = stand.channel();
     let before = stand.chain.chain().mined().len();
-    stand.trader.leave(&channel.channel_id, &channel.counterparty.node_id).unwrap();
+    stand
+        .trader
+        .leave(&channel.channel_id, &channel.counterparty.node_id)
+        .unwrap();
     let mine = |stand: &Stand, blocks: u32| {
         let mut chain = stand.chain.chain();
         let taken = chain.mine(blocks);
         let height = chain.regtest.height();
         drop(chain);
-        until("the trader's node", || (stand.trader.best_block().height == height).then_some(()));
+        until("the trader's node", || {
+            (stand.trader.best_block().height == height).then_some(())
+        });
         taken
     };
     // The commitment and the child on its anchor that pays for it, in one block.
-    until("commitment and child", || (stand.chain.chain().waiting().len() == 2).then_some(()));
+    until("commitment and child", || {
+        (stand.chain.chain().waiting().len() == 2).then_some(())
+    });
     assert_eq!(mine(&stand, 1), 2);
     let mut swept = None;
     for blocks in 1..=DELAY + 10 {
@@ -485,13 +642,20 @@ fn the_trader_leaves_alone_when_the_exchange_is_gone() {
         }
     }
     let swept = swept.expect("the balance is swept");
-    assert!(swept >= DELAY, "swept after {swept} blocks, the delay is {DELAY}");
+    assert!(
+        swept >= DELAY,
+        "swept after {swept} blocks, the delay is {DELAY}"
+    );
     let chain = stand.chain.chain();
     let after = stand.trader.wallet().balance();
     let mut fees = Amount::ZERO;
     for tx in &chain.mined()[before..] {
         let fee = chain.fee(tx);
-        println!("{} of {} vB pays {fee} in fees", tx.compute_txid(), tx.vsize());
+        println!(
+            "{} of {} vB pays {fee} in fees",
+            tx.compute_txid(),
+            tx.vsize()
+        );
         fees += fee;
     }
     let commitment = &chain.mined()[before];

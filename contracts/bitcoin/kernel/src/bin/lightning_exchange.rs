@@ -48,10 +48,23 @@ struct Setup {
 enum Command {
     /// Die at the place of this number, from now.
     Arm(i64),
-    Invoice { account: u32, msat: u64, expiry_s: u32 },
-    Withdraw { account: u32, invoice: String, msat: Option<u64>, fee_limit: u64 },
-    Status { account: u32 },
-    Progress { hash: String },
+    Invoice {
+        account: u32,
+        msat: u64,
+        expiry_s: u32,
+    },
+    Withdraw {
+        account: u32,
+        invoice: String,
+        msat: Option<u64>,
+        fee_limit: u64,
+    },
+    Status {
+        account: u32,
+    },
+    Progress {
+        hash: String,
+    },
 }
 
 /// Places left until death; not positive: none.
@@ -83,13 +96,25 @@ impl KVStoreSync for MortalStore {
     fn read(&self, primary: &str, secondary: &str, key: &str) -> Result<Vec<u8>, io::Error> {
         self.0.read(primary, secondary, key)
     }
-    fn write(&self, primary: &str, secondary: &str, key: &str, bytes: Vec<u8>) -> Result<(), io::Error> {
+    fn write(
+        &self,
+        primary: &str,
+        secondary: &str,
+        key: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(), io::Error> {
         place();
         self.0.write(primary, secondary, key, bytes)?;
         place();
         Ok(())
     }
-    fn remove(&self, primary: &str, secondary: &str, key: &str, lazy: bool) -> Result<(), io::Error> {
+    fn remove(
+        &self,
+        primary: &str,
+        secondary: &str,
+        key: &str,
+        lazy: bool,
+    ) -> Result<(), io::Error> {
         self.0.remove(primary, secondary, key, lazy)
     }
     fn list(&self, primary: &str, secondary: &str) -> Result<Vec<String>, io::Error> {
@@ -123,15 +148,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         expiry_max_s: 3_600,
         expiry_margin_s: 30,
     };
-    let scale = Scale { msat_per_unit: NonZeroU64::new(1_000).ok_or("not zero")? };
+    let scale = Scale {
+        msat_per_unit: NonZeroU64::new(1_000).ok_or("not zero")?,
+    };
     let exchange = Exchange::open(options, MortalJournal(journal), &records, limits, scale)?;
     let mut out = std::io::stdout();
     let node = exchange.node();
-    let ready = json!({"id": node.id().to_string(), "address": node.wallet().address().to_string()});
+    let ready =
+        json!({"id": node.id().to_string(), "address": node.wallet().address().to_string()});
     writeln!(out, "{ready}")?;
     for line in std::io::stdin().lock().lines() {
         let answer = match serde_json::from_str(&line?) {
-            Ok(command) => obey(&exchange, command).unwrap_or_else(|error| json!({"error": error.to_string()})),
+            Ok(command) => {
+                obey(&exchange, command).unwrap_or_else(|error| json!({"error": error.to_string()}))
+            }
             Err(error) => json!({"error": format!("no command: {error}")}),
         };
         writeln!(out, "{answer}")?;
@@ -140,7 +170,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn obey(exchange: &Exchange<MortalJournal>, command: Command) -> Result<Value, Box<dyn std::error::Error>> {
+fn obey(
+    exchange: &Exchange<MortalJournal>,
+    command: Command,
+) -> Result<Value, Box<dyn std::error::Error>> {
     let progress = |progress: &Progress| match progress {
         Progress::Held => json!({"is": "held"}),
         Progress::Settled { fee, preimage } => {
@@ -153,18 +186,35 @@ fn obey(exchange: &Exchange<MortalJournal>, command: Command) -> Result<Value, B
             LEFT.store(at, Ordering::SeqCst);
             json!({})
         }
-        Command::Invoice { account, msat, expiry_s } => {
-            let invoice = exchange.invoice(Account(account), Msat::new(msat)?, "deposit", expiry_s)?;
+        Command::Invoice {
+            account,
+            msat,
+            expiry_s,
+        } => {
+            let invoice =
+                exchange.invoice(Account(account), Msat::new(msat)?, "deposit", expiry_s)?;
             json!({"invoice": invoice.to_string()})
         }
-        Command::Withdraw { account, invoice, msat, fee_limit } => {
+        Command::Withdraw {
+            account,
+            invoice,
+            msat,
+            fee_limit,
+        } => {
             let amount = msat.map(Msat::new).transpose()?;
-            progress(&exchange.withdraw(Account(account), &invoice, amount, Msat::new(fee_limit)?)?)
+            progress(&exchange.withdraw(
+                Account(account),
+                &invoice,
+                amount,
+                Msat::new(fee_limit)?,
+            )?)
         }
         Command::Progress { hash } => {
             let hash = bitcoin::hashes::sha256::Hash::from_str(&hash)?;
             let rail = exchange.rail();
-            rail.book().withdrawal(&hash).map_or(json!({"is": "unknown"}), |it| progress(&it.progress))
+            rail.book()
+                .withdrawal(&hash)
+                .map_or(json!({"is": "unknown"}), |it| progress(&it.progress))
         }
         Command::Status { account } => {
             let cover = exchange.cover();
