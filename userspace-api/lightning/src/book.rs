@@ -10,7 +10,7 @@ use bitcoin::hashes::sha256;
 
 use crate::{
     amount::Msat,
-    journal::{Account, Direction, Record},
+    journal::{Account, Direction, Entry, Record},
 };
 
 /// An account's funds on the rail. All but the first two only grow.
@@ -128,10 +128,10 @@ impl Book {
     ///
     /// # Errors
     /// The first record that does not follow.
-    pub fn of(records: &[Record]) -> Result<Self, Contradiction> {
+    pub fn of(entries: &[Entry]) -> Result<Self, Contradiction> {
         let mut book = Self::default();
-        for record in records {
-            book.make(book.decide(record)?);
+        for entry in entries {
+            book.make(book.decide(&entry.fact)?);
         }
         Ok(book)
     }

@@ -13,7 +13,7 @@ use lightning_invoice::{Bolt11Invoice, Currency};
 use crate::{
     amount::{Msat, Scale},
     book::Progress,
-    journal::{Account, Journal, Record},
+    journal::{Account, Entry, Journal},
     node::{Node, NodeError, Options, PayError, Payments},
     rail::{Done, Limits, Rail, RailError},
 };
@@ -126,12 +126,12 @@ impl<J: Journal + Send + 'static> Exchange<J> {
     pub fn open(
         options: Options,
         journal: J,
-        records: &[Record],
+        entries: &[Entry],
         limits: Limits,
         scale: Scale,
     ) -> Result<Self, ExchangeError> {
         let desk = Arc::new(Desk(Mutex::new(Rail::open(
-            journal, records, limits, scale,
+            journal, entries, limits, scale, now_s,
         )?)));
         let network = options.network;
         let mut node = Node::load(options, desk.clone())?;

@@ -92,13 +92,44 @@ pub enum Record {
     },
 }
 
+/// A record and when it was written.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Seconds of Unix time, for people and statements: nothing is decided by it.
+    pub at_s: u64,
+    /// What happened.
+    pub fact: Record,
+}
+
+impl Entry {
+    /// The name of a journal that ends with this entry: a hash over the name of the journal before it and the entry.
+    ///
+    /// # Panics
+    /// Never: an entry can be written.
+    #[must_use]
+    pub fn name(&self, before: &sha256::Hash) -> sha256::Hash {
+        link(before, &self.json())
+    }
+
+    fn json(&self) -> String {
+        serde_json::to_string(self).expect("an entry can be written")
+    }
+}
+
+/// The name of an empty journal.
+#[must_use]
+pub fn empty() -> sha256::Hash {
+    sha256::Hash::all_zeros()
+}
+
 /// Somewhere durable.
 pub trait Journal {
-    /// Writes a record; it is on the disk when this returns.
+    /// Writes an entry; it is on the disk when this returns.
     ///
     /// # Errors
-    /// The record may or may not be there: nothing may be appended any more, and nothing decided, before it was read again.
-    fn append(&mut self, record: &Record) -> io::Result<()>;
+    /// The entry may or may not be there: nothing may be appended any more, and nothing decided, before it was read again.
+    fn append(&mut self, entry: &Entry) -> io::Result<()>;
 }
 
 /// A journal that cannot be opened.
@@ -151,7 +182,7 @@ impl FileJournal {
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn open(path: &Path) -> Result<(Self, Vec<Record>), JournalError> {
+    pub fn open(path: &Path) -> Result<(Self, Vec<Entry>), JournalError> {
         let at = |source| JournalError::File {
             path: path.to_owned(),
             source,
@@ -178,7 +209,7 @@ impl FileJournal {
             .iter()
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |end| end + 1);
-        let (mut records, mut previous) = (Vec::new(), sha256::Hash::all_zeros());
+        let (mut records, mut previous) = (Vec::new(), empty());
         for (line, entry) in bytes[..whole]
             .split_inclusive(|byte| *byte == b'\n')
             .enumerate()
@@ -212,13 +243,13 @@ impl FileJournal {
 }
 
 impl Journal for FileJournal {
-    fn append(&mut self, record: &Record) -> io::Result<()> {
+    fn append(&mut self, entry: &Entry) -> io::Result<()> {
         if self.broken {
             return Err(io::Error::other(
                 "an earlier write failed; start again, which reads what is there",
             ));
         }
-        let json = serde_json::to_string(record)?;
+        let json = entry.json();
         let hash = link(&self.previous, &json);
         self.broken = true;
         self.file.write_all(format!("{hash} {json}\n").as_bytes())?;
@@ -233,10 +264,10 @@ impl Journal for FileJournal {
 mod tests {
     use super::*;
 
-    fn records() -> Vec<Record> {
+    fn records() -> Vec<Entry> {
         let hash = |byte| sha256::Hash::hash(&[byte]);
         let msat = |msat| Msat::new(msat).unwrap();
-        vec![
+        let facts = vec![
             Record::Invoiced {
                 hash: hash(1),
                 account: Account(7),
@@ -251,7 +282,11 @@ mod tests {
                 hash: hash(2),
                 reason: "no way there\nin two lines".to_owned(),
             },
-        ]
+        ];
+        (5..)
+            .zip(facts)
+            .map(|(at_s, fact)| Entry { at_s, fact })
+            .collect()
     }
 
     /// Whatever a crash cuts off, what is left is a beginning of what was written, and writing goes on.

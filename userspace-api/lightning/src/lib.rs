@@ -9,6 +9,7 @@
 //!   rail.rs      decided, durable, done                      no Lightning in it
 //!     book.rs      what the records amount to
 //!     journal.rs   the records, on the disk
+//!   journal_chain.rs  the journal as a chain of `ring0-channels` (feature `channels`)
 //!   node.rs      LDK's parts, one thread                     no accounts in it
 //!     monitors.rs  the node's state, on the disk in the order that survives every crash
 //!     blocks.rs, core_node.rs, outbox.rs, wallet.rs          the chain
@@ -21,6 +22,8 @@ pub mod book;
 pub mod core_node;
 pub mod exchange;
 pub mod journal;
+#[cfg(feature = "channels")]
+pub mod journal_chain;
 mod monitors;
 pub mod node;
 mod outbox;

@@ -699,6 +699,17 @@ impl Node {
         self.parts.monitors.get_claimable_balances(&[])
     }
 
+    /// What is ours in one channel, also one that was left, until all of it is swept.
+    pub fn channel_balances(&self, channel: &ChannelId) -> Vec<Balance> {
+        let monitor = self.parts.monitors.get_monitor(*channel);
+        monitor.map_or(Vec::new(), |monitor| monitor.get_claimable_balances())
+    }
+
+    /// Sends what waits for a block again, with the fees of today. It is done by itself about once a minute.
+    pub fn rebroadcast(&self) {
+        self.parts.monitors.rebroadcast_pending_claims();
+    }
+
     /// Closes a channel together with its peer.
     ///
     /// # Errors

@@ -8,14 +8,14 @@
 //! The node repeats what it says until it is told that it was taken, also after a crash: everything here may come twice, and counts
 //! once. A payment hash is used once, for one deposit or one withdrawal: a payee whose invoice failed gives a new one.
 
-use std::{io, ops::RangeInclusive};
+use std::{collections::BTreeSet, io, ops::RangeInclusive};
 
 use bitcoin::hashes::sha256;
 
 use crate::{
     amount::{Msat, Scale, TooMuch},
-    book::{Book, Contradiction, Progress},
-    journal::{Account, Direction, Journal, Record},
+    book::{Book, Change, Contradiction, Progress},
+    journal::{Account, Direction, Entry, Journal, Record, empty},
 };
 
 /// What the operator allows.
@@ -152,27 +152,109 @@ pub struct Rail<J> {
     book: Book,
     limits: Limits,
     scale: Scale,
+    clock: fn() -> u64,
+    trail: Vec<Mark>,
+    /// Accounts of which something has passed.
+    passed: BTreeSet<Account>,
     stopped: bool,
 }
 
+/// What stays in memory of an entry: the rail as others follow it, by cumulative amounts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Mark {
+    /// The journal's name up to it.
+    pub name: sha256::Hash,
+    /// Seconds of Unix time.
+    pub at_s: u64,
+    /// Whose funds it changed by a deposit or a withdrawal, and what both come to since ever.
+    pub passed: Option<Passed>,
+}
+
+/// What has passed the rail for an account, since ever.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Passed {
+    /// Whose.
+    pub account: Account,
+    /// Claimed deposits.
+    pub deposited: Msat,
+    /// What payees got and the ways cost.
+    pub withdrawn: Msat,
+    /// Which of both grew.
+    pub inward: bool,
+    /// Nothing of this account has passed before.
+    pub first: bool,
+}
+
 impl<J: Journal> Rail<J> {
-    /// The rail of a journal that has these records.
+    /// The rail of a journal that has these entries. `clock` gives seconds of Unix time.
     ///
     /// # Errors
     /// [`RailError::Contradiction`] when they do not follow from each other.
     pub fn open(
         journal: J,
-        records: &[Record],
+        entries: &[Entry],
         limits: Limits,
         scale: Scale,
+        clock: fn() -> u64,
     ) -> Result<Self, RailError> {
-        Ok(Self {
+        let mut rail = Self {
             journal,
-            book: Book::of(records)?,
+            book: Book::default(),
             limits,
             scale,
+            clock,
+            trail: Vec::new(),
+            passed: BTreeSet::new(),
             stopped: false,
-        })
+        };
+        for entry in entries {
+            let change = rail.book.decide(&entry.fact)?;
+            rail.make(entry, change);
+        }
+        Ok(rail)
+    }
+
+    /// A mark for each entry of the journal, in order.
+    pub fn trail(&self) -> &[Mark] {
+        &self.trail
+    }
+
+    /// Takes in an entry that is durable.
+    fn make(&mut self, entry: &Entry, change: Change) {
+        self.book.make(change);
+        let (hash, inward) = match &entry.fact {
+            Record::Credited { hash, .. } => (Some(hash), true),
+            Record::Settled { hash, .. } => (Some(hash), false),
+            _ => (None, false),
+        };
+        let passed = hash.map(|hash| {
+            let account = if inward {
+                self.book.deposit(hash).map(|deposit| deposit.account)
+            } else {
+                self.book
+                    .withdrawal(hash)
+                    .map(|withdrawal| withdrawal.account)
+            }
+            .expect("the entry is of this book");
+            let funds = self.book.funds(account);
+            Passed {
+                account,
+                deposited: funds.deposited,
+                // Both came out of what was deposited or moved here: the sum of amounts is an amount.
+                withdrawn: funds
+                    .withdrawn
+                    .checked_add(funds.fees)
+                    .expect("below what came"),
+                inward,
+                first: self.passed.insert(account),
+            }
+        });
+        let before = self.trail.last().map_or(empty(), |mark| mark.name);
+        self.trail.push(Mark {
+            name: entry.name(&before),
+            at_s: entry.at_s,
+            passed,
+        });
     }
 
     /// Accounts, deposits, withdrawals.
@@ -191,11 +273,15 @@ impl<J: Journal> Rail<J> {
             .book
             .decide(record)
             .inspect_err(|_| self.stopped = true)?;
-        if let Err(error) = self.journal.append(record) {
+        let entry = Entry {
+            at_s: (self.clock)(),
+            fact: record.clone(),
+        };
+        if let Err(error) = self.journal.append(&entry) {
             self.stopped = true;
             return Err(RailError::Journal(error));
         }
-        self.book.make(change);
+        self.make(&entry, change);
         Ok(())
     }
 

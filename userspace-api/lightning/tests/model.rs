@@ -9,22 +9,22 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use ring0_lightning::{
     amount::{Msat, Scale},
     book::Progress,
-    journal::{Account, Direction, Journal, Record},
+    journal::{Account, Direction, Entry, Journal},
     rail::{Done, Limits, Rail, RailError, Refusal},
 };
 
 /// A disk: keeps records; at the next write it may fail, with the record on it or not.
 #[derive(Clone, Default)]
-struct Disk(Rc<RefCell<(Vec<Record>, Option<bool>)>>);
+struct Disk(Rc<RefCell<(Vec<Entry>, Option<bool>)>>);
 
 impl Journal for Disk {
-    fn append(&mut self, record: &Record) -> io::Result<()> {
+    fn append(&mut self, entry: &Entry) -> io::Result<()> {
         let (records, failing) = &mut *self.0.borrow_mut();
         match failing.take() {
-            None => records.push(record.clone()),
+            None => records.push(entry.clone()),
             Some(kept) => {
                 if kept {
-                    records.push(record.clone());
+                    records.push(entry.clone());
                 }
                 return Err(io::Error::other("power is gone"));
             }
@@ -175,7 +175,8 @@ fn open(disk: &Disk) -> Rail<Disk> {
         msat_per_unit: NonZeroU64::new(UNIT).unwrap(),
     };
     let records = disk.0.borrow().0.clone();
-    Rail::open(disk.clone(), &records, limits, scale).expect("what was written follows from itself")
+    Rail::open(disk.clone(), &records, limits, scale, || 1_000)
+        .expect("what was written follows from itself")
 }
 
 /// What a step would do by the model, if it is right.

@@ -24,7 +24,7 @@ use ring0_lightning::{
     book::Progress,
     core_node::CoreNode,
     exchange::Exchange,
-    journal::{Account, FileJournal, Journal, Record},
+    journal::{Account, Entry, FileJournal, Journal},
     node::Options,
     rail::Limits,
 };
@@ -82,9 +82,9 @@ fn place() {
 struct MortalJournal(FileJournal);
 
 impl Journal for MortalJournal {
-    fn append(&mut self, record: &Record) -> std::io::Result<()> {
+    fn append(&mut self, entry: &Entry) -> std::io::Result<()> {
         place();
-        self.0.append(record)?;
+        self.0.append(entry)?;
         place();
         Ok(())
     }
