@@ -203,13 +203,15 @@ pub enum NodeError {
     Wallet(#[from] WalletError),
     /// The wallet could not pay for another channel's end.
     #[error(
-        "another channel needs {needs} more in the node's wallet, to leave it when fees are high, and {has} are there; pay in at {address}"
+        "another channel needs {needs} in the node's wallet, in a coin of its own beside those of the other channels, to leave it when fees are high; {has} in {coins} coins are there; pay in at {address}"
     )]
     Reserve {
-        /// For each channel.
+        /// For the channel, and to leave it.
         needs: Amount,
         /// Spendable.
         has: Amount,
+        /// In so many coins: two channels that end in one block cannot share one.
+        coins: usize,
         /// Where to.
         address: String,
     },
@@ -1016,6 +1018,7 @@ impl Parts {
         Err(NodeError::Reserve {
             needs: needs + spent,
             has,
+            coins: coins.len(),
             address: self.wallet.address().to_string(),
         })
     }

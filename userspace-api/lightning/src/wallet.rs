@@ -351,3 +351,118 @@ impl ChangeDestinationSourceSync for Wallet {
         Ok(self.script())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bitcoin::{BlockHash, constants::genesis_block, hashes::Hash};
+
+    const RATE: u32 = 1_000;
+
+    fn start() -> Wallet {
+        let genesis = BestBlock::new(BlockHash::all_zeros(), 10);
+        Wallet::new(&[5; 32], Network::Regtest, genesis)
+    }
+
+    fn connect(wallet: &Wallet, height: u32, txs: &[Transaction]) {
+        let mut block = genesis_block(Network::Regtest);
+        block.header.nonce = height;
+        block.txdata = txs.to_vec();
+        wallet.block_connected(&block, height);
+    }
+
+    /// A transaction from elsewhere that pays the wallet; a coinbase if it spends nothing.
+    fn pays(wallet: &Wallet, sat: u64, from: Option<u8>) -> Transaction {
+        let previous_output = from.map_or(OutPoint::null(), |byte| {
+            OutPoint::new(bitcoin::Txid::from_byte_array([byte; 32]), 0)
+        });
+        Transaction {
+            version: Version::TWO,
+            lock_time: LockTime::ZERO,
+            input: vec![TxIn {
+                previous_output,
+                ..TxIn::default()
+            }],
+            output: vec![TxOut {
+                value: Amount::from_sat(sat),
+                script_pubkey: wallet.script(),
+            }],
+        }
+    }
+
+    #[test]
+    fn coins_come_are_promised_go_and_come_back_by_a_reorganisation() {
+        let wallet = start();
+        connect(
+            &wallet,
+            11,
+            &[
+                pays(&wallet, 100_000, Some(1)),
+                pays(&wallet, 50_000, Some(2)),
+            ],
+        );
+        connect(&wallet, 12, &[pays(&wallet, 7_000_000, None)]);
+        assert_eq!(
+            wallet.balance().to_sat(),
+            150_000,
+            "a coinbase is not mature"
+        );
+
+        let script = ScriptBuf::new_p2wsh(&bitcoin::WScriptHash::all_zeros());
+        let short = wallet
+            .fund(script.clone(), Amount::from_sat(150_000), RATE)
+            .unwrap_err();
+        let WalletError::Short { has, needs, .. } = &short;
+        assert_eq!(has.to_sat(), 150_000);
+        assert!(
+            needs > has && short.to_string().contains("bcrt1q"),
+            "{short}"
+        );
+
+        let tx = wallet
+            .fund(script.clone(), Amount::from_sat(120_000), RATE)
+            .unwrap();
+        assert_eq!((tx.input.len(), tx.output.len()), (2, 2));
+        let fee = 150_000
+            - tx.output
+                .iter()
+                .map(|output| output.value.to_sat())
+                .sum::<u64>();
+        let weight = tx.weight().to_wu();
+        assert!(
+            (weight..weight + 12).contains(&fee),
+            "{fee} for {weight} weight units at 1 a unit"
+        );
+        assert_eq!(wallet.balance(), Amount::ZERO, "both coins are promised");
+        wallet.discard(tx.compute_txid());
+        assert_eq!(wallet.balance().to_sat(), 150_000);
+
+        let tx = wallet.fund(script, Amount::from_sat(80_000), RATE).unwrap();
+        assert_eq!(tx.input.len(), 1, "one coin is enough");
+        // All of it is there after a restart.
+        let bytes = wallet.encode();
+        let wallet = Wallet::read(&[5; 32], Network::Regtest, &bytes).unwrap();
+        assert_eq!(wallet.balance().to_sat(), 50_000);
+        connect(&wallet, 13, std::slice::from_ref(&tx));
+        let change = tx.output[1].value.to_sat();
+        assert_eq!(wallet.balance().to_sat(), 50_000 + change);
+        wallet.blocks_disconnected(BestBlock::new(BlockHash::all_zeros(), 11));
+        assert_eq!(wallet.balance().to_sat(), 150_000);
+        connect(&wallet, 12, std::slice::from_ref(&tx));
+        assert_eq!(wallet.balance().to_sat(), 50_000 + change);
+        assert_eq!(wallet.best_block().height, 12);
+    }
+
+    #[test]
+    fn a_coinbase_is_spent_when_it_is_mature() {
+        let wallet = start();
+        connect(&wallet, 11, &[pays(&wallet, 9_000, None)]);
+        for height in 12..110 {
+            connect(&wallet, height, &[]);
+            assert_eq!(wallet.balance(), Amount::ZERO, "height {height}");
+        }
+        // In block 111 it is spent at the earliest: 100 blocks after its own.
+        connect(&wallet, 110, &[]);
+        assert_eq!(wallet.balance().to_sat(), 9_000);
+    }
+}

@@ -7,14 +7,17 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::process::ExitStatusExt,
-    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     str::FromStr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use bitcoin::{Address, Amount, Network, hashes::sha256, secp256k1::PublicKey};
+use bitcoin::{
+    Address, Amount, Network,
+    hashes::{Hash, sha256},
+    secp256k1::PublicKey,
+};
 use lightning::ln::channel_state::ChannelDetails;
 use lightning_persister::fs_store::FilesystemStore;
 use ring0_bitcoin::rpc::Node as Rpc;
@@ -198,23 +201,26 @@ fn free_port() -> u16 {
         .port()
 }
 
-fn trader(chain: &Served, folder: &Path, till: Arc<Till>) -> Node {
+fn node(chain: &Served, name: &str, till: Arc<Till>) -> Node {
     let rpc = Rpc::on_loopback(chain.port(), &chain.cookie()).unwrap();
     let options = Options {
         network: Network::Regtest,
-        seed: [0x17; 32],
-        store: Arc::new(FilesystemStore::new(folder.to_owned())),
+        seed: sha256::Hash::hash(name.as_bytes()).to_byte_array(),
+        store: Arc::new(FilesystemStore::new(chain.folder().join(name))),
         blocks: Arc::new(CoreNode::new(rpc, Network::Regtest).unwrap()),
-        listen: None,
-        accept_channels: false,
-        forward: false,
+        listen: Some((Ipv4Addr::LOCALHOST, 0).into()),
+        accept_channels: name == "payee",
+        forward: name == "trader",
         delay_blocks: 144,
         confirmations: 3,
         poll: Duration::from_millis(50),
         reserve_sat_per_kw: 2_500,
-        log: Arc::new(|line| {
-            if std::env::var_os("RING0_LOG").is_some() {
-                eprintln!("trader: {line}");
+        log: Arc::new({
+            let name = name.to_owned();
+            move |line| {
+                if std::env::var_os("RING0_LOG").is_some() {
+                    eprintln!("{name}: {line}");
+                }
             }
         }),
     };
@@ -228,7 +234,7 @@ impl Stand {
     fn new() -> Self {
         let chain = Served::new();
         let till = Arc::new(Till::default());
-        let trader = trader(&chain, &chain.folder().join("trader"), till.clone());
+        let trader = node(&chain, "trader", till.clone());
         let folder = chain.folder().join("exchange");
         std::fs::create_dir(&folder).unwrap();
         let setup = json!({"folder": folder, "port": free_port(), "rpc_port": chain.port(), "cookie": chain.cookie()});
@@ -298,6 +304,12 @@ impl Stand {
         });
     }
 
+    fn connect_to(&self, other: &Node) {
+        self.trader
+            .connect(other.id(), other.address().unwrap())
+            .unwrap();
+    }
+
     fn usable(&mut self) {
         until("a channel that can be used", || {
             let _ = self
@@ -313,7 +325,12 @@ impl Stand {
     }
 
     fn channel(&self) -> ChannelDetails {
-        self.trader.channels().pop().expect("there is one")
+        let ours = |channel: &ChannelDetails| channel.counterparty.node_id == self.exchange.id;
+        self.trader
+            .channels()
+            .into_iter()
+            .find(ours)
+            .expect("there is one")
     }
 
     /// The trader's side of the channel, exact while nothing is under way and it has its reserve.
@@ -517,6 +534,94 @@ fn deposits_withdrawals_failures_and_what_is_refused() {
         again["is"], "released",
         "a payment that failed is not sent again"
     );
+}
+
+/// A payee that the exchange has no channel with: the way is in its invoice, and costs what the trader in the middle asks for, one
+/// satoshi. The account pays that and gets the rest of its limit back; below it nothing is sent.
+#[test]
+fn a_withdrawal_through_the_trader_pays_the_ways_fee() {
+    let mut stand = Stand::new();
+    stand.deposit(300_000_000);
+    let till = Arc::new(Till::default());
+    let payee = node(&stand.chain, "payee", till.clone());
+    {
+        let mut chain = stand.chain.chain();
+        chain.regtest.mine(3);
+        chain.pay(payee.wallet().script(), WALLET);
+    }
+    stand.mine(1);
+    stand.connect_to(&payee);
+    let shared = stand.trader.open_channel(payee.id(), CHANNEL).unwrap_err();
+    assert!(shared.to_string().contains("in 1 coins"), "{shared}");
+    let script = stand.trader.wallet().script();
+    stand.chain.chain().pay(script, WALLET);
+    stand.mine(1);
+    until("the payee's coins", || {
+        (payee.wallet().balance() == WALLET).then_some(())
+    });
+    stand
+        .trader
+        .connect(payee.id(), payee.address().unwrap())
+        .unwrap();
+    stand.trader.open_channel(payee.id(), CHANNEL).unwrap();
+    until("the funding transaction", || {
+        (stand.chain.chain().waiting().len() == 1).then_some(())
+    });
+    stand.mine(6);
+    let usable = |node: &Node| {
+        node.channels()
+            .iter()
+            .filter(|channel| channel.is_usable)
+            .count()
+    };
+    until("both channels", || {
+        (usable(&stand.trader) == 2 && usable(&payee) == 1).then_some(())
+    });
+
+    let before = stand.exchange.status().unwrap();
+    for (fee_limit, fee) in [(999, None), (1_700, Some(1_000))] {
+        let msat = Msat::new(50_000_321).unwrap();
+        let invoice = payee.invoice(Some(msat), "withdrawal", 600).unwrap();
+        stand
+            .withdraw(&invoice.to_string(), None, fee_limit)
+            .unwrap();
+        let end = until("its end", || {
+            Some(stand.progress(*invoice.payment_hash())).filter(|it| it["is"] != "held")
+        });
+        let received = till
+            .received
+            .lock()
+            .unwrap()
+            .get(invoice.payment_hash())
+            .copied();
+        match fee {
+            None => {
+                assert!(
+                    end["reason"].as_str().unwrap().contains("fee limit"),
+                    "{end}"
+                );
+                assert_eq!(received, None);
+            }
+            Some(fee) => {
+                assert_eq!((&end["is"], &end["fee"]), (&json!("settled"), &json!(fee)));
+                assert_eq!(received, Some(msat.get()));
+                let preimage: Vec<u8> =
+                    bitcoin::hex::FromHex::from_hex(end["preimage"].as_str().unwrap()).unwrap();
+                assert_eq!(
+                    sha256::Hash::hash(&preimage),
+                    *invoice.payment_hash(),
+                    "no proof of payment"
+                );
+            }
+        }
+    }
+    let after = stand.exchange.status().unwrap();
+    let paid = 50_000_321 + 1_000;
+    assert_eq!(
+        after["available"].as_u64(),
+        Some(before["available"].as_u64().unwrap() - paid)
+    );
+    assert_eq!((&after["held"], &after["fees"]), (&json!(0), &json!(1_000)));
 }
 
 /// For each kind of payment: killed at the first place where a crash could matter, at the second, and so on until it goes through
