@@ -4,6 +4,8 @@
 //! one taproot key of the chain's own.
 #![deny(unsafe_code)]
 
+pub mod served;
+
 use std::{
     cell::RefCell,
     collections::HashMap,
@@ -148,6 +150,17 @@ impl Regtest {
     /// The height of the active chain.
     pub fn height(&self) -> u32 {
         u32::try_from(self.manager.active_chain().height()).expect("heights are not negative")
+    }
+
+    /// The block of the active chain at a height; `None` above its end.
+    pub fn hash_at(&self, height: u32) -> Option<BlockHash> {
+        let entry = self.manager.active_chain().at_height(height as usize)?;
+        Some(BlockHash::from_byte_array(entry.block_hash().to_bytes()))
+    }
+
+    /// A block that was mined here, also one off the active chain.
+    pub fn block(&self, hash: &BlockHash) -> Option<&Block> {
+        self.blocks.get(hash).map(|(_, block)| block)
     }
 
     /// What happened since the last call.
