@@ -399,18 +399,14 @@ impl<C: Court> Desk<'_, C> {
             refused: None,
             poor: false,
         });
-        if case.stands.take().is_some() {
+        // What stood was taken back, unless it is a newer state's turn. What was mined may wait again, or be gone; it is asked below.
+        if case.stands.take().is_some() && dispute.version < case.dispute.version {
             let what = format!(
                 "the answer is no longer in the chain: version {} is in dispute again, {} is the newest",
                 dispute.version, self.watch.version
             );
-            self.tell(
-                Kind::Reorganised,
-                &dispute,
-                what,
-                "nothing: it is given again",
-            );
-            // What was mined may wait again, or be gone; it is asked below.
+            let todo = "nothing: it is given again";
+            self.tell(Kind::Reorganised, &dispute, what, todo);
         }
         case.dispute = dispute;
         if dispute.settled || self.tip.time >= dispute.deadline {
@@ -443,6 +439,8 @@ impl<C: Court> Desk<'_, C> {
         {
             self.stale.extend(case.answer.take());
         }
+        // Kept to tell a reorganisation by.
+        case.dispute = *dispute;
         let since = *case.stands.get_or_insert(self.tip.height);
         if self.tip.height < since + self.confirmations {
             return Ok(Some(case));
@@ -627,5 +625,234 @@ pub fn said(kind: Kind, what: impl ToString, todo: &'static str) -> Alert {
         deadline: None,
         what: what.to_string(),
         todo,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::Seen;
+    use std::collections::HashMap;
+
+    /// A chain that mines, of one wallet's transactions, those that pay its price and have none before them that does not.
+    #[derive(Default)]
+    struct Bench {
+        height: u64,
+        price: u64,
+        disputes: HashMap<B256, Dispute>,
+        /// In the order of their numbers: name, what it pays, the answer.
+        pool: Vec<(B256, u64, (B256, u64))>,
+        mined: HashMap<B256, u64>,
+        named: u8,
+        purse: u128,
+        refuses: Option<&'static str>,
+    }
+
+    impl Bench {
+        fn name(&mut self) -> Sent {
+            self.named += 1;
+            Sent {
+                id: B256::repeat_byte(self.named),
+                what: "answer",
+            }
+        }
+        fn dispute(&mut self, channel: B256, version: u64) {
+            let dispute = Dispute {
+                version,
+                deadline: 100,
+                settled: false,
+                gives: 3,
+                owed: 10,
+            };
+            self.disputes.insert(channel, dispute);
+        }
+        fn mine(&mut self) {
+            self.height += 1;
+            while self.pool.first().is_some_and(|it| it.1 >= self.price) {
+                let (id, _, (channel, version)) = self.pool.remove(0);
+                self.mined.insert(id, self.height);
+                let dispute = self.disputes.get_mut(&channel).unwrap();
+                dispute.version = dispute.version.max(version);
+            }
+        }
+    }
+
+    impl Chain for Bench {
+        type Exit = (B256, u64);
+        fn tip(&mut self) -> Result<Block, ChainError> {
+            Ok(self.block(self.height)?.unwrap())
+        }
+        fn block(&mut self, height: u64) -> Result<Option<Block>, ChainError> {
+            Ok((height <= self.height).then(|| Block {
+                height,
+                hash: B256::repeat_byte(height as u8),
+                time: height,
+            }))
+        }
+        fn facts(&mut self, from: u64, _: u64) -> Result<Vec<Seen>, ChainError> {
+            let seen = |channel: &B256| Seen {
+                height: from,
+                channel: *channel,
+                fact: crate::life::Fact::Disputed { version: 1 },
+            };
+            Ok(self.disputes.keys().map(seen).collect())
+        }
+        fn dispute(&mut self, _: &Self::Exit) -> Result<Sent, ChainError> {
+            Err(ChainError::Unsupported("a tower disputes nothing"))
+        }
+        fn refute(&mut self, exit: &Self::Exit) -> Result<Sent, ChainError> {
+            if let Some(why) = self.refuses {
+                return Err(ChainError::Refused {
+                    what: "answer",
+                    why: why.to_owned(),
+                });
+            }
+            let sent = self.name();
+            self.pool.push((sent.id, 1, *exit));
+            Ok(sent)
+        }
+        fn settle(&mut self, _: &Self::Exit) -> Result<Sent, ChainError> {
+            Err(ChainError::Unsupported("a tower settles nothing"))
+        }
+        fn progress(&mut self, sent: &Sent) -> Result<Progress, ChainError> {
+            if let Some(height) = self.mined.get(&sent.id) {
+                return Ok(Progress::Mined { height: *height });
+            }
+            let waits = self.pool.iter().any(|it| it.0 == sent.id);
+            Ok(if waits {
+                Progress::Waiting
+            } else {
+                Progress::Gone
+            })
+        }
+        fn bump(&mut self, sent: &Sent) -> Result<Sent, ChainError> {
+            let (raised, price) = (self.name(), self.price);
+            let it = self.pool.iter_mut().find(|it| it.0 == sent.id);
+            let it = it.ok_or(ChainError::Unsupported("unknown"))?;
+            (it.0, it.1) = (raised.id, price);
+            Ok(raised)
+        }
+    }
+
+    impl Court for Bench {
+        fn dispute_of(&mut self, exit: &Self::Exit) -> Result<Option<Dispute>, ChainError> {
+            Ok(self.disputes.get(&exit.0).copied())
+        }
+        fn purse(&mut self) -> Result<Purse, ChainError> {
+            Ok(Purse {
+                payer: "wallet".to_owned(),
+                has: self.purse,
+                needs: 5,
+            })
+        }
+    }
+
+    fn start(channels: u8) -> (Bench, Tower<(B256, u64)>) {
+        let mut tower = Tower::new(2);
+        for number in 1..=channels {
+            let channel = B256::repeat_byte(number);
+            assert!(tower.watch(Watch {
+                channel,
+                version: 5,
+                exit: (channel, 5),
+            }));
+        }
+        let bench = Bench {
+            height: 1,
+            price: 1,
+            purse: 10,
+            ..Bench::default()
+        };
+        (bench, tower)
+    }
+
+    fn kinds(alerts: &[Alert]) -> Vec<Kind> {
+        alerts.iter().map(|alert| alert.kind).collect()
+    }
+
+    /// An answer that another tower's overtook stands before later ones of the same wallet: it is raised with them.
+    #[test]
+    fn what_was_overtaken_does_not_block_later_answers() {
+        let (mut bench, mut tower) = start(2);
+        let [first, second] = [1, 2].map(B256::repeat_byte);
+        bench.dispute(first, 4);
+        bench.price = 7;
+        assert_eq!(
+            kinds(&tower.round(&mut bench)),
+            [Kind::Disputed, Kind::Refuting]
+        );
+        bench.dispute(first, 5); // another tower's
+        (0..3).for_each(|_| bench.mine());
+        assert_eq!(tower.round(&mut bench), []);
+        (0..2).for_each(|_| bench.mine());
+        assert_eq!(kinds(&tower.round(&mut bench)), [Kind::Refuted]);
+        assert_eq!(bench.pool.len(), 1, "it is not raised for nothing");
+        bench.dispute(second, 1);
+        bench.mine();
+        assert_eq!(
+            kinds(&tower.round(&mut bench)),
+            [Kind::Disputed, Kind::Refuting]
+        );
+        bench.mine();
+        assert_eq!(kinds(&tower.round(&mut bench)), [Kind::Raised]);
+        bench.mine();
+        assert_eq!(bench.disputes[&second].version, 5);
+        assert!(bench.pool.is_empty());
+    }
+
+    #[test]
+    fn a_newer_state_that_comes_meanwhile_is_shown_after_the_older() {
+        let (mut bench, mut tower) = start(1);
+        let channel = B256::repeat_byte(1);
+        bench.dispute(channel, 4);
+        tower.round(&mut bench);
+        bench.mine();
+        assert_eq!(tower.round(&mut bench), []);
+        assert!(tower.watch(Watch {
+            channel,
+            version: 6,
+            exit: (channel, 6)
+        }));
+        assert!(!tower.watch(Watch {
+            channel,
+            version: 5,
+            exit: (channel, 5)
+        }));
+        assert_eq!(kinds(&tower.round(&mut bench)), [Kind::Refuting]);
+        bench.mine();
+        assert_eq!(bench.disputes[&channel].version, 6);
+    }
+
+    #[test]
+    fn a_refusal_is_said_once_and_tried_again_with_each_block() {
+        let (mut bench, mut tower) = start(1);
+        let channel = B256::repeat_byte(1);
+        bench.dispute(channel, 4);
+        bench.refuses = Some("SessionRevoked");
+        let alerts = tower.round(&mut bench);
+        assert_eq!(kinds(&alerts), [Kind::Disputed, Kind::Refused]);
+        assert_eq!((alerts[1].at_risk, alerts[1].deadline), (7, Some(100)));
+        bench.mine();
+        assert_eq!(tower.round(&mut bench), []);
+        bench.refuses = None;
+        assert_eq!(tower.round(&mut bench), [], "not twice on one block");
+        bench.mine();
+        assert_eq!(kinds(&tower.round(&mut bench)), [Kind::Refuting]);
+        bench.height = 100;
+        assert_eq!(kinds(&tower.round(&mut bench)), [Kind::Lost]);
+        assert_eq!(tower.round(&mut bench), []);
+        assert_eq!((tower.numbers().lost, tower.numbers().open), (1, 0));
+    }
+
+    #[test]
+    fn an_operator_loses_what_a_trader_takes_by_an_old_state() {
+        let dispute = Dispute {
+            version: 1,
+            deadline: 9,
+            settled: false,
+            gives: 10,
+            owed: 4,
+        };
+        assert_eq!(at_risk(&dispute), (6, "operator"));
     }
 }

@@ -27,8 +27,10 @@ impl Court for Evm {
         })?;
         let base = I256::try_from(base).expect("128 bits are fewer than 256");
         // Entitlement never is negative (CUSTODY 2).
+        let paid_in = status.deposited.saturating_sub(status.withdrawn);
+        let paid_in = I256::try_from(paid_in).unwrap_or(I256::MAX);
         let entitled = |base: I256| -> u128 {
-            let all = base.saturating_add(status.moved);
+            let all = base.saturating_add(paid_in);
             all.try_into()
                 .unwrap_or(if all.is_negative() { 0 } else { u128::MAX })
         };

@@ -139,7 +139,7 @@ impl Evm {
         answered.map_err(|_| self.failed(format_args!("no answer in {} s", ANSWER.as_secs())))
     }
 
-    /// Asks the hub.
+    /// Asks the hub, as of the newest block: what is pending may never come.
     ///
     /// # Errors
     /// The node does not answer, or there is no hub.
@@ -159,7 +159,8 @@ impl Evm {
         let request = TransactionRequest::default()
             .to(contract)
             .input(call.abi_encode().into());
-        let answer: Result<Bytes, NodeError> = self.wait(self.node.call(request))?;
+        let answer: Result<Bytes, NodeError> =
+            self.wait(self.node.call(request).block(BlockId::latest()))?;
         let answer = answer.map_err(|error| self.refused(C::SIGNATURE, error))?;
         C::abi_decode_returns(&answer).map_err(|_| {
             self.failed(format_args!(
