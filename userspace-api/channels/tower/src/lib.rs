@@ -15,9 +15,11 @@ use ring0_channels::key::Signer;
 use ring0_channels::message::Hub;
 use ring0_channels::offered::Offered;
 use ring0_channels::tower::{Alert, Kind, Tower, Watch, said};
-use ring0_channels::{Address, U256};
+use ring0_channels::{Address, B256, U256};
 use ring0_channels_evm::Evm;
 use ring0_channels_evm::abi::ChannelHub::lineageCall;
+use ring0_channels_evm::leave::{self, LeaveError};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -79,7 +81,7 @@ pub enum TowerError {
         /// What else it is.
         role: &'static str,
         /// Where.
-        channel: ring0_channels::B256,
+        channel: B256,
     },
     /// Evidence of several hubs on one chain.
     #[error(
@@ -186,7 +188,7 @@ struct Watcher {
     folders: Folders,
     tower: Tower<Holding>,
     offered: Offered,
-    /// Holdings that came before the hub was found.
+    /// Holdings that cannot be judged yet: the hub is not found, its node does not answer, or their branch is not pinned.
     unplaced: Vec<(PathBuf, Holding)>,
     evm: Option<Evm>,
     /// Next block whose disclosures are read.
@@ -194,6 +196,10 @@ struct Watcher {
     /// Why there is no hub yet, if it was said.
     waiting: Option<String>,
     bad_files: u64,
+    /// Whose states count at the hub: operator and venue.
+    checked: Option<(Address, B256)>,
+    /// Files of another branch, if it was said.
+    told: BTreeSet<PathBuf>,
     news: Option<News>,
 }
 
@@ -211,6 +217,8 @@ impl Watcher {
             disclosed: args.from,
             waiting: None,
             bad_files: 0,
+            checked: None,
+            told: BTreeSet::new(),
             news: None,
         }
     }
@@ -260,7 +268,9 @@ impl Watcher {
             alerts.push(said(Kind::NodeBack, "the hub was found", "nothing"));
         }
         for (path, holding) in std::mem::take(&mut self.unplaced) {
-            self.place(evm.hub(), &path, holding, &mut alerts);
+            if let Some(later) = self.place(&evm, &path, holding, &mut alerts) {
+                self.unplaced.push((path, later));
+            }
         }
         if !self.offered.is_empty() {
             // A node that fails here fails in the round too, which says so.
@@ -294,15 +304,52 @@ impl Watcher {
         })
     }
 
-    /// Takes in one file.
-    fn place(&mut self, hub: &Hub, path: &Path, holding: Holding, alerts: &mut Vec<Alert>) {
+    /// Takes in one file. Gives it back where it may count later.
+    fn place(
+        &mut self,
+        evm: &Evm,
+        path: &Path,
+        holding: Holding,
+        alerts: &mut Vec<Alert>,
+    ) -> Option<Holding> {
+        let hub = evm.hub();
         if holding.hub != *hub {
             let why = format!(
                 "it is of hub {}, and this tower watches {}: start another one for it",
                 holding.hub.address, hub.address
             );
-            return self.bad(path, why, alerts);
+            self.bad(path, why, alerts);
+            return None;
         }
+        // A state of another operator's would hide the one that counts.
+        if self.checked != Some((holding.operator, holding.venue)) {
+            match leave::check_hub(evm, &holding) {
+                Ok(()) => self.checked = Some((holding.operator, holding.venue)),
+                Err(LeaveError::Chain(ChainError::Node { .. })) => return Some(holding),
+                Err(why) => {
+                    self.bad(path, why, alerts);
+                    return None;
+                }
+            }
+        }
+        // So would one of another branch of the chain.
+        if let Some(newest) = &holding.newest {
+            match evm.is_pinned(newest.branch) {
+                Ok(true) => {}
+                Ok(false) => {
+                    if self.told.insert(path.to_owned()) {
+                        let why = format!(
+                            "signed under block {}, which is not pinned on this chain: it is of another branch, or the node is behind; it is looked at again",
+                            newest.branch
+                        );
+                        self.bad(path, why, alerts);
+                    }
+                    return Some(holding);
+                }
+                Err(_) => return Some(holding),
+            }
+        }
+        self.told.remove(path);
         if let Some(role) = role(self.key.address(), &holding) {
             let why = format!(
                 "the fee key is its {role}: the channel is watched, but give the tower a key that can only pay"
@@ -318,6 +365,7 @@ impl Watcher {
         } else {
             self.watch(holding);
         }
+        None
     }
 
     fn watch(&mut self, holding: Holding) {

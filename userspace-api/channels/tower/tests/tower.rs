@@ -583,16 +583,43 @@ fn killed_in_the_middle_and_started_again_it_answers() {
     let channel = venue.open(1, 1);
     let old = venue.signed(1, 1, &channel, 2 * ETHER);
     write(&one, "channel", &old);
+    let branch = venue.branch;
+    // Files that would hide the state that counts, or are none: each is named, and the tower goes on.
     fs::write(two.join("damaged.json"), "{\"hub\":").unwrap();
+    let mut other = venue.signed(1, 9, &channel, 2 * ETHER);
+    other.newest.as_mut().unwrap().balance += 1;
+    write(&two, "changed", &other);
+    let stranger = Venue {
+        operator: key("stranger"),
+        ..venue
+    };
+    let mut forged = channel.clone();
+    forged.operator = stranger.operator.address();
+    write(&two, "forged", &stranger.signed(1, 9, &forged, ETHER));
+    let elsewhere = Venue {
+        operator: key("operator"),
+        branch: keccak256("another branch"),
+        ..stranger
+    };
+    write(&two, "branch", &elsewhere.signed(1, 9, &channel, ETHER));
+    let venue = Venue {
+        branch,
+        ..elsewhere
+    };
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let metrics = port.local_addr().unwrap().to_string();
     drop(port);
     let tower = Process::start(&venue, &[&one, &two], &fees, &["--metrics", &metrics]);
-    let bad = tower.alert("evidence");
-    assert!(
-        bad["what"].as_str().unwrap().contains("damaged.json"),
-        "{bad}"
-    );
+    for (file, why) in [
+        ("changed.json", "signature does not hold"),
+        ("damaged.json", "no evidence"),
+        ("branch.json", "not pinned on this chain"),
+        ("forged.json", "its operator is"),
+    ] {
+        let bad = tower.alert("evidence");
+        let what = bad["what"].as_str().unwrap();
+        assert!(what.contains(file) && what.contains(why), "{bad}");
+    }
 
     // The trader's SDK keeps a newer state meanwhile, then the old one is shown.
     write(&two, "channel", &venue.signed(1, 2, &channel, 7 * ETHER));
@@ -612,7 +639,7 @@ fn killed_in_the_middle_and_started_again_it_answers() {
     let numbers = numbers.into_body().read_to_string().unwrap();
     for line in [
         "ring0_tower_channels 1\n",
-        "ring0_tower_bad_files_total 1\n",
+        "ring0_tower_bad_files_total 4\n",
         "ring0_tower_node_up 1\n",
     ] {
         assert!(numbers.contains(line), "{numbers}");
