@@ -32,6 +32,7 @@ use crate::{
     revocation::{RevealedSecrets, SecretError, VERSION_MAX},
     terms::{Funding, Terms, TermsError},
     tower::Kit,
+    watched::{Output, Watched},
 };
 
 /// A fact that must survive before it is acted upon.
@@ -255,6 +256,8 @@ pub struct Channel<J> {
     points: [PublicKey; 2],
     /// The last commitment that the other party gave up, for its tower kit.
     revoked: Option<Commitment>,
+    /// Every funding output on which a commitment was agreed, oldest first.
+    outputs: Vec<Output>,
 }
 
 impl<J: Journal> Channel<J> {
@@ -317,6 +320,7 @@ impl<J: Journal> Channel<J> {
             peer: RevealedSecrets::default(),
             points: *points,
             revoked: None,
+            outputs: Vec::new(),
         };
         for (place, record) in records.iter().enumerate().skip(1) {
             channel
@@ -340,6 +344,16 @@ impl<J: Journal> Channel<J> {
     /// The funding output that is confirmed.
     pub const fn funding(&self) -> Funding {
         self.funding
+    }
+
+    /// What to look for on the chain: ask again after each splice is agreed on. `None` before version 0.
+    pub fn watched(&self) -> Option<Watched> {
+        let first = self.outputs.first()?;
+        Some(Watched {
+            id: self.terms.id(first.funding.outpoint),
+            terms: self.terms.clone(),
+            outputs: self.outputs.clone(),
+        })
     }
 
     /// The newest state with an own commitment.
@@ -622,6 +636,14 @@ impl<J: Journal> Channel<J> {
         }
     }
 
+    /// The own balance in whatever commitment was published, of either party; `None` when it is below dust or `tx` is none.
+    pub fn own_balance(&self, tx: &Transaction) -> Option<Balance> {
+        let version = Commitment::version_of(&self.terms, tx)?.min(VERSION_MAX);
+        let point = self.secrets.revocation.point(version);
+        Balance::revocable(&self.terms, self.role, &point, tx)
+            .or_else(|| Balance::plain(&self.terms, self.role, tx))
+    }
+
     /// Takes the balance of a commitment that the other party gave up and published.
     ///
     /// # Errors
@@ -676,6 +698,11 @@ impl<J: Journal> Channel<J> {
     /// The key that takes this party's balances.
     pub const fn payout_key(&self) -> &Keypair {
         &self.secrets.payout
+    }
+
+    /// The key of this party's anchors. A tower may have it.
+    pub const fn anchor_key(&self) -> &Keypair {
+        &self.secrets.anchor
     }
 
     /// The own commitment of a state.
@@ -898,15 +925,36 @@ impl<J: Journal> Channel<J> {
         Ok(())
     }
 
+    /// Remembers the funding output of a state that is the first one on it: what the trader's balance differs by from the state
+    /// `before` is what it pays in or out by the splice.
+    fn note_output(&mut self, state: &State, before: Option<State>) {
+        let funding = self.next_funding();
+        let last = self.outputs.last();
+        if last.is_some_and(|last| last.funding == funding) {
+            return;
+        }
+        let (deposited, withdrawn) = last.map_or((Amount::ZERO, Amount::ZERO), |last| {
+            (last.deposited, last.withdrawn)
+        });
+        let before = before.map_or(Amount::ZERO, |before| before.trader);
+        self.outputs.push(Output {
+            funding,
+            deposited: deposited + state.trader.checked_sub(before).unwrap_or(Amount::ZERO),
+            withdrawn: withdrawn + before.checked_sub(state.trader).unwrap_or(Amount::ZERO),
+        });
+    }
+
     /// Applies a record that is allowed and durable. Cannot fail.
     fn apply(&mut self, record: &Record) {
         match record {
             Record::Opened { .. } => unreachable!("refused by `allowed`"),
             Record::Signed(state) => {
+                self.note_output(state, self.signed.map(|(before, _)| before));
                 self.signed_before = self.signed;
                 self.signed = Some((*state, self.next_funding()));
             }
             Record::Accepted(state, signature) => {
+                self.note_output(state, self.accepted.map(|held| held.state));
                 self.accepted_before = self.accepted;
                 self.accepted = Some(Held {
                     state: *state,

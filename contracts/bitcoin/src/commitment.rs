@@ -184,6 +184,11 @@ impl Balance {
         )
     }
 
+    /// Finds the output of the party that did not publish `tx`.
+    pub(crate) fn plain(terms: &Terms, owner: Party, tx: &Transaction) -> Option<Self> {
+        Self::find(owner, Self::of_other(terms, owner.other()), 1, tx)
+    }
+
     fn find(owner: Party, leaf: Leaf, delay_blocks: u16, tx: &Transaction) -> Option<Self> {
         let script = leaf.output();
         let place = tx

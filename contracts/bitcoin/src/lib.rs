@@ -25,3 +25,4 @@ pub mod revocation;
 pub mod rpc;
 pub mod terms;
 pub mod tower;
+pub mod watched;

@@ -14,8 +14,8 @@ use std::{
 use bitcoin::base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-/// The longest answer that is read: a block of 4 MB in hexadecimal and room.
-const ANSWER_BYTES_MAX: u64 = 16 << 20;
+/// The longest answer that is read: a block of 4 MB with all its parts spelled out, about ten times its size, and room.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// A call without a result.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +83,11 @@ impl Node {
             authorization: BASE64_STANDARD.encode(cookie_text.trim()),
             timeout: Duration::from_secs(60),
         })
+    }
+
+    /// Where it is.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Calls a method.

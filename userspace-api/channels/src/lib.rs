@@ -17,7 +17,9 @@ pub mod keep;
 pub mod key;
 pub mod life;
 pub mod message;
+pub mod offered;
 pub mod store;
+pub mod tower;
 pub mod tree;
 
 pub use alloy_primitives::{Address, B256, U256};

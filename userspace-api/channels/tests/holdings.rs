@@ -277,7 +277,7 @@ fn a_state_is_kept_in_two_places_and_never_rewinds() {
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, &text[..text.len() / 2]).unwrap();
     let (found, damaged) = keep.newest().unwrap();
-    assert_eq!(found, [new.clone()]);
+    assert_eq!(found, std::slice::from_ref(&new));
     assert_eq!(damaged.len(), 1);
     assert_eq!(damaged[0].path.file_name(), file.file_name());
     // A place that cannot be written: nothing is acknowledged.

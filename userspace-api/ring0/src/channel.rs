@@ -31,6 +31,8 @@ enum Verb {
     Demo(demo::Args),
     /// Verify an exit file and print what is in it.
     Show(show::Args),
+    /// Be a tower: watch channels and answer old states in dispute, as `ring0-tower` does.
+    Tower(ring0_tower::Args),
 }
 
 /// Runs the verb.
@@ -41,6 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         Verb::Verify(args) => verify::run(args),
         Verb::Demo(args) => demo::run(args),
         Verb::Show(args) => show::run(args),
+        Verb::Tower(args) => ring0_tower::run(args).map_err(Fail::new),
     }
 }
 

@@ -27,7 +27,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// A node takes a replacement for at least a tenth more; so many eighths.
 const RAISE: (u128, u128) = (9, 8);
 /// What is asked for where a node does not say what a transaction takes: more than any of the hub's.
-const GAS_TYPICAL: u128 = 200_000;
+pub(crate) const GAS_TYPICAL: u128 = 200_000;
 /// Raises to get past a transaction of the same number that an earlier process left behind; a hundredfold.
 const RAISES: usize = 40;
 
@@ -139,7 +139,7 @@ impl Evm {
         answered.map_err(|_| self.failed(format_args!("no answer in {} s", ANSWER.as_secs())))
     }
 
-    /// Asks the hub.
+    /// Asks the hub, as of the newest block: what is pending may never come.
     ///
     /// # Errors
     /// The node does not answer, or there is no hub.
@@ -159,7 +159,8 @@ impl Evm {
         let request = TransactionRequest::default()
             .to(contract)
             .input(call.abi_encode().into());
-        let answer: Result<Bytes, NodeError> = self.wait(self.node.call(request))?;
+        let answer: Result<Bytes, NodeError> =
+            self.wait(self.node.call(request).block(BlockId::latest()))?;
         let answer = answer.map_err(|error| self.refused(C::SIGNATURE, error))?;
         C::abi_decode_returns(&answer).map_err(|_| {
             self.failed(format_args!(
@@ -333,11 +334,10 @@ impl Evm {
             }
             Err(error) => return Err(self.refused(what, error)),
         };
-        let numbered = self.ask(self.node.get_transaction_count(payer))?;
-        let wallet = self.wallet.as_ref().expect("there is a payer");
+        let nonce = self.free_number(payer)?;
         let transaction = TxEip1559 {
             chain_id: self.chain_id,
-            nonce: wallet.next.map_or(numbered, |next| next.max(numbered)),
+            nonce,
             // An inner payout is given its gas only if that much is left; what is not used is not paid.
             gas_limit: gas + gas / 4,
             max_fee_per_gas: 2 * base + tip,
@@ -350,8 +350,26 @@ impl Evm {
         self.give(what, transaction)
     }
 
+    /// The first number of the payer's that no transaction has, of those that the node knows: a reorganisation may have taken one back and the
+    /// node forgotten it, and behind the gap nothing is mined.
+    fn free_number(&self, payer: Address) -> Result<u64, ChainError> {
+        let mined = self.ask(self.node.get_transaction_count(payer))?;
+        let wallet = self.wallet.as_ref().expect("there is a payer");
+        for nonce in mined..wallet.next.unwrap_or(mined) {
+            let mut known = false;
+            for (id, sent) in &wallet.sent {
+                known |= sent.nonce == nonce
+                    && self.ask(self.node.get_transaction_by_hash(*id))?.is_some();
+            }
+            if !known {
+                return Ok(nonce);
+            }
+        }
+        Ok(wallet.next.map_or(mined, |next| next.max(mined)))
+    }
+
     /// Base fee of the next block, and what is given above it.
-    fn fees(&self) -> Result<(u128, u128), ChainError> {
+    pub(crate) fn fees(&self) -> Result<(u128, u128), ChainError> {
         let block = self.ask(self.node.get_block_by_number(BlockNumberOrTag::Latest))?;
         let block = block.ok_or_else(|| self.failed("it has no block"))?;
         let base = block.header.base_fee_per_gas.unwrap_or(0);
@@ -396,7 +414,7 @@ impl Evm {
                 Err(error) => return Err(self.refused(what, error)),
             }
             let wallet = self.wallet.as_mut().expect("there is a payer");
-            wallet.next = Some(transaction.nonce + 1);
+            wallet.next = wallet.next.max(Some(transaction.nonce + 1));
             wallet.sent.insert(id, transaction);
             return Ok(Sent { id, what });
         }

@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 pub mod abi;
+mod court;
 mod evm;
 pub mod leave;
 
