@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod folders;
+mod holdings;
 mod metrics;
 
 use folders::{Folders, News};
@@ -47,6 +48,10 @@ pub struct Args {
     /// Serve numbers to Prometheus at this address, as `http://ADDRESS:PORT/metrics`.
     #[arg(long, value_name = "ADDRESS")]
     pub metrics: Option<SocketAddr>,
+    /// Give a channel's newest state to whoever asks at `http://ADDRESS:PORT/holdings/<channel>`, as `ring0 channel exit --ask` does. It shows balances: name an
+    /// address that only those reach who may see them.
+    #[arg(long, value_name = "ADDRESS")]
+    pub holdings: Option<SocketAddr>,
     /// Blocks that lie on an answer before its matter is over.
     #[arg(long, value_name = "K", default_value_t = 12)]
     pub confirmations: u64,
@@ -98,6 +103,16 @@ pub enum TowerError {
         /// Why.
         source: io::Error,
     },
+    /// Holdings.
+    #[error(
+        "cannot serve holdings at {address}: {source}; give --holdings another address, of this machine and free"
+    )]
+    Holdings {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// Nobody reads the alerts.
     #[error(
         "an alert could not be written: {0}; start the tower with its standard output connected to who reads it"
@@ -115,6 +130,10 @@ pub fn run(args: &Args) -> Result<(), TowerError> {
     if let Some(address) = args.metrics {
         let failed = |source| TowerError::Metrics { address, source };
         metrics.serve(address).map_err(failed)?;
+    }
+    if let Some(address) = args.holdings {
+        let failed = |source| TowerError::Holdings { address, source };
+        holdings::serve(address, args.evidence.clone()).map_err(failed)?;
     }
     let pause = Duration::from_millis(args.poll);
     let mut watcher = Watcher::new(args, key);

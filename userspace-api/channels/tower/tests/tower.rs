@@ -647,10 +647,20 @@ fn killed_in_the_middle_and_started_again_it_answers() {
     drop(tower); // killed
     assert_eq!(venue.version(&channel), 1);
 
-    let tower = Process::start(&venue, &[&one, &two], &fees, &[]);
+    let tower = Process::start(&venue, &[&one, &two], &fees, &["--holdings", &metrics]);
     tower.alert("refuting");
     venue.node.mine(1, 12);
     assert_eq!(venue.version(&channel), 2);
+    // Whoever leaves may ask it for the newest state, of this channel and no other.
+    let asked = |id: B256| ureq::get(format!("http://{metrics}/holdings/{id}")).call();
+    let told = asked(keccak256("another channel")).unwrap_err();
+    assert!(matches!(told, ureq::Error::StatusCode(404)), "{told}");
+    let told: Holding = asked(channel.channel())
+        .unwrap()
+        .body_mut()
+        .read_json()
+        .unwrap();
+    assert_eq!((told.channel(), told.verify()), (channel.channel(), Ok(())));
     std::thread::sleep(Duration::from_millis(500)); // it sees the block before the next ones come
     venue.node.mine(CONFIRMATIONS, 12);
     let end = tower.alert("refuted");

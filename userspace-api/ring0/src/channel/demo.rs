@@ -297,9 +297,11 @@ fn story(
     venue.vanish(&folder.0)?;
     alive()?;
 
-    report.say("\n6. carol leaves alone: ring0 channel exit, with that file, her key and a node");
+    report.say("\n6. carol leaves alone: ring0 channel exit, with that file, her key and a node; her tower knows no newer state");
+    let tower = Tower::start(&carol, &folder.0, &node)?;
     let before = chain.wallet(&carol)?;
-    let left = leave(&file, &key, &node, &chain, &ids, alive)?;
+    let left = leave(&file, &key, &node, &tower.url, &chain, &ids, alive)?;
+    drop(tower);
     let fees: u128 = text(&left["fees"])?;
     report.say("    the window of a day went by (the node's clock was set forward)");
     for (id, wanted) in ids.iter().zip([eth, usd]) {
@@ -378,9 +380,12 @@ fn text(number: &Value) -> Result<u128, Fail> {
 
 /// This program with other arguments, as a trader would start it.
 pub(super) fn ring0(arguments: &[&str]) -> Result<Command, Fail> {
-    let mut command = Command::new(std::env::current_exe()?);
+    // It ends with this process, however that ends.
+    let mut command = Command::new("setpriv");
     command
-        .args(["channel"])
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(std::env::current_exe()?)
+        .arg("channel")
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
@@ -406,11 +411,69 @@ fn export(carol: &Member, folder: &Path) -> Result<(PathBuf, PathBuf), Fail> {
     Ok((file, key))
 }
 
+/// Carol's tower, a process with a key that only pays; it tells her what it has. It ends with the value.
+struct Tower {
+    child: std::process::Child,
+    url: String,
+}
+
+impl Tower {
+    fn start(carol: &Member, folder: &Path, node: &Node) -> Result<Tower, Fail> {
+        let key = folder.join("fees.key");
+        let payer = trader::key_file(&key)?;
+        node.give(payer.address(), ETHER)?;
+        let free = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let place = |number: usize| carol.places[number].display().to_string();
+        let (one, other, key, address) = (
+            place(0),
+            place(1),
+            key.display().to_string(),
+            free.to_string(),
+        );
+        let arguments = [
+            "tower",
+            "--evidence",
+            &one,
+            "--evidence",
+            &other,
+            "--rpc",
+            &node.url,
+            "--fee-key",
+            &key,
+            "--holdings",
+            &address,
+            "--poll",
+            "100",
+        ];
+        let child = ring0(&arguments)?.stdout(Stdio::null()).spawn()?;
+        let tower = Tower {
+            child,
+            url: format!("http://{address}"),
+        };
+        let end = Instant::now() + PATIENCE;
+        while std::net::TcpStream::connect(free).is_err() {
+            if Instant::now() > end {
+                return Err(Fail::new("the tower does not answer; its message is above"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(tower)
+    }
+}
+
+impl Drop for Tower {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // ended already
+        let _ = self.child.wait();
+    }
+}
+
 /// Runs the exit to its end, and sets the node's clock forward when all disputes are on the chain.
 fn leave(
     file: &Path,
     key: &Path,
     node: &Node,
+    tower: &str,
     chain: &Wallets,
     ids: &[B256],
     alive: &dyn Fn() -> Result<(), Fail>,
@@ -423,6 +486,8 @@ fn leave(
         &node.url,
         "--key",
         &path(key),
+        "--ask",
+        tower,
         "--json",
     ])?
     .spawn()?;

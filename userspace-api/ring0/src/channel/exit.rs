@@ -66,7 +66,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
             continue;
         }
         leave::check_hub(&evm, &holding)?;
-        let holding = newer(holding, &asked, &say);
+        let pinned = |branch| evm.is_pinned(branch).unwrap_or(false);
+        let holding = newer(holding, &asked, &pinned, &say);
         say(format!("{id}: leaving with version {}", holding.version()));
         match leave::show(&mut evm, &holding)? {
             Some(fee) => {
@@ -136,8 +137,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     Ok(())
 }
 
-/// The newest state that anybody of these gives; what does not count is said and left.
-fn newer(mut holding: Holding, asked: &[&String], say: &dyn Fn(String)) -> Holding {
+/// The newest state that anybody of these gives; what does not count here is said and left.
+fn newer(
+    mut holding: Holding,
+    asked: &[&String],
+    is_pinned: &dyn Fn(B256) -> bool,
+    say: &dyn Fn(String),
+) -> Holding {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(ASK))
         .build()
@@ -154,27 +160,128 @@ fn newer(mut holding: Holding, asked: &[&String], say: &dyn Fn(String)) -> Holdi
                     .read_json::<Holding>()
                     .map_err(|why| why.to_string())
             });
-        match answer {
-            Err(why) => say(format!(
-                "{base} gives no state ({why}); going on without it"
-            )),
-            Ok(other) if other.channel() != id => {
+        match better(&holding, answer, is_pinned) {
+            Ok(other) => {
                 say(format!(
-                    "{base} answers with another channel; going on without it"
+                    "{base} knows the newer version {}",
+                    other.version()
                 ));
+                holding = other;
             }
-            Ok(other) => match other.verify() {
-                Err(why) => say(format!("{base} gives a state that does not count: {why}")),
-                Ok(()) if other.version() > holding.version() => {
-                    say(format!(
-                        "{base} knows the newer version {}",
-                        other.version()
-                    ));
-                    holding = other;
-                }
-                Ok(()) => say(format!("{base} knows none newer")),
-            },
+            Err(why) => say(format!(
+                "{base} {why}; going on with version {}",
+                holding.version()
+            )),
         }
     }
     holding
+}
+
+/// An answer that is better than what there is; else why it is not.
+fn better(
+    own: &Holding,
+    answer: Result<Holding, String>,
+    is_pinned: &dyn Fn(B256) -> bool,
+) -> Result<Holding, String> {
+    let other = answer.map_err(|why| format!("gives no state ({why})"))?;
+    // The id has the hub and the terms in it; who signs for the exchange is the file's word, which the hub has confirmed.
+    let same =
+        (other.channel(), other.venue, other.operator) == (own.channel(), own.venue, own.operator);
+    if !same {
+        return Err("answers with another channel or another operator's signature".to_owned());
+    }
+    if other.version() <= own.version() {
+        return Err("knows none newer".to_owned());
+    }
+    other
+        .verify()
+        .map_err(|why| format!("gives a state that does not count ({why})"))?;
+    match &other.newest {
+        Some(newest) if !is_pinned(newest.branch) => {
+            Err("gives a state of another branch of the chain".to_owned())
+        }
+        _ => Ok(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::aliases::U40;
+    use alloy_primitives::{Address, keccak256};
+    use ring0_channels::batch::{Built, Leaf};
+    use ring0_channels::batch_file::BatchFile;
+    use ring0_channels::key::Signer;
+    use ring0_channels::message::{ChannelState, Hub, KIND_TRADING, Terms, venue_domain};
+
+    fn signer(name: &str) -> Signer {
+        Signer::new(keccak256(name).0).unwrap()
+    }
+
+    fn at(version: u64, operator: &Signer) -> Holding {
+        let (trader, venue) = (signer("trader"), keccak256("venue"));
+        let hub = Hub {
+            lineage: U256::from(1),
+            address: Address::repeat_byte(9),
+        };
+        let empty = Holding {
+            hub,
+            venue,
+            operator: operator.address(),
+            terms: Terms {
+                owner: trader.address(),
+                cosigner: trader.address(),
+                token: Address::ZERO,
+                nonce: 1,
+            },
+            newest: None,
+        };
+        let leaf = Leaf {
+            hub,
+            token: Address::ZERO,
+            account: 1,
+            state: ChannelState {
+                channel: empty.channel(),
+                version: U40::from(version),
+                balance: u128::from(version),
+                depositedSeen: 0,
+                withdrawnSeen: 0,
+                epoch: U40::from(version),
+                kind: KIND_TRADING,
+                branch: keccak256("block"),
+            },
+            excess: 0,
+        };
+        let built = Built::new(U40::from(version), B256::ZERO, vec![leaf]).unwrap();
+        let signature = operator.sign(built.batch(), &venue_domain(venue));
+        let file = BatchFile::new(&built, signature, 1, &[empty]).unwrap();
+        let account = built.account(1).unwrap();
+        file.cosigned(trader.sign(&account, &venue_domain(venue)))
+            .remove(0)
+    }
+
+    #[test]
+    fn only_a_newer_state_that_counts_here_takes_the_files_place() {
+        let operator = signer("operator");
+        let (own, new) = (at(3, &operator), at(4, &operator));
+        let here = |_: B256| true;
+        assert_eq!(better(&own, Ok(new.clone()), &here), Ok(new.clone()));
+        let refused = |answer, is_pinned: &dyn Fn(B256) -> bool, says: &str| {
+            let why = better(&own, answer, is_pinned).unwrap_err();
+            assert!(why.contains(says), "{why}");
+        };
+        refused(Ok(own.clone()), &here, "none newer");
+        refused(Ok(at(2, &operator)), &here, "none newer");
+        refused(
+            Err("connection refused".to_owned()),
+            &here,
+            "connection refused",
+        );
+        refused(Ok(new.clone()), &|_| false, "another branch");
+        // A stranger's state with a higher version, and one that was changed on the way.
+        refused(Ok(at(9, &signer("stranger"))), &here, "another operator");
+        let mut changed = new;
+        changed.newest.as_mut().unwrap().balance += 1;
+        refused(Ok(changed), &here, "does not count");
+    }
 }

@@ -47,6 +47,18 @@ fn random() -> Result<[u8; 32], Fail> {
     Ok(bytes)
 }
 
+/// A new key, in a file that nobody else may read.
+pub(super) fn key_file(path: &Path) -> Result<Signer, Fail> {
+    let bytes = random()?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    writeln!(file, "{}", alloy_primitives::hex::encode(bytes))?;
+    Signer::new(bytes).map_err(Fail::new)
+}
+
 /// A new key.
 pub(super) fn new_key() -> Result<Signer, Fail> {
     Signer::new(random()?).map_err(Fail::new)
@@ -65,16 +77,9 @@ impl Member {
         let folder = folder.join(name);
         let places = vec![folder.join("disk-1"), folder.join("disk-2")];
         let keep = Keep::open(&places)?;
-        // The owner's key is in a file of its own from the beginning: an exit needs it, and nothing else of this process.
-        let bytes = random()?;
-        let owner = Signer::new(bytes).map_err(Fail::new)?;
+        // In a file of its own from the beginning: an exit needs it, and nothing else of this process.
         let key_file = folder.join("owner.key");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&key_file)?;
-        writeln!(file, "{}", alloy_primitives::hex::encode(bytes))?;
+        let owner = self::key_file(&key_file)?;
         let cosigner = Guard::open(new_key()?, &folder.join("signed"))?;
         node.give(owner.address(), WALLET)?;
         Ok(Member {
