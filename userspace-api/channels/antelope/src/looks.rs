@@ -153,6 +153,11 @@ mod tests {
         let paid = (14, Fact::Deposited { deposited: 5 });
         let disputed = (14, Fact::Disputed { version: 2 });
         assert_eq!(facts(&looks, 11, 20), [paid, disputed]);
+        // More is paid in while it runs, which does not begin it again.
+        let more = row(|it| (it.deposited, it.deadline, it.version) = (6, 9, 2));
+        looks.see(15, hash(15), vec![more], false);
+        let paid = (15, Fact::Deposited { deposited: 6 });
+        assert_eq!(facts(&looks, 15, 20), [paid]);
         let end = |it: &mut Channel| {
             (
                 it.deposited,
@@ -160,7 +165,7 @@ mod tests {
                 it.deadline,
                 it.version,
                 it.closed,
-            ) = (5, 1, 9, 3, true)
+            ) = (6, 1, 9, 3, true)
         };
         looks.see(14 + 2 * REMEMBERED, hash(15), vec![row(end)], true);
         let height = 14 + 2 * REMEMBERED;

@@ -134,7 +134,7 @@ impl Stage {
             balance,
             deposited_seen: deposited,
             withdrawn_seen: 0,
-            epoch: version,
+            epoch: version + 1,
             branch: self.node.branch,
             account: 7,
             position: 1,
@@ -177,7 +177,7 @@ impl Stage {
             session: session.address(),
             expiry: 4_000_000_000,
             first_epoch: 0,
-            last_epoch: 200,
+            last_epoch: 201,
             floor,
             start_base,
             outflow,
@@ -381,7 +381,7 @@ fn every_form_of_a_state_is_unpacked_as_it_was_meant() {
         .refute(&stage.signed("alice", 2, 20_000, 50_000, true))
         .unwrap();
     let row = exchange.channel(channel).unwrap().unwrap();
-    assert_eq!((row.version, row.epoch, row.base), (2, 2, -30_000));
+    assert_eq!((row.version, row.epoch, row.base), (2, 3, -30_000));
     let beyond = stage.signed("alice", 200, 20_000, 50_000, true);
     exchange.refute(&beyond).unwrap();
     assert_eq!(exchange.channel(channel).unwrap().unwrap().version, 200);
