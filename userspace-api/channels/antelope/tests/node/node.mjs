@@ -1,6 +1,6 @@
 // A node of a test's own: the built contracts in the VeRT virtual machine behind the part of nodeos' HTTP API that the adapter asks, on loopback. It unpacks what it is sent
 // with the chain's library, and takes a transaction only if its reference, its end and its signature are good.
-// Arguments: the folder contracts/antelope, and JSON { chain, settings, keys: { account: public key } }. First line out: { port, branch, block, window }. It ends with its input.
+// Arguments: the folder contracts/antelope, and JSON { chain, settings, keys: { account: public key } }. First line out: { port, branch, window }. It ends with its input.
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
