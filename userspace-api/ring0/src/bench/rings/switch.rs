@@ -71,6 +71,7 @@ impl Switch {
             buffer: Buffer::new(),
             last: 0,
             echoed: 0,
+            received: 0,
         })
     }
 }
@@ -84,9 +85,37 @@ struct Switched {
     last: u64,
     /// Arrival numbers that the echo used up.
     echoed: u64,
+    /// Packets that the port gave the last time.
+    received: usize,
 }
 
 impl Switched {
+    /// Packets for the ring; those of the echo are answered here.
+    fn receive_for(&mut self, way: Way, wait: Duration) -> Result<usize, PortError> {
+        if way == Way::Off {
+            sleep(NAP);
+            return Ok(0);
+        }
+        let packets = self.port.receive(wait)?;
+        self.received = packets;
+        match way {
+            Way::Ring => {
+                if packets != 0
+                    && let Some(number) = self.port.packet(packets - 1).number
+                {
+                    self.last = number;
+                }
+                Ok(packets)
+            }
+            _ => {
+                if packets != 0 {
+                    self.echo(packets)?;
+                }
+                Ok(0)
+            }
+        }
+    }
+
     fn echo(&mut self, packets: usize) -> Result<(), PortError> {
         for index in 0..packets {
             let Arrival {
@@ -110,29 +139,17 @@ impl Port for Switched {
 
     fn receive(&mut self, wait: Duration) -> Result<usize, PortError> {
         let wanted = self.words.wanted.load(Ordering::Acquire);
-        self.words.taken.store(wanted, Ordering::Release);
-        match Way::of(wanted) {
-            Way::Off => {
-                sleep(NAP);
-                Ok(0)
-            }
-            Way::Ring => {
-                let packets = self.port.receive(wait)?;
-                if packets != 0
-                    && let Some(number) = self.port.packet(packets - 1).number
-                {
-                    self.last = number;
-                }
-                Ok(packets)
-            }
-            Way::Echo => {
-                let packets = self.port.receive(wait)?;
-                if packets != 0 {
-                    self.echo(packets)?;
-                }
-                Ok(0)
-            }
+        let taken = self.words.taken.load(Ordering::Relaxed);
+        if taken == wanted || Way::of(taken) == Way::Off {
+            self.words.taken.store(wanted, Ordering::Release);
+            return self.receive_for(Way::of(wanted), wait);
         }
+        // What still waits is the way's that it was sent to: the next one begins with an empty port.
+        let packets = self.receive_for(Way::of(taken), wait)?;
+        if self.received == 0 {
+            self.words.taken.store(wanted, Ordering::Release);
+        }
+        Ok(packets)
     }
 
     fn packet(&self, index: usize) -> Arrival<'_> {
