@@ -1,0 +1,1 @@
+//! The APIs for people and programs: REST, WebSocket, OUCH over SoupBinTCP.

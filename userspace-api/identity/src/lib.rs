@@ -1,0 +1,1 @@
+//! Who may do what: people, organisations, roles, API keys, sign-in, grants.

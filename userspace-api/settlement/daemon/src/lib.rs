@@ -1,0 +1,1 @@
+//! The settlement daemon: from records to batches that both sides signed, deposits and withdrawals.

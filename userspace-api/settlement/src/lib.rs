@@ -1,0 +1,1 @@
+//! Double-entry ledger fed by the record, netting into batches, reconciliation, statements.
