@@ -1,10 +1,15 @@
-//! How packets leave and answers come: a UDP socket, or in tests a net that loses them.
+//! How packets leave and answers come: a UDP socket, a shard's door, or in tests a net that loses them.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
+    send, socket_with,
+};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A way to one venue and back. Packets may be lost, repeated and reordered.
@@ -111,15 +116,115 @@ impl Transport for UdpTransport {
             std::hint::spin_loop();
         }
         let left = wait.saturating_sub(begin.elapsed());
-        let timeout = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
-        match poll(&mut ready, Some(&timeout)) {
-            Ok(0) | Err(Errno::INTR) => Ok(None),
-            Ok(_) => self.take(into),
-            Err(error) => Err(error.into()),
+        if readable(&self.socket, left)? {
+            return self.take(into);
         }
+        Ok(None)
+    }
+}
+
+/// A shard's door: a Unix socket of whole packets (`SOCK_SEQPACKET`), for processes of the exchange's own machine. One message is one packet, as
+/// over UDP; what is answered is the answering packet.
+///
+/// A daemon that ends takes its door with it and the next one makes it anew. So a closed door is a loss like any other: what is sent meanwhile is
+/// dropped, and the way is tried again with each packet.
+#[derive(Debug)]
+pub struct DoorTransport {
+    path: PathBuf,
+    socket: Option<OwnedFd>,
+    origin: Instant,
+}
+
+impl DoorTransport {
+    /// A connection to the door at this path.
+    ///
+    /// # Errors
+    /// Nobody listens there, or the door is not for this user.
+    pub fn connect(path: &Path) -> io::Result<DoorTransport> {
+        Ok(DoorTransport {
+            path: path.to_owned(),
+            socket: Some(knock(path)?),
+            origin: Instant::now(),
+        })
+    }
+
+    fn take(&mut self, into: &mut [u8]) -> Option<usize> {
+        let socket = self.socket.as_ref()?;
+        match recv(socket, into, RecvFlags::DONTWAIT) {
+            Ok((len, _)) if len > 0 => Some(len),
+            Err(Errno::AGAIN | Errno::INTR) => None,
+            // The end of the connection, or a broken one.
+            _ => {
+                self.socket = None;
+                None
+            }
+        }
+    }
+}
+
+/// Connects to a door.
+fn knock(path: &Path) -> io::Result<OwnedFd> {
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+impl Transport for DoorTransport {
+    fn now(&mut self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    fn send(&mut self, packet: &[u8]) -> io::Result<()> {
+        if self.socket.is_none() {
+            self.socket = knock(&self.path).ok();
+        }
+        let Some(socket) = &self.socket else {
+            return Ok(());
+        };
+        match send(socket, packet, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR) => {}
+            Err(_) => self.socket = None,
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, into: &mut [u8], wait: Duration) -> io::Result<Option<usize>> {
+        if let Some(len) = self.take(into) {
+            return Ok(Some(len));
+        }
+        if wait.is_zero() {
+            return Ok(None);
+        }
+        let Some(socket) = &self.socket else {
+            // Nothing comes through a closed door; a moment, so that a caller that asks again does not spin.
+            std::thread::sleep(wait.min(CLOSED_WAIT));
+            return Ok(None);
+        };
+        if readable(socket, wait)? {
+            return Ok(self.take(into));
+        }
+        Ok(None)
+    }
+}
+
+/// How long a look at a closed door takes at the most.
+const CLOSED_WAIT: Duration = Duration::from_millis(5);
+
+/// Whether something can be read within this time.
+fn readable(socket: impl AsFd, wait: Duration) -> io::Result<bool> {
+    let timeout = Timespec {
+        tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: wait.subsec_nanos().into(),
+    };
+    let mut ready = [PollFd::new(&socket, PollFlags::IN)];
+    match poll(&mut ready, Some(&timeout)) {
+        Ok(0) | Err(Errno::INTR) => Ok(false),
+        Ok(_) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
