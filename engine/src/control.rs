@@ -197,6 +197,8 @@ body! {
         asset: u32,
         /// Engine units, signed (two's complement): subtracted from the outflow.
         covered: i64,
+        /// The batch; kept by the record only.
+        epoch: u64,
     }
 
     /// Lists an instrument: base asset against quote asset.

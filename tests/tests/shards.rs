@@ -225,6 +225,7 @@ impl Venue {
             asset: "USD".to_owned(),
             amount: amount.to_owned(),
             to: NAMES[1 - from].to_owned(),
+            number: None,
         };
         self.call(from, &verb).map_err(|error| error.to_string())
     }

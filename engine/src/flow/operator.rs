@@ -388,6 +388,7 @@ impl Flow {
         };
         let mark = |covered| {
             let body = SettlementMark {
+                epoch: 0,
                 account,
                 asset,
                 covered,

@@ -13,7 +13,7 @@ use ring0_engine::native::TagRule;
 use ring0_engine::record::Outcome;
 use ring0_engine::region::Memory;
 use ring0_engine::snapshot::Snapshot;
-use ring0_rings::{Consumer, Live, RingError, UserOptions, UserShard};
+use ring0_rings::{Consumer, Delivered, Live, RingError, UserOptions, UserShard};
 use ring0_wire::{Key, SessionId};
 use xdp_loader::LoaderError;
 use zerocopy::IntoBytes;
@@ -131,6 +131,19 @@ impl Live for AfxdpShard {
             self.steer(session)?;
         }
         Ok(())
+    }
+
+    fn clear_key(&mut self, session: u32) -> Result<(), RingError> {
+        self.shard.clear_key(session)?;
+        if let Some(rule) = self.rules.get_mut(session as usize) {
+            *rule = TagRule::NoKey;
+            self.steer(session)?;
+        }
+        Ok(())
+    }
+
+    fn packet(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
+        self.shard.packet(payload)
     }
 
     fn tags(&self) -> &[Option<Key>] {

@@ -15,9 +15,17 @@ pub(crate) struct MarketFile {
     pub(crate) asset: Vec<AssetFile>,
     pub(crate) instrument: Vec<InstrumentFile>,
     #[serde(default)]
+    pub(crate) rail: Vec<RailFile>,
+    #[serde(default)]
     pub(crate) account: Vec<AccountFile>,
     #[serde(default)]
     pub(crate) session: Vec<SessionFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RailFile {
+    pub(crate) name: String,
 }
 
 /// `[shard]`, or `[[shard]]` of a venue with several.

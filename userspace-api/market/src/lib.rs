@@ -21,4 +21,4 @@ pub use plan::{
 };
 pub use rate::{Rate, RateError};
 pub use ring0_trader::Existing;
-pub use venue::Peer;
+pub use venue::{Peer, Rail};

@@ -10,7 +10,7 @@ use crate::file::{
     SessionFile, ShardFile, StateFile,
 };
 use crate::rate::{Rate, RateError};
-use crate::venue::{self, Peer, Venue};
+use crate::venue::{self, Peer, Rail, Venue};
 use ring0_abi::Acks;
 use ring0_engine::Capacity;
 use ring0_engine::limits::{
@@ -228,6 +228,8 @@ pub struct Plan {
     pub number: u32,
     /// Every shard of the venue, this one too, by number.
     pub peers: Vec<Peer>,
+    /// Where deposits come from and withdrawals go to.
+    pub rails: Vec<Rail>,
     /// By asset index.
     pub assets: Vec<Asset>,
     /// By instrument index.
@@ -292,6 +294,20 @@ impl Plan {
     /// Of the first shard: it says which there are.
     fn parse_any(path: &Path, text: &str) -> Result<Plan, MarketError> {
         parse(path, text, |_| Ok(0))
+    }
+
+    /// Everybody that amounts are transferred from and to, this shard too: name and number of each shard and rail.
+    pub fn parties(&self) -> impl Iterator<Item = (&str, u32)> + Clone {
+        let shards = (0_u32..).zip(&self.peers);
+        let shards = shards.map(|(number, peer)| (peer.name.as_str(), number));
+        let rails = self.rails.iter();
+        shards.chain(rails.map(|rail| (rail.name.as_str(), rail.number)))
+    }
+
+    /// Whether a number in transfers is a rail's.
+    #[must_use]
+    pub fn is_rail(&self, number: u32) -> bool {
+        self.rails.iter().any(|rail| rail.number == number)
     }
 
     /// Whether this shard trades the instrument of an index.
@@ -397,7 +413,7 @@ fn judge(
     file: MarketFile,
     choose: impl FnOnce(&Venue) -> Result<usize, Wrong>,
 ) -> Result<Plan, Wrong> {
-    let venue = Venue::of(&file.shard)?;
+    let venue = Venue::of(&file.shard, &file.rail)?;
     let own = choose(&venue)?;
     let number = own as u32; // at most `SHARDS_MAX`
     let names = names("asset", file.asset.iter().map(|asset| &asset.name))?;
@@ -419,6 +435,7 @@ fn judge(
         shard,
         number,
         peers: venue.peers,
+        rails: venue.rails,
         assets,
         instruments,
         accounts,

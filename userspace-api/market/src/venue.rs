@@ -2,7 +2,7 @@
 //! Rule: `docs/market.md#several-shards`.
 
 use crate::amount::Amount;
-use crate::file::{Place, Shards};
+use crate::file::{Place, RailFile, Shards};
 use crate::plan::{Wrong, index_of, names, wrong};
 use ring0_engine::limits::SHARDS_MAX;
 use std::collections::BTreeMap;
@@ -21,6 +21,16 @@ pub struct Peer {
     pub port: u16,
 }
 
+/// Where deposits come from and withdrawals go to: a channel hub, Lightning. To the shards it is one more place that amounts are transferred from
+/// and to. Rails are numbered from the highest number down, so that neither a shard nor a rail that is added changes another's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rail {
+    /// Its name.
+    pub name: String,
+    /// Its number in transfers.
+    pub number: u32,
+}
+
 /// The file and the shard that `FILE#SHARD` names; a file that has such a name itself is meant whole.
 pub(crate) fn split(path: &Path) -> (PathBuf, Option<String>) {
     let whole = || (path.to_owned(), None);
@@ -36,11 +46,12 @@ pub(crate) fn split(path: &Path) -> (PathBuf, Option<String>) {
 /// Whose is what.
 pub(crate) struct Venue {
     pub(crate) peers: Vec<Peer>,
+    pub(crate) rails: Vec<Rail>,
     numbers: BTreeMap<String, u32>,
 }
 
 impl Venue {
-    pub(crate) fn of(shards: &Shards) -> Result<Venue, Wrong> {
+    pub(crate) fn of(shards: &Shards, rails: &[RailFile]) -> Result<Venue, Wrong> {
         let all = shards.all();
         let numbers = match shards {
             Shards::One(_) => BTreeMap::new(), // its name is judged with the rest of it
@@ -63,12 +74,37 @@ impl Venue {
                 );
             }
         }
+        if all.len() + rails.len() > SHARDS_MAX as usize {
+            return wrong(
+                "rail",
+                format_args!("there are {} beside {} shards", rails.len(), all.len()),
+                format_args!("give at most {SHARDS_MAX} of both together"),
+            );
+        }
+        names("rail", rails.iter().map(|rail| &rail.name))?;
+        for (index, rail) in rails.iter().enumerate() {
+            if all.iter().any(|shard| shard.name == rail.name) {
+                return wrong(
+                    format_args!("rail[{index}].name"),
+                    format_args!("{:?} is a shard", rail.name),
+                    "give it a name of its own",
+                );
+            }
+        }
         let peer = |shard: &crate::file::ShardFile| Peer {
             name: shard.name.clone(),
             port: shard.port,
         };
         Ok(Venue {
             peers: all.iter().map(peer).collect(),
+            rails: (0..SHARDS_MAX)
+                .rev()
+                .zip(rails)
+                .map(|(number, rail)| Rail {
+                    name: rail.name.clone(),
+                    number,
+                })
+                .collect(),
             numbers,
         })
     }

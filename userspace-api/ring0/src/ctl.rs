@@ -62,9 +62,47 @@ enum Say {
         asset: String,
         /// Whole units.
         amount: String,
-        /// Name of the other shard.
-        #[arg(long, value_name = "SHARD")]
+        /// Name of the other shard, or of the rail: then it is a withdrawal.
+        #[arg(long, value_name = "SHARD|RAIL")]
         to: String,
+    },
+    /// Open an account that the market file does not have.
+    OpenAccount {
+        /// Its number behind #, below the shard's capacity.
+        #[arg(value_name = "#N")]
+        account: String,
+    },
+    /// Grant a session to an account, agreed with a trader's session key; prints what the trader needs.
+    Grant {
+        /// Account name, or # and its number.
+        account: String,
+        /// The trader's session key: a compressed secp256k1 point, 66 hexadecimal digits.
+        #[arg(long, value_name = "HEX")]
+        public_key: String,
+        /// The trader's nonce, 32 hexadecimal digits.
+        #[arg(long, value_name = "HEX")]
+        nonce: String,
+        /// Second of Unix time at which it ends for new orders.
+        #[arg(long, value_name = "SECOND")]
+        expires: Option<u64>,
+        /// Seconds without a packet after which its orders are cancelled; 0: they stay.
+        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        cancel_on_disconnect: u32,
+    },
+    /// End a session that was granted at run time: its key is gone at once and its orders are cancelled.
+    Revoke {
+        /// Its number behind #.
+        #[arg(value_name = "#N")]
+        session: String,
+        /// Its id.
+        id: String,
+    },
+    /// Make a new agreement key for sessions that are granted from now on.
+    RenewAgreement,
+    /// Halt every instrument that is traded in an asset or paid in it; cancels work.
+    HaltAsset {
+        /// Asset name.
+        asset: String,
     },
     /// Limit an account's un-co-signed outflow.
     Limit {
@@ -327,7 +365,31 @@ fn verb(say: &Say) -> Result<Verb, Fail> {
             asset,
             amount,
             to,
+            number: None,
         },
+        Say::OpenAccount { account } => Verb::OpenAccount { account },
+        Say::Grant {
+            account,
+            public_key,
+            nonce,
+            expires,
+            cancel_on_disconnect,
+        } => Verb::Grant(ring0d::Grant {
+            account,
+            public_key,
+            nonce,
+            expires_s: expires,
+            answers: None,
+            references: None,
+            rate: None,
+            orders: None,
+            shares: None,
+            notional: None,
+            cancel_on_disconnect_s: cancel_on_disconnect,
+        }),
+        Say::Revoke { session, id } => Verb::Revoke { session, id },
+        Say::RenewAgreement => Verb::RenewAgreement,
+        Say::HaltAsset { asset } => Verb::HaltAsset { asset },
         Say::Limit {
             account,
             asset,

@@ -7,6 +7,7 @@
 //! Rule: RULES 12; `docs/operations.md#durable-acks`.
 
 use crate::DaemonError;
+use crate::grants::Sessions;
 use crate::home::Home;
 use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::record::{Head, Kind, Message, ReplyTo};
@@ -14,7 +15,7 @@ use ring0_market::Market;
 use ring0_rings::{Consumer, Outlet, RingError};
 use ring0_wire::host::Answer;
 use ring0_wire::shape::TAG_LETTER;
-use ring0_wire::{Ack, Key, SessionId, inbound};
+use ring0_wire::{Ack, inbound};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io;
@@ -57,7 +58,11 @@ impl Answers {
     ///
     /// # Errors
     /// No place among the ring's consumers, or the interface's namespace is gone.
-    pub(crate) fn start(home: &Home, market: &Market) -> Result<Answers, DaemonError> {
+    pub(crate) fn start(
+        home: &Home,
+        market: &Market,
+        sessions: Sessions,
+    ) -> Result<Answers, DaemonError> {
         let (consumer, way) = match home {
             Home::Kernel { pinned, .. } => (
                 Consumer::required(&**pinned, CONSUMER)?,
@@ -74,11 +79,6 @@ impl Answers {
                 },
             ),
         };
-        let sessions = market
-            .sessions()
-            .iter()
-            .map(|session| (session.id(), session.key().cloned()))
-            .collect();
         let sent = Arc::new(Sent::default());
         let stop = Arc::new(AtomicBool::new(false));
         let mut sender = Sender {
@@ -143,7 +143,7 @@ struct Packet {
 struct Sender {
     consumer: Consumer,
     /// Id and key by session index.
-    sessions: Vec<(SessionId, Option<Key>)>,
+    sessions: Sessions,
     way: Way,
     packet: Option<Packet>,
     sent: Arc<Sent>,
@@ -272,7 +272,8 @@ impl Sender {
 
     /// Sends a packet's answer, `last` being the client sequence of its tag block; `None` where there is nobody to send it to.
     fn send(&mut self, packet: &Packet, last: u64) -> Option<io::Result<()>> {
-        let (id, key) = self.sessions.get(packet.session as usize)?;
+        let sessions = self.sessions.read().expect("nobody panics with it");
+        let (id, key) = sessions.get(&packet.session)?;
         if packet.reply_to.port == 0 {
             return None; // it was answered at once, before the shard's acks were durable
         }
@@ -287,6 +288,7 @@ impl Sender {
             acks: packet.acks.clone(),
         };
         let bytes = answer.sign(key.as_ref());
+        drop(sessions);
         Some(self.way.send(packet.reply_to, bytes))
     }
 }

@@ -1,12 +1,14 @@
 //! The one thread that owns the shard: it carries out requests, steps continuations on a quiet market, and watches.
 
 use crate::answers::Answers;
+use crate::door::Door;
 use crate::duty::Duties;
+use crate::grants::{Grants, Sessions};
 use crate::home::{self, Home};
 use crate::instrument::{Limits, rejected};
 use crate::metrics::Metrics;
 use crate::protocol::state_name;
-use crate::server::{Call, Server, refusal};
+use crate::server::{Asked, Server, refusal};
 use crate::steady::steady;
 use crate::transfers::Transfers;
 use crate::watch::Watch;
@@ -33,6 +35,9 @@ const TICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 /// How long an operator's answer waits for the journal of a shard whose acks are durable; then it says that it did not come.
 const DURABLE_WAIT: Duration = Duration::from_secs(1);
 
+/// Requests and packets that are heard before the shard is looked at again.
+const BURST: usize = 64;
+
 /// A session's status while it is killed.
 const KILLED: u32 = 2;
 
@@ -42,6 +47,12 @@ pub(crate) struct Daemon {
     pub(crate) shard: Box<dyn Live>,
     pub(crate) home: Home,
     pub(crate) watch: Watch,
+    /// Sessions granted at run time, where they may be.
+    pub(crate) grants: Option<Grants>,
+    /// Every session that may be answered.
+    pub(crate) sessions: Sessions,
+    /// One more than the highest number of an account that is open.
+    pub(crate) accounts_end: u32,
     /// What sends held answers, where the shard holds them.
     answers: Option<Answers>,
     pub(crate) duties: Duties,
@@ -87,6 +98,9 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
         shard,
         watch: Watch::new(home.records()?),
         home,
+        grants: args.grants.as_deref().map(Grants::open).transpose()?,
+        sessions: Sessions::default(),
+        accounts_end: 0,
         answers: None,
         duties: Duties::new(),
         busted: HashSet::new(),
@@ -95,15 +109,27 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
     };
     let sent = setup::bring_up(&mut *daemon.shard, &daemon.market, args.restore.is_some())?;
 
+    daemon.know_accounts();
+    daemon.know_sessions();
+    daemon.restore_grants().map_err(DaemonError::Grants)?;
     if daemon.market.plan.shard.acks == Acks::Durable {
-        daemon.answers = Some(Answers::start(&daemon.home, &daemon.market)?);
+        let sessions = daemon.sessions.clone();
+        daemon.answers = Some(Answers::start(&daemon.home, &daemon.market, sessions)?);
     }
 
     let socket = args.socket.clone().unwrap_or_else(|| {
         let name = format!("{}.sock", daemon.market.plan.shard.name);
         args.sockets.join(name)
     });
-    let server = Server::start(&socket, calls)?;
+    let server = Server::start(&socket, calls.clone())?;
+    let door = match args.door {
+        true => Some(Door::open(
+            &socket.with_extension("door"),
+            args.door_group,
+            calls,
+        )?),
+        false => None,
+    };
     eprintln!(
         "ring0d: {} {} in the {} ring{}, UDP port {}, {sent} commands sent; operator's socket {}",
         daemon.home.found(args.restore.is_some()),
@@ -123,7 +149,7 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
             return Err(RingError::Ended { port, cause }.into());
         }
     }
-    drop((server, metrics));
+    drop((server, door, metrics));
     if args.unload {
         daemon.home.remove()?;
     } else {
@@ -134,15 +160,19 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
 
 impl Daemon {
     /// Waits for requests for a tick at the most, carries them out, steps and looks.
-    fn turn(&mut self, requests: &Receiver<Call>) {
+    fn turn(&mut self, requests: &Receiver<Asked>) {
         let pending = self.pending();
         let tick = if pending { TICK.0 } else { TICK.1 };
         match requests.recv_timeout(tick) {
-            Ok(call) => {
-                let answer = self
-                    .answer(&call.request)
-                    .unwrap_or_else(|error| refusal(&error));
-                let _ = call.answer.send(answer); // the client has gone
+            Ok(asked) => {
+                self.hear(asked);
+                // Packets come in bursts, and what follows looks at the whole shard.
+                for _ in 0..BURST {
+                    match requests.try_recv() {
+                        Ok(asked) => self.hear(asked),
+                        Err(_) => break,
+                    }
+                }
             }
             Err(RecvTimeoutError::Timeout) => {}
             // The accepting thread never ends.
@@ -162,6 +192,50 @@ impl Daemon {
             self.told = true;
             eprintln!("ring0d: FAULT: {text}");
         }
+    }
+
+    fn hear(&mut self, asked: Asked) {
+        match asked {
+            Asked::Verb(call) => {
+                let answer = self
+                    .answer(&call.request)
+                    .unwrap_or_else(|error| refusal(&error));
+                let _ = call.answer.send(answer); // the client has gone
+            }
+            Asked::Packet { payload, answer } => match self.shard.packet(&payload) {
+                Ok(delivered) => {
+                    let _ = answer.send(delivered); // the client has gone
+                }
+                // Its sender is told to send it again, when the answer's other end is dropped.
+                Err(error) => eprintln!("ring0d: a packet of the door was not taken: {error}"),
+            },
+        }
+    }
+
+    /// Finds the accounts that are open.
+    fn know_accounts(&mut self) {
+        let open = |account: &u32| self.shard.account(*account).is_some();
+        let last = (0..self.market.capacity().accounts).rev().find(open);
+        self.accounts_end = last.map_or(0, |last| last + 1);
+        self.transfers
+            .begin((0..self.accounts_end).filter(|account| {
+                let one = self.shard.transfers(*account);
+                one.is_some_and(|one| one.amount.get() != 0)
+            }));
+    }
+
+    /// The sessions of the market file, for those who sign answers.
+    fn know_sessions(&mut self) {
+        let known = (0_u32..).zip(self.market.sessions());
+        let known = known.filter(|(index, _)| self.market.plan.grants(*index as usize));
+        let known = known.map(|(index, one)| (index, (one.id(), one.key().cloned())));
+        *self.sessions.write().expect("nobody panics with it") = known.collect();
+    }
+
+    /// An account's name in answers.
+    pub(crate) fn account_name(&self, account: u32) -> String {
+        let named = self.market.plan.accounts.get(account as usize);
+        named.map_or_else(|| format!("#{account}"), |one| one.name.clone())
     }
 
     /// Whether continuations wait that a doorbell would step.
@@ -199,7 +273,8 @@ impl Daemon {
                 asset,
                 amount,
                 to,
-            } => self.transfer(account, asset, amount, to),
+                number,
+            } => self.transfer(account, asset, amount, to, *number),
             Request::Credit {
                 account,
                 asset,
@@ -207,6 +282,13 @@ impl Daemon {
                 number,
                 from,
             } => self.credit(account, asset, *units, *number, from),
+            Request::OpenAccount { account } => self.open_account(account),
+            Request::Grant(grant) => self.grant(grant),
+            Request::Revoke { session, id } => self.revoke(session, id),
+            Request::RenewAgreement => self.renew_agreement(),
+            Request::Marks { epoch, marks } => self.marks(*epoch, marks),
+            Request::Limits { limits } => self.limits(limits),
+            Request::HaltAsset { asset } => self.halt_asset(asset),
             Request::Limit {
                 account,
                 asset,
@@ -405,7 +487,14 @@ impl Daemon {
         true
     }
 
+    /// The number of an account by its name, or by its number behind `#`.
     pub(crate) fn account(&self, name: &str) -> Result<u32, String> {
+        if let Some(digits) = name.strip_prefix('#') {
+            let (number, end) = (digits.parse(), self.market.capacity().accounts);
+            return number.ok().filter(|it| *it < end).ok_or_else(|| {
+                format!("{name:?} is no account; numbers go from #0 to #{}", end - 1)
+            });
+        }
         let accounts = &self.market.plan.accounts;
         index(
             accounts.iter().map(|one| one.name.as_str()),
@@ -455,7 +544,7 @@ impl Daemon {
                 "command": sequence,
             })
         });
-        let sessions: Vec<Value> = (0_u32..)
+        let mut sessions: Vec<Value> = (0_u32..)
             .zip(&self.market.plan.sessions)
             .filter(|(index, _)| self.market.plan.grants(*index as usize))
             .map(|(index, plan)| {
@@ -468,6 +557,19 @@ impl Daemon {
                 })
             })
             .collect();
+        let granted = self.grants.iter().flat_map(Grants::all);
+        sessions.extend(granted.map(|(index, id, account, is_revoked)| {
+            let session = self.shard.session(index);
+            json!({
+                "name": format!("#{index}"),
+                "id": id,
+                "account": self.account_name(account),
+                "expected": live.expected_sequence(index),
+                "orders": session.map(|one| one.orders_live.get()),
+                "killed": session.map(|one| one.status.get() == KILLED),
+                "revoked": is_revoked,
+            })
+        }));
         let instruments: Vec<Value> = (0_u32..)
             .zip(&self.market.plan.instruments)
             .map(|(index, plan)| {
@@ -562,9 +664,12 @@ impl Daemon {
     fn accounts(&self) -> Value {
         let live = self.shard.shard();
         let plan = &self.market.plan;
-        let accounts: Vec<Value> = (0_u32..)
-            .zip(&plan.accounts)
-            .map(|(account, one)| {
+        let accounts: Vec<Value> = (0..self.accounts_end)
+            .filter(|account| {
+                let is_named = (*account as usize) < plan.accounts.len();
+                is_named || self.shard.account(*account).is_some()
+            })
+            .map(|account| {
                 let balances: serde_json::Map<String, Value> = (0_u32..)
                     .zip(&plan.assets)
                     .map(|(asset, kind)| {
@@ -582,11 +687,13 @@ impl Daemon {
                     .collect();
                 let listed = self.shard.account(account);
                 json!({
-                    "name": one.name,
+                    "name": self.account_name(account),
+                    "number": account,
                     "killed": listed.map(|it| it.killed.get() != 0),
                     "orders": listed.map(|it| it.orders_live.get()),
                     "balances": balances,
                     "in_flight": self.in_flight(account),
+                    "transfers": self.shard.transfers(account).map(|one| one.number.get()),
                 })
             })
             .collect();

@@ -59,6 +59,7 @@ impl Daemon {
             self.duties.looked = Instant::now();
             self.expire();
             self.indicate();
+            self.close_revoked();
         }
     }
 
@@ -147,6 +148,10 @@ impl Daemon {
                 self.watch_session(index, Duration::from_secs(seconds.into()));
             }
         }
+        let granted = self.grants.as_ref().map(|it| it.watched());
+        for (session, seconds) in granted.into_iter().flatten() {
+            self.watch_session(session as usize, Duration::from_secs(seconds.into()));
+        }
     }
 
     fn watch_session(&mut self, index: usize, limit: Duration) {
@@ -178,7 +183,8 @@ impl Daemon {
             expected,
         };
         let reason = self.send(ControlKind::Disconnect, &body);
-        let name = &self.market.plan.sessions[index].name;
+        let named = self.market.plan.sessions.get(index);
+        let name = named.map_or_else(|| format!("#{index}"), |one| one.name.clone());
         match reason {
             Reason::None => eprintln!(
                 "ring0d: session {name} was silent for {} s: its orders are cancelled",

@@ -12,13 +12,16 @@ mod bust;
 mod client;
 mod daemon;
 mod day;
+mod door;
 mod duty;
+mod grants;
 mod home;
 mod instrument;
 mod metrics;
 mod migrate;
 mod protocol;
 mod server;
+mod settle;
 mod setup;
 mod steady;
 #[expect(unsafe_code, reason = "installs a signal handler")]
@@ -28,8 +31,10 @@ mod watch;
 
 pub use client::{Client, ClientError};
 pub use daemon::run;
+pub use door::{AGAIN, DROPPED};
 pub use protocol::{
-    Afterwards, BookSide, MarketState, Prevention, Request, Trade, Verb, default_socket, state_name,
+    Afterwards, BookSide, Grant, MarketState, Prevention, Request, Trade, Verb, default_socket,
+    state_name,
 };
 pub use stop::{end_with_parent, stop_flag};
 
@@ -97,6 +102,15 @@ pub struct Args {
     /// Folder where the daemons of the venue's shards listen, each as SHARD.sock: where transfers between shards are said.
     #[arg(long, value_name = "DIR", default_value = "/run/ring0")]
     pub sockets: PathBuf,
+    /// Open a door for packets of an API: SHARD.door beside the operator's socket.
+    #[arg(long)]
+    pub door: bool,
+    /// Number of the group that may use the door, beside this process's user.
+    #[arg(long, value_name = "GID", requires = "door")]
+    pub door_group: Option<u32>,
+    /// Grant sessions at run time; the folder gets the venue's agreement keys and the log of what was granted.
+    #[arg(long, value_name = "DIR")]
+    pub grants: Option<PathBuf>,
     /// How to attach: in the driver, or in the network stack where the driver cannot.
     #[arg(long, value_enum, default_value = "native")]
     pub mode: Attach,
@@ -176,6 +190,12 @@ pub enum DaemonError {
     /// The DPDK ring.
     #[error(transparent)]
     Dpdk(#[from] ring0_dpdk::DpdkError),
+    /// Sessions at run time.
+    #[error(transparent)]
+    GrantsFolder(#[from] grants::GrantsError),
+    /// Sessions at run time could not have their keys again.
+    #[error("sessions granted at run time: {0}")]
+    Grants(String),
     /// Another daemon runs this shard.
     #[error(transparent)]
     Mq(#[from] ring0_mq::MqError),

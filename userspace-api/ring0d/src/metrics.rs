@@ -4,7 +4,7 @@
 
 use crate::daemon::Daemon;
 use crate::home::Home;
-use crate::server::Call;
+use crate::server::{Asked, Call};
 use crate::{DaemonError, Request};
 use ring0_engine::totals::TOTALS;
 use ring0_rings::Live;
@@ -24,7 +24,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Serves from now on.
-    pub(crate) fn serve(address: SocketAddr, calls: Sender<Call>) -> Result<Metrics, DaemonError> {
+    pub(crate) fn serve(address: SocketAddr, calls: Sender<Asked>) -> Result<Metrics, DaemonError> {
         let fail = |source| DaemonError::Metrics { address, source };
         let server = Arc::new(Server::http(address).map_err(fail)?);
         let served = Arc::clone(&server);
@@ -48,7 +48,7 @@ impl Drop for Metrics {
     }
 }
 
-fn answer_all(server: &Server, calls: &Sender<Call>) {
+fn answer_all(server: &Server, calls: &Sender<Asked>) {
     for request in server.incoming_requests() {
         let answer = match (request.method(), request.url()) {
             (Method::Get, "/metrics") => match ask(calls) {
@@ -65,14 +65,16 @@ fn answer_all(server: &Server, calls: &Sender<Call>) {
     }
 }
 
-fn ask(calls: &Sender<Call>) -> Result<String, String> {
+fn ask(calls: &Sender<Asked>) -> Result<String, String> {
     let (answer, answers) = sync_channel(1);
     let call = Call {
         request: Request::Metrics,
         answer,
     };
     let ending = || "the daemon is ending\n".to_owned();
-    calls.send(call).map_err(|_| ending())?;
+    calls
+        .send(Asked::Verb(Box::new(call)))
+        .map_err(|_| ending())?;
     let answer = answers.recv().map_err(|_| ending())?;
     let text = answer["text"].as_str().map(str::to_owned);
     text.ok_or_else(|| format!("{answer}\n"))

@@ -1,7 +1,7 @@
 //! What an operator says to the daemon: one JSON object a line, answered by one.
 //!
 //! An answer has `ok`; where it is false `error` says what and what to do. Amounts are text in whole units of their asset, prices text in
-//! price units.
+//! price units. An account that the market file does not have is named by its number, `#12`, a session that was granted at run time likewise.
 
 use ring0_engine::record::State;
 use serde::{Deserialize, Serialize};
@@ -40,10 +40,14 @@ pub enum Verb {
         asset: String,
         /// Whole units.
         amount: String,
-        /// Name of the other shard.
+        /// Name of the other shard, or of the rail: then it is a withdrawal, and the rail is told when it is on the journal's disk.
         to: String,
+        /// The number that it is to have; one that the account has used already does nothing. Not given: the next.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
     },
-    /// Said by the daemon of another shard: takes in what that one has debited. Once a number; again does no harm.
+    /// Said by the daemon of another shard, or by a rail: takes in what that one has debited. Once a number; again does no harm. The answer
+    /// says whether it is on the journal's disk (`durable`): a rail says it again until it is.
     Credit {
         /// Account name.
         account: String,
@@ -53,8 +57,41 @@ pub enum Verb {
         units: u64,
         /// Number of the transfer.
         number: u64,
-        /// Name of the other shard.
+        /// Name of the other shard or the rail.
         from: String,
+    },
+    /// Opens an account that the market file does not have; one that is open already is left as it is.
+    OpenAccount {
+        /// Its number behind `#`, below the shard's capacity.
+        account: String,
+    },
+    /// Grants a session to an account. The same key and nonce again: the same answer.
+    Grant(Grant),
+    /// Ends a session that was granted at run time: its key is gone and its orders are cancelled.
+    Revoke {
+        /// Its number behind `#`.
+        session: String,
+        /// Its id, so that nobody else's is ended: a number is used again.
+        id: String,
+    },
+    /// Makes a new agreement key: sessions granted from now on are agreed with it.
+    RenewAgreement,
+    /// Settlement marks of a batch: what it covered of accounts' net outflow.
+    Marks {
+        /// The batch.
+        epoch: u64,
+        /// Account's and asset's number, and engine units.
+        marks: Vec<(u32, u32, i64)>,
+    },
+    /// Limits of un-co-signed outflow.
+    Limits {
+        /// Account's and asset's number, and engine units; none: no limit.
+        limits: Vec<(u32, u32, Option<u64>)>,
+    },
+    /// Halts every instrument of this shard that is traded in an asset or paid in it: cancels work.
+    HaltAsset {
+        /// Asset name.
+        asset: String,
     },
     /// Limits an account's un-co-signed outflow in an asset; without an amount: no limit.
     Limit {
@@ -215,6 +252,42 @@ pub enum Verb {
     Accounts,
     /// All numbers in Prometheus' text format, under `text`.
     Metrics,
+}
+
+/// Whose session, with whom it is agreed, and what it may do; what is not given has no limit.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// Account name, or `#` and its number.
+    pub account: String,
+    /// The trader's session key: a compressed secp256k1 point, 66 hexadecimal digits.
+    pub public_key: String,
+    /// The trader's nonce, 32 hexadecimal digits.
+    pub nonce: String,
+    /// Second of Unix time at which it ends for new orders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_s: Option<u64>,
+    /// Stored answers, a power of two from 128; not given: 256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<u32>,
+    /// Window of client references, a power of two from 16; not given: 1,024.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub references: Option<u32>,
+    /// Messages a second, and how many at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<(u32, u32)>,
+    /// Most live orders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orders: Option<u32>,
+    /// Most shares in one order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<u32>,
+    /// Largest notional of one order: an asset's name and whole units of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notional: Option<(String, String)>,
+    /// Seconds without a packet after which its orders are cancelled; 0: they stay.
+    #[serde(default)]
+    pub cancel_on_disconnect_s: u32,
 }
 
 /// A trade as its record says it.

@@ -2,6 +2,7 @@
 //! that owns the shard (`docs/decisions/0020-ring0d-threads.md`).
 
 use crate::{DaemonError, Request};
+use ring0_rings::Delivered;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -11,13 +12,26 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 use std::thread;
 
-/// Longest request in bytes: no verb needs a tenth of it.
-const LINE_BYTES_MAX: u64 = 4096;
+/// Longest request in bytes: the settlement marks of some ten thousand accounts.
+const LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// A request and where its answer goes.
 pub(crate) struct Call {
     pub(crate) request: Request,
     pub(crate) answer: SyncSender<Value>,
+}
+
+/// What the thread that owns the shard is asked.
+pub(crate) enum Asked {
+    /// An operator's request.
+    Verb(Box<Call>),
+    /// A packet that came by the door.
+    Packet {
+        /// As on the wire.
+        payload: Vec<u8>,
+        /// Where what became of it goes.
+        answer: SyncSender<Delivered>,
+    },
 }
 
 /// The socket, removed when dropped.
@@ -27,7 +41,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Listens from now on; requests come out of the other end of `calls`.
-    pub(crate) fn start(path: &Path, calls: Sender<Call>) -> Result<Server, DaemonError> {
+    pub(crate) fn start(path: &Path, calls: Sender<Asked>) -> Result<Server, DaemonError> {
         let fail = |act, cure| {
             move |source| DaemonError::Socket {
                 path: path.to_owned(),
@@ -74,7 +88,7 @@ impl Drop for Server {
     }
 }
 
-fn accept(listener: &UnixListener, calls: &Sender<Call>) {
+fn accept(listener: &UnixListener, calls: &Sender<Asked>) {
     for stream in listener.incoming() {
         let Ok(stream) = stream else {
             // Out of descriptors, most likely: they come back when a connection ends.
@@ -89,7 +103,7 @@ fn accept(listener: &UnixListener, calls: &Sender<Call>) {
 }
 
 /// Answers a connection's requests, one line each, until it is closed.
-fn serve(mut stream: UnixStream, calls: &Sender<Call>) -> io::Result<()> {
+fn serve(mut stream: UnixStream, calls: &Sender<Asked>) -> io::Result<()> {
     let peer = rustix::net::sockopt::socket_peercred(&stream)?;
     if !peer.uid.is_root() && peer.uid != rustix::process::geteuid() {
         return say(
@@ -110,13 +124,13 @@ fn serve(mut stream: UnixStream, calls: &Sender<Call>) -> io::Result<()> {
         if line.last() != Some(&b'\n') {
             return say(
                 &mut stream,
-                &refusal("a request is one JSON object on a line of at most 4096 bytes"),
+                &refusal("a request is one JSON object on a line of at most 1 MiB"),
             );
         }
         let answer = match serde_json::from_slice(&line) {
             Ok(request) => {
                 let (answer, answers) = sync_channel(1);
-                let sent = calls.send(Call { request, answer });
+                let sent = calls.send(Asked::Verb(Box::new(Call { request, answer })));
                 match sent.ok().and_then(|()| answers.recv().ok()) {
                     Some(answer) => answer,
                     None => refusal("the daemon is ending; start it again"),

@@ -9,10 +9,9 @@ use crate::{Client, Verb, amount};
 use ring0_engine::Reason;
 use ring0_engine::control::{Control, ControlKind, TransferDone, TransferIn, TransferOut};
 use ring0_engine::record::Outcome;
-use ring0_market::Peer;
 use ring0_rings::Acks;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -29,6 +28,10 @@ pub(crate) struct Transfers {
     answers: Receiver<Said>,
     /// By account: those that are being said, or when they may be said again.
     tried: BTreeMap<u32, Tried>,
+    /// Accounts that have one in flight: every one of them has begun here, or was there at the start.
+    flying: BTreeSet<u32>,
+    /// By account and rail: the number that came in last in this daemon's time, and the last record then.
+    credited: BTreeMap<(u32, u32), (u64, u64)>,
 }
 
 enum Tried {
@@ -56,7 +59,14 @@ impl Transfers {
             said,
             answers,
             tried: BTreeMap::new(),
+            flying: BTreeSet::new(),
+            credited: BTreeMap::new(),
         }
+    }
+
+    /// What is in flight at the start.
+    pub(crate) fn begin(&mut self, accounts: impl Iterator<Item = u32>) {
+        self.flying = accounts.collect();
     }
 }
 
@@ -68,25 +78,29 @@ impl Daemon {
         asset: &str,
         text: &str,
         to: &str,
+        number: Option<u64>,
     ) -> Result<Value, String> {
         let (name, account) = (account, self.account(account)?);
         let (asset, places) = self.asset(asset)?;
         let amount = amount::units(text, places)?;
-        let peers = &self.market.plan.peers;
-        let to = index(peers.iter().map(|peer| peer.name.as_str()), "shard", to)?;
+        let to = self.party(to)?;
         if to == self.market.plan.number {
             return Err("that is this shard; name the one that the amount goes to".to_owned());
         }
         let last = self.shard.transfers(account).ok_or("it is not open")?;
+        if let Some(number) = number.filter(|number| *number <= last.number.get()) {
+            return Ok(json!({ "ok": true, "outcome": "known", "number": number }));
+        }
         if last.amount.get() != 0 {
             return Err(format!(
                 "transfer {} of {name} to {} is in flight and finished first; {}",
                 last.number.get(),
-                self.peer(last.to.get()).name,
+                self.party_name(last.to.get()),
                 self.cure(account)
             ));
         }
-        let number = last.number.get() + 1;
+        let next = last.number.get() + 1;
+        let number = number.unwrap_or(next);
         let body = TransferOut {
             account,
             asset,
@@ -97,11 +111,12 @@ impl Daemon {
         };
         let mut answer = self.control(ControlKind::TransferOut, &body)?;
         answer["number"] = number.into();
+        self.transfers.flying.insert(account);
         self.carry_transfers();
         Ok(answer)
     }
 
-    /// Takes in what another shard has debited; what came in already is no error.
+    /// Takes in what another shard has debited, or what a rail brings; what came in already is no error.
     pub(crate) fn credit(
         &mut self,
         account: &str,
@@ -110,8 +125,7 @@ impl Daemon {
         number: u64,
         from: &str,
     ) -> Result<Value, String> {
-        let peers = &self.market.plan.peers;
-        let from = index(peers.iter().map(|peer| peer.name.as_str()), "shard", from)?;
+        let from = self.party(from)?;
         if from == self.market.plan.number {
             return Err("it comes from this shard itself".to_owned());
         }
@@ -128,12 +142,23 @@ impl Daemon {
             .transfers(body.account)
             .and_then(|one| one.credited.get(from as usize))
             .is_some_and(|last| number <= last.get());
-        if known {
-            let mut answer = json!({ "ok": true, "outcome": "known" });
+        let mut answer = match known {
+            true => json!({ "ok": true, "outcome": "known" }),
+            false => self.control(ControlKind::TransferIn, &body)?,
+        };
+        if !self.market.plan.is_rail(from) {
             self.note_durable(&mut answer);
             return Ok(answer);
         }
-        self.control(ControlKind::TransferIn, &body)
+        // A rail brings what is not in any shard, and must not forget it before it is on the disk here.
+        let recorded = self.shard.shard().header().next_sequence.get() - 1;
+        let last = self.transfers.credited.entry((body.account, from));
+        let last = last.or_insert((number, recorded));
+        if last.0 < number {
+            *last = (number, recorded);
+        }
+        answer["durable"] = (self.shard.durable() >= last.1).into();
+        Ok(answer)
     }
 
     /// Hears what the other daemons have said, and says what is in flight. To be called each time around.
@@ -141,20 +166,23 @@ impl Daemon {
         while let Ok(said) = self.transfers.answers.try_recv() {
             self.said(said);
         }
-        if self.market.plan.peers.len() == 1 || self.shard.shard().broken().is_some() {
+        if self.transfers.flying.is_empty() || self.shard.shard().broken().is_some() {
             return;
         }
-        for account in 0..self.market.plan.accounts.len() as u32 {
+        for account in self.transfers.flying.clone() {
             let Some(one) = self.shard.transfers(account) else {
                 continue;
             };
+            let is_durable = self.market.plan.shard.acks == Acks::Durable;
             let may_be_said = match self.transfers.tried.get(&account) {
-                None => self.market.plan.shard.acks != Acks::Durable,
+                // Off the venue goes only what is on the journal's disk, whatever the acks are.
+                None => !is_durable && !self.market.plan.is_rail(one.to.get()),
                 Some(Tried::Recorded(last)) => self.shard.durable() >= *last,
                 Some(Tried::Asking) => false,
                 Some(Tried::Failed { at, .. }) => at.elapsed() >= AGAIN,
             };
             if one.amount.get() == 0 {
+                self.transfers.flying.remove(&account);
                 continue;
             }
             if !may_be_said {
@@ -166,18 +194,18 @@ impl Daemon {
             let plan = &self.market.plan;
             let (Some(asset), Some(to)) = (
                 plan.assets.get(one.asset.get() as usize),
-                plan.peers.get(one.to.get() as usize),
+                plan.parties().find(|(_, number)| *number == one.to.get()),
             ) else {
                 continue; // another market's: told at the start
             };
             let verb = Verb::Credit {
-                account: plan.accounts[account as usize].name.clone(),
+                account: self.account_name(account),
                 asset: asset.name.clone(),
                 units: one.amount.get(),
                 number: one.number.get(),
                 from: plan.shard.name.clone(),
             };
-            let socket = self.transfers.sockets.join(format!("{}.sock", to.name));
+            let socket = self.transfers.sockets.join(format!("{}.sock", to.0));
             let (number, said) = (one.number.get(), self.transfers.said.clone());
             thread::spawn(move || {
                 let asked = Client::connect(&socket).and_then(|mut peer| peer.call(&verb));
@@ -213,6 +241,7 @@ impl Daemon {
                     // Rejected: it was done before this daemon.
                     Ok([(Outcome::Accepted, _)] | [(_, Reason::TransferNumber)]) => {
                         self.transfers.tried.remove(&account);
+                        self.transfers.flying.remove(&account);
                         return;
                     }
                     Ok([(_, reason), ..]) => {
@@ -229,8 +258,8 @@ impl Daemon {
             eprintln!(
                 "ring0d: transfer {} of {} to {} waits: {why}",
                 said.number,
-                self.market.plan.accounts[account as usize].name,
-                self.peer(to).name
+                self.account_name(account),
+                self.party_name(to)
             );
         }
         let at = Instant::now();
@@ -248,9 +277,10 @@ impl Daemon {
                 "number": one.number.get(),
                 "asset": asset.name,
                 "amount": amount::text(one.amount.get().into(), asset.places()),
-                "to": self.peer(one.to.get()).name,
+                "to": self.party_name(one.to.get()),
                 "waits_for": match self.transfers.tried.get(&account) {
-                    Some(Tried::Failed { why, .. }) => Some(why),
+                    Some(Tried::Failed { why, .. }) => Some(why.as_str()),
+                    Some(Tried::Recorded(_)) => Some("the journal"),
                     _ => None,
                 },
             })
@@ -264,11 +294,23 @@ impl Daemon {
         }
     }
 
-    fn peer(&self, number: u32) -> Peer {
-        let known = self.market.plan.peers.get(number as usize);
-        known.cloned().unwrap_or_else(|| Peer {
-            name: format!("shard {number}, which the market file does not have"),
-            port: 0,
-        })
+    /// The number of a shard or rail.
+    fn party(&self, name: &str) -> Result<u32, String> {
+        let parties = self.market.plan.parties();
+        let at = index(parties.clone().map(|(name, _)| name), "shard or rail", name)?;
+        Ok(parties
+            .skip(at as usize)
+            .map(|(_, number)| number)
+            .next()
+            .unwrap_or(u32::MAX))
+    }
+
+    fn party_name(&self, number: u32) -> String {
+        let mut parties = self.market.plan.parties();
+        let known = parties.find(|(_, other)| *other == number);
+        known.map_or_else(
+            || format!("party {number}, which the market file does not have"),
+            |(name, _)| name.to_owned(),
+        )
     }
 }

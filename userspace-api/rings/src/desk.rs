@@ -133,6 +133,12 @@ impl Desk {
         (len != 0 && !silent).then_some(len)
     }
 
+    /// How many packets were taken, or known, whose answer waited for the journal.
+    pub(crate) fn held(&self) -> u64 {
+        let count = |of: Counter| self.counts.0[of as usize].load(Ordering::Relaxed);
+        count(Counter::Held) + count(Counter::HeldDuplicate)
+    }
+
     /// Whether the duplicate just looked at is of a packet whose answer is still held.
     fn is_held(&self) -> bool {
         let shard = self.shard();

@@ -2,11 +2,11 @@
 //!
 //! One process, the daemon, writes the command ring and rings. Rule: RULES 5, 11, 23.
 
-use crate::live::Live;
+use crate::live::{Delivered, Live};
 use crate::records::Consumer;
 use crate::ring::{Ring, RingError};
 use crate::sign::sign;
-use ring0_abi::{Acks, command, cursor, device, doorbell, key};
+use ring0_abi::{Acks, Counter, command, cursor, device, doorbell, key};
 use ring0_engine::canon::StateHash;
 use ring0_engine::control::Control;
 use ring0_engine::layout::Layout;
@@ -285,14 +285,6 @@ impl KernelShard {
             .wrapping_add(SHARD_BASE as usize + at as usize)
     }
 
-    /// Takes a session's key away: its packets are dropped.
-    ///
-    /// # Errors
-    /// The loader's.
-    pub fn clear_key(&mut self, session: u32) -> Result<(), RingError> {
-        Ok(self.keys.clear(session)?)
-    }
-
     /// The program.
     #[must_use]
     pub fn program(&self) -> &Program {
@@ -391,6 +383,34 @@ impl Live for KernelShard {
         }
         self.tags[at] = bytes.map(Key::from_bytes);
         Ok(())
+    }
+
+    fn clear_key(&mut self, session: u32) -> Result<(), RingError> {
+        if let Some(tag) = self.tags.get_mut(session as usize) {
+            *tag = None;
+        }
+        Ok(self.keys.clear(session)?)
+    }
+
+    /// A test-run with the packet's frame. It names no port that it comes from, so that no held answer is sent to anybody.
+    fn packet(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
+        let held = |shard: &KernelShard| -> Result<u64, RingError> {
+            if shard.acks() != Acks::Durable {
+                return Ok(0);
+            }
+            let counters = shard.counters()?;
+            let count = |of: Counter| counters.get(of as usize).copied().unwrap_or(0);
+            Ok(count(Counter::Held) + count(Counter::HeldDuplicate))
+        };
+        let mut frame = self.frame(payload);
+        frame[SOURCE_PORT..SOURCE_PORT + 2].fill(0);
+        let before = held(self)?;
+        let run = self.run_frame(&frame)?;
+        Ok(match run.frame.get(HEADERS..) {
+            Some(answer) if run.verdict == XDP_TX => Delivered::Answer(answer.to_vec()),
+            _ if held(self)? != before => Delivered::Held,
+            _ => Delivered::Dropped,
+        })
     }
 
     fn tags(&self) -> &[Option<Key>] {
@@ -498,6 +518,9 @@ impl Ring for KernelShard {
 
 /// The XDP action that sends a frame back.
 const XDP_TX: u32 = 3;
+
+/// Where a frame names the port that it comes from.
+const SOURCE_PORT: usize = 34;
 
 /// An Ethernet frame with IPv4 and UDP headers round a payload, from and to made-up addresses.
 fn frame(port: u16, payload: &[u8]) -> Vec<u8> {

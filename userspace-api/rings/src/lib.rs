@@ -26,7 +26,7 @@ pub use frame::{HEADERS, Kind as FrameKind, classify, headers, sender, turn_roun
 pub use kernel::{
     Doorbell, KernelOptions, KernelShard, PacketRun, key_entry, load_shard, restore_shard,
 };
-pub use live::Live;
+pub use live::{Delivered, Live};
 pub use neighbours::Neighbours;
 pub use object::{OBJECT_VARIABLE, kept_dispatch, kept_object};
 pub use place::{Place, RecordRing};

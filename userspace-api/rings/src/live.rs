@@ -12,6 +12,17 @@ use ring0_engine::{Reason, Shard};
 use ring0_wire::Key;
 use std::cell::Cell;
 
+/// What became of a packet that was given to a shard by its own process.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Delivered {
+    /// Its answer's payload.
+    Answer(Vec<u8>),
+    /// Taken; the answer waits for the journal. The same packet again is answered when its records are durable.
+    Held,
+    /// Dropped, and counted by the reason's name, or the shard was busy: no answer.
+    Dropped,
+}
+
 /// A living shard: its memory to be read, control commands to be given. What is read is of one moment only while nothing drives the shard.
 pub trait Live {
     /// The region.
@@ -37,6 +48,19 @@ pub trait Live {
     /// # Errors
     /// As [`Live::ring_doorbell`].
     fn set_key(&mut self, session: u32, bytes: Option<&[u8; 16]>) -> Result<(), RingError>;
+
+    /// Takes a session's key away: its packets are dropped by name until it has one again.
+    ///
+    /// # Errors
+    /// As [`Live::ring_doorbell`].
+    fn clear_key(&mut self, session: u32) -> Result<(), RingError>;
+
+    /// Has the engine take a packet as if it had come in by the shard's port, by the same checks, under the same counters; for orders that come by an
+    /// API. The packet is tagged as on the wire.
+    ///
+    /// # Errors
+    /// As [`Live::ring_doorbell`].
+    fn packet(&mut self, payload: &[u8]) -> Result<Delivered, RingError>;
 
     /// Keys by session index, as this process has set them.
     fn tags(&self) -> &[Option<Key>];
@@ -176,6 +200,14 @@ impl<T: Live + ?Sized> Live for Box<T> {
 
     fn set_key(&mut self, session: u32, bytes: Option<&[u8; 16]>) -> Result<(), RingError> {
         (**self).set_key(session, bytes)
+    }
+
+    fn clear_key(&mut self, session: u32) -> Result<(), RingError> {
+        (**self).clear_key(session)
+    }
+
+    fn packet(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
+        (**self).packet(payload)
     }
 
     fn in_kernel(&mut self) -> Option<&mut KernelShard> {

@@ -7,7 +7,7 @@
 //! System calls of the thread: those of its port, and none else once it runs. It allocates nothing for a packet.
 
 use crate::desk::{Counts, Desk};
-use crate::live::Live;
+use crate::live::{Delivered, Live};
 use crate::port::{Port, PortError};
 use crate::records::Consumer;
 use crate::ring::RingError;
@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use zerocopy::FromZeros;
 
 /// How long the thread waits for packets before it looks at what its process asks: a kill switch acts in under ten milliseconds (RULES 5).
 const WAIT: Duration = Duration::from_millis(1);
@@ -277,6 +278,23 @@ impl Thread {
         }
     }
 
+    /// A packet that did not come by the port. Nobody is sent its answer if that is held.
+    fn delivered(&mut self, payload: &[u8]) -> Delivered {
+        self.desk.set_running(true);
+        let before = self.desk.held();
+        let answer = self.desk.packet(payload, boot_ns(), &ReplyTo::new_zeroed());
+        self.desk.set_running(false);
+        match answer {
+            Some(len) => {
+                let mut bytes = vec![0; len];
+                self.desk.answer().copy_out(&mut bytes);
+                Delivered::Answer(bytes)
+            }
+            None if self.desk.held() != before => Delivered::Held,
+            None => Delivered::Dropped,
+        }
+    }
+
     fn steps(&mut self) {
         self.desk.set_running(true);
         self.desk.steps();
@@ -378,6 +396,18 @@ impl Live for UserShard {
         self.tags[at] = key;
         let tag = key.map_or(TagRule::Blank, TagRule::Checked);
         self.ask(move |thread| thread.desk.set_tag(session, tag))
+    }
+
+    fn clear_key(&mut self, session: u32) -> Result<(), RingError> {
+        if let Some(tag) = self.tags.get_mut(session as usize) {
+            *tag = None;
+        }
+        self.ask(move |thread| thread.desk.set_tag(session, TagRule::NoKey))
+    }
+
+    fn packet(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
+        let payload = payload.to_vec();
+        self.ask(move |thread| thread.delivered(&payload))
     }
 
     fn tags(&self) -> &[Option<Key>] {

@@ -16,15 +16,17 @@
 //! ```
 #![deny(unsafe_code)]
 
+mod agree;
 mod order;
 mod session;
 mod trader;
 mod transport;
 mod window;
 
+pub use agree::{Nonce, Salt, mac_key};
 pub use order::{Locate, Order, Peg, Price, Reference, Shares, Side};
 pub use ring0_engine::Reason;
 pub use ring0_wire::{Flags, Message, SelfTrade, SessionId, TimeInForce};
 pub use session::{ANSWERS_MIN, Existing, Session, SessionError};
 pub use trader::{Ack, Adopted, Options, Outcome, Rejection, Sent, Stats, Trader, TraderError};
-pub use transport::{Transport, UdpTransport};
+pub use transport::{DoorTransport, Transport, UdpTransport};

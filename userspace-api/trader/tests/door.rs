@@ -37,7 +37,9 @@ fn packets_go_whole_and_a_closed_door_is_tried_again() {
         let (len, _) = recv(&venue, &mut bytes[..], RecvFlags::empty()).unwrap();
         assert_eq!(&bytes[..len], packet);
         send(&venue, packet, SendFlags::empty()).unwrap();
-        let got = transport.receive(&mut bytes, Duration::from_secs(5)).unwrap();
+        let got = transport
+            .receive(&mut bytes, Duration::from_secs(5))
+            .unwrap();
         assert_eq!(got.map(|len| bytes[..len].to_vec()), Some(packet.to_vec()));
     }
 

@@ -212,6 +212,7 @@ fn outflow_that_nobody_signed_has_a_limit() {
     desk.rejects(0, enter(2, BUY, 6, 100, DAY), Reason::UnsettledLimit);
     desk.takes(0, enter(3, BUY, 5, 100, DAY), 0);
     let covered = SettlementMark {
+        epoch: 0,
         account: 0,
         asset: 1,
         covered: 1003,
