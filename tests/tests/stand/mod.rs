@@ -5,7 +5,7 @@ use ring0_engine::record::{Head, Kind, Message};
 use ring0_lab::{Options, Veth};
 use ring0_market::{Existing, Market, keygen};
 use ring0_mq::Records;
-use ring0_trader::{Trader, UdpTransport};
+use ring0_trader::{Session, Trader, UdpTransport};
 use ring0d::{Client, Verb};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -340,7 +340,11 @@ impl Stand {
 
     /// A trader in the trader's namespace.
     pub(crate) fn trader(&self, session: &str) -> Trader<UdpTransport> {
-        let session = self.market.session(session).unwrap().clone();
+        self.trader_of(self.market.session(session).unwrap().clone())
+    }
+
+    /// A trader with a session of its own.
+    pub(crate) fn trader_of(&self, session: Session) -> Trader<UdpTransport> {
         Trader::new(session, UdpTransport::new(self.trader_socket()))
     }
 
