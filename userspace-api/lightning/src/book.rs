@@ -30,21 +30,26 @@ pub struct Funds {
     pub to_engine: Msat,
     /// Moved from the engine.
     pub from_engine: Msat,
-    /// The number of the last movement, its direction and amount.
-    last_move: Option<(u64, Direction, Msat)>,
+    /// The number of the last movement to the engine and its amount.
+    last_out: Option<(u64, Msat)>,
+    /// The number of the last movement from the engine and its amount.
+    last_in: Option<(u64, Msat)>,
 }
 
 impl Funds {
-    /// The number that the next movement has.
+    /// The number that the next movement to the engine has.
     #[must_use]
-    pub fn next_move(&self) -> u64 {
-        self.last_move.map_or(0, |(number, ..)| number) + 1
+    pub fn next_out(&self) -> u64 {
+        self.last_out.map_or(0, |(number, _)| number) + 1
     }
 
-    /// The last movement: number, direction, amount.
+    /// The last movement this way: number and amount.
     #[must_use]
-    pub fn last_move(&self) -> Option<(u64, Direction, Msat)> {
-        self.last_move
+    pub fn last_move(&self, direction: Direction) -> Option<(u64, Msat)> {
+        match direction {
+            Direction::ToEngine => self.last_out,
+            Direction::FromEngine => self.last_in,
+        }
     }
 }
 
@@ -293,11 +298,12 @@ impl Book {
                 amount,
             } => {
                 let mut funds = self.funds(*account);
-                if *number != funds.next_move() {
-                    return Err(bad("movements are numbered without holes"));
-                }
                 match direction {
                     Direction::ToEngine => {
+                        if *number != funds.next_out() {
+                            return Err(bad("movements to the engine are numbered without holes"));
+                        }
+                        funds.last_out = Some((*number, *amount));
                         funds.available = funds
                             .available
                             .checked_sub(*amount)
@@ -305,11 +311,14 @@ impl Book {
                         funds.to_engine = add(funds.to_engine, *amount)?;
                     }
                     Direction::FromEngine => {
+                        if funds.last_in.is_some_and(|(last, _)| *number <= last) {
+                            return Err(bad("the numbers of movements from the engine rise"));
+                        }
+                        funds.last_in = Some((*number, *amount));
                         funds.available = add(funds.available, *amount)?;
                         funds.from_engine = add(funds.from_engine, *amount)?;
                     }
                 }
-                funds.last_move = Some((*number, *direction, *amount));
                 change.funds = Some((*account, funds));
             }
         }

@@ -83,7 +83,8 @@ pub enum Record {
     Moved {
         /// Whose.
         account: Account,
-        /// The account's movements are numbered from 1 without holes.
+        /// To the engine: the account's movements that way are numbered from 1 without holes. From the engine: the number of its debit there, which
+        /// rises.
         number: u64,
         /// Which way.
         direction: Direction,

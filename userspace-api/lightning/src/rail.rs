@@ -98,7 +98,7 @@ pub enum RailError {
     Used(sha256::Hash),
     /// A movement's number.
     #[error(
-        "movement {given} of account {account} does not follow: the next is {next}, and the last can be repeated only as it was"
+        "movement {given} of account {account} does not follow: the next is {next} or, from the engine, above, and the last can be repeated only as it was"
     )]
     Number {
         /// Whose.
@@ -483,7 +483,8 @@ impl<J: Journal> Rail<J> {
     }
 
     /// Moves whole units between the rail and the engine. `ToEngine` is durable before the engine credits it, `FromEngine` comes
-    /// after the engine's debit; both are repeated with the same number until they are answered.
+    /// after the engine's debit; both are repeated with the same number until they are answered. One from the engine whose number is not above the
+    /// last one's has come in before.
     ///
     /// # Errors
     /// A number that does not follow; too little there; the journal.
@@ -497,14 +498,23 @@ impl<J: Journal> Rail<J> {
         self.running()?;
         let amount = self.scale.units(units)?;
         let funds = self.book.funds(account);
-        if funds.last_move() == Some((number, direction, amount)) {
+        let last = funds.last_move(direction);
+        if last == Some((number, amount)) {
             return Ok(Done::Before);
         }
-        if number != funds.next_move() {
+        let follows = match direction {
+            Direction::ToEngine => number == funds.next_out(),
+            // A debit in the engine that was said again after a later one: it was taken in when it was the last.
+            Direction::FromEngine if last.is_some_and(|(last, _)| number < last) => {
+                return Ok(Done::Before);
+            }
+            Direction::FromEngine => number != 0 && last.is_none_or(|(last, _)| number > last),
+        };
+        if !follows {
             return Err(RailError::Number {
                 account: account.0,
                 given: number,
-                next: funds.next_move(),
+                next: last.map_or(0, |(number, _)| number) + 1,
             });
         }
         if direction == Direction::ToEngine && amount > funds.available {

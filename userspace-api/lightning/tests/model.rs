@@ -105,9 +105,18 @@ impl Naive {
             _ => None,
         })
     }
-    fn moves(&self, account: u32) -> Vec<&Happened> {
-        let of = |it: &&Happened| matches!(it, Happened::Moved { account: a, .. } if *a == account);
-        self.0.iter().filter(of).collect()
+    /// Numbers and amounts of an account's movements one way.
+    fn moves(&self, account: u32, out: bool) -> Vec<(u64, u64)> {
+        let one = |it: &Happened| match it {
+            Happened::Moved {
+                account: a,
+                number,
+                to_engine,
+                msat,
+            } if *a == account && *to_engine == out => Some((*number, *msat)),
+            _ => None,
+        };
+        self.0.iter().filter_map(one).collect()
     }
     /// Available and held.
     fn funds(&self, account: u32) -> (i128, i128) {
@@ -357,21 +366,18 @@ fn step(rng: &mut StdRng, rail: &mut Rail<Disk>, naive: &Naive) -> Step {
             }
         }
         _ => {
-            let moves = naive.moves(account);
-            let next = moves.len() as u64 + 1;
-            let (mut given, mut to_engine, mut units) =
-                (next, rng.random_bool(0.5), rng.random_range(0..100));
-            if let Some(Happened::Moved {
-                number,
-                to_engine: to,
-                msat,
-                ..
-            }) = moves.last()
+            let to_engine = rng.random_bool(0.5);
+            let moves = naive.moves(account, to_engine);
+            let last = moves.last().map_or(0, |(number, _)| *number);
+            // Debits in the engine have holes: others take numbers too.
+            let hole = if to_engine { 0 } else { rng.random_range(0..3) };
+            let (mut given, mut units) = (last + 1 + hole, rng.random_range(0..100));
+            if let Some((number, msat)) = moves.last()
                 && rng.random_bool(0.3)
             {
-                (given, to_engine, units) = (*number, *to, msat / UNIT);
+                (given, units) = (*number, msat / UNIT);
             } else if rng.random_bool(0.1) {
-                given = rng.random_range(0..next + 2);
+                given = rng.random_range(0..last + 3);
             }
             let direction = if to_engine {
                 Direction::ToEngine
@@ -385,14 +391,15 @@ fn step(rng: &mut StdRng, rail: &mut Rail<Disk>, naive: &Naive) -> Step {
                 to_engine,
                 msat: units * UNIT,
             };
-            let expected = if moves.last() == Some(&&this) {
-                Expected::Before
-            } else if given == next
-                && (!to_engine || i128::from(units * UNIT) <= naive.funds(account).0)
-            {
-                Expected::Now(this)
-            } else {
-                Expected::Refused
+            let is_last = moves.last() == Some(&(given, units * UNIT));
+            let expected = match to_engine {
+                _ if is_last => Expected::Before,
+                true if given == last + 1 && i128::from(units * UNIT) <= naive.funds(account).0 => {
+                    Expected::Now(this)
+                }
+                false if given > last => Expected::Now(this),
+                false if given < last => Expected::Before,
+                _ => Expected::Refused,
             };
             Step { call, expected }
         }
