@@ -8,7 +8,7 @@ use crate::home::{self, Home};
 use crate::instrument::{Limits, rejected};
 use crate::metrics::Metrics;
 use crate::protocol::state_name;
-use crate::server::{Asked, Server, refusal};
+use crate::server::{Asked, listen};
 use crate::steady::steady;
 use crate::transfers::Transfers;
 use crate::watch::Watch;
@@ -22,6 +22,7 @@ use ring0_engine::record::{Outcome, State};
 use ring0_market::{Market, Rate};
 use ring0_mq::Sole;
 use ring0_rings::{Acks, Live, RingError};
+use ring0_socket::refusal;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -121,7 +122,7 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
         let name = format!("{}.sock", daemon.market.plan.shard.name);
         args.sockets.join(name)
     });
-    let server = Server::start(&socket, calls.clone())?;
+    let server = listen(&socket, calls.clone())?;
     let door = match args.door {
         true => Some(Door::open(
             &socket.with_extension("door"),

@@ -5,9 +5,9 @@
 //! allow and nothing more.
 //! Rule: RULES 5 (API orders), 13, 14; `docs/operations.md#the-door`.
 
-use crate::DaemonError;
 use crate::server::Asked;
 use ring0_rings::Delivered;
+use ring0_socket::SocketError;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::fs;
 use std::io;
@@ -44,9 +44,9 @@ impl Door {
         path: &Path,
         group: Option<u32>,
         asked: Sender<Asked>,
-    ) -> Result<Door, DaemonError> {
+    ) -> Result<Door, SocketError> {
         let fail = |act| {
-            move |source: io::Error| DaemonError::Socket {
+            move |source: io::Error| SocketError {
                 path: path.to_owned(),
                 act,
                 cure: "check that its folder may be written, and --door-group",

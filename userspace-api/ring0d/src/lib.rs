@@ -9,7 +9,6 @@
 mod amount;
 mod answers;
 mod bust;
-mod client;
 mod daemon;
 mod day;
 mod door;
@@ -29,16 +28,15 @@ mod stop;
 mod transfers;
 mod watch;
 
-pub use client::{Client, ClientError};
 pub use daemon::run;
 pub use door::{AGAIN, DROPPED};
 pub use protocol::{
     Afterwards, BookSide, Grant, MarketState, Prevention, Request, Trade, Verb, default_socket,
     state_name,
 };
+pub use ring0_socket::{Client, ClientError};
 pub use stop::{end_with_parent, stop_flag};
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -229,18 +227,9 @@ pub enum DaemonError {
         /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The operator's socket.
-    #[error("cannot {act} the socket {path}; {cure}: {source}", path = .path.display())]
-    Socket {
-        /// Where.
-        path: PathBuf,
-        /// What was tried.
-        act: &'static str,
-        /// What to do.
-        cure: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
+    /// The operator's socket, or the door.
+    #[error(transparent)]
+    Socket(#[from] ring0_socket::SocketError),
 }
 
 impl From<xdp_loader::LoaderError> for DaemonError {
