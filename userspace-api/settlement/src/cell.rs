@@ -159,6 +159,11 @@ impl Cells {
         dirty
     }
 
+    /// Every page counts as changed.
+    pub(crate) fn touch_all(&mut self) {
+        self.flags.iter_mut().for_each(|it| *it |= DIRTY);
+    }
+
     /// A page as [`take_dirty`](Cells::take_dirty) gave it; `None`: it is none of these cells'.
     pub(crate) fn load(&mut self, page: u32, bytes: &[u8]) -> Option<()> {
         let first = page as usize * PAGE_CELLS;

@@ -191,6 +191,7 @@ pub(crate) enum Part {
     Awaited(B256),
     Pin(PlaceIndex),
     Batch,
+    Covers,
     Unbacked(u32),
     Open(u32),
 }

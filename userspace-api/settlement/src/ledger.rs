@@ -4,8 +4,10 @@
 //! zero per asset; equal records and facts give an equal ledger, byte for byte, in whatever pieces they come. Knows no file, clock or socket.
 
 use crate::batch::{self, Batch, Cover, Mark};
-use crate::book::{Book, Class, FeePart};
-use crate::custody::{Aside, Awaited, Channel, Credit, CreditLine, Custody, Unbacked, Withdrawal};
+use crate::book::{Book, Class, FeePart, Own};
+use crate::custody::{
+    Aside, Awaited, Channel, Credit, CreditLine, Custody, Part, Unbacked, Withdrawal,
+};
 use crate::error::LedgerError;
 use crate::fact::{Entry, Fact, Refused, WithdrawalId};
 use crate::id::{AccountId, AssetId, Epoch, PeerId};
@@ -250,6 +252,32 @@ impl Ledger {
         self.custody.judge(&self.venue, fact)
     }
 
+    /// The entries of several facts, each judged behind those before it. Facts that are known already are passed over; the first other one that is refused
+    /// ends it. Changes nothing.
+    pub(crate) fn judge_all(&self, facts: Vec<Fact>) -> (Vec<Entry>, Result<(), Refused>) {
+        let mut entries = Vec::with_capacity(facts.len());
+        if self.broken {
+            return (entries, Err(Refused::Broken));
+        }
+        let mut trial = self.custody.clone();
+        for fact in facts {
+            match trial.judge(&self.venue, &fact) {
+                Ok(()) => {}
+                Err(Refused::Known(_)) => continue,
+                Err(refused) => return (entries, Err(refused)),
+            }
+            let number = trial.facts + 1;
+            trial.carry_out(&self.venue, number, &fact);
+            trial.facts = number;
+            entries.push(Entry {
+                number,
+                at: self.at(),
+                fact,
+            });
+        }
+        (entries, Ok(()))
+    }
+
     /// The entry that a fact gets in the journal now.
     #[must_use]
     pub fn entry(&self, fact: Fact) -> Entry {
@@ -393,7 +421,7 @@ impl Ledger {
             outside: outside.map(|(all, in_leaves)| all - in_leaves).collect(),
             places,
         };
-        self.custody.dirty.insert(crate::custody::Part::Batch);
+        self.custody.dirty.extend([Part::Batch, Part::Covers]);
     }
 
     /// The last batch that was cut; epoch 0: none was.
@@ -463,6 +491,49 @@ impl Ledger {
     #[must_use]
     pub fn at(&self) -> Vec<u64> {
         self.streams.iter().map(|it| it.last).collect()
+    }
+
+    pub(crate) fn at_of(&self, index: usize) -> u64 {
+        self.streams[index].last
+    }
+
+    /// What a shard has of all accounts, engine units, by adding them up.
+    pub(crate) fn shard_sum(&self, index: usize, asset: AssetId) -> i128 {
+        let cells = self.streams[index].cells.iter();
+        cells
+            .filter(|(_, of, _)| *of == asset.0)
+            .map(|(.., cell)| i128::from(cell.balance()))
+            .sum()
+    }
+
+    /// What the operator put in as this, base units.
+    #[must_use]
+    pub fn own(&self, own: Own, asset: AssetId) -> i128 {
+        self.custody.book(Book::Own(own), asset)
+    }
+
+    /// The last batch that touched an account; epoch 0: none did.
+    #[must_use]
+    pub fn last_touched(&self, account: AccountId) -> Epoch {
+        self.previous.get(account)
+    }
+
+    /// All that the venue owed an account in an asset when the last batch was cut, base units.
+    #[must_use]
+    pub fn balance_at_cut(&self, account: AccountId, asset: AssetId) -> i128 {
+        let open = self
+            .custody
+            .open
+            .iter()
+            .filter(|(of, line)| (*of, line.asset) == (account, asset) && line.kind.counts());
+        let mut since: i128 = open.map(|(_, line)| line.amount).sum();
+        let unit = self.venue.unit(asset) as i128;
+        for stream in &self.streams {
+            let cell = stream.cells.get(account.0, asset.0);
+            let traded = cell.received.cast_signed() - cell.given.cast_signed();
+            since += (traded - i128::from(cell.fee)) * unit;
+        }
+        self.balance(account, asset) - since
     }
 
     /// Facts taken.

@@ -44,6 +44,11 @@ impl Previous {
         dirty
     }
 
+    /// Every page counts as changed.
+    pub(crate) fn touch_all(&mut self) {
+        self.dirty.fill(true);
+    }
+
     /// A page as [`take_dirty`](Previous::take_dirty) gave it; `None`: it is none.
     pub(crate) fn load(&mut self, page: u32, bytes: &[u8]) -> Option<()> {
         if bytes.len() != PAGE_ACCOUNTS * 8 {

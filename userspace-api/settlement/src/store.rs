@@ -1,0 +1,341 @@
+//! The ledger's store: a cache of what follows from the journals, so that a start need not read them whole, and the lines of statements.
+//!
+//! Always true: what is in it is the ledger as it stood behind some record of each shard and some fact, with all lines until then; a commit is whole
+//! or not there. Deleted or old it costs time and nothing else. Commits are made by a thread of its own; the ledger goes on meanwhile.
+
+use crate::id::{AccountId, Epoch};
+use crate::ledger::Ledger;
+use crate::line::AccountLines;
+use crate::rows::{NoLedger, Row};
+use crate::venue::Venue;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const LEDGER: TableDefinition<&[u8], &[u8]> = TableDefinition::new("ledger");
+/// (epoch, account) → lines. In this order a batch's lines are written side by side.
+const LINES: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("lines");
+
+/// Memory for pages of the file.
+const CACHE_BYTES: usize = 64 << 20;
+
+/// How far apart commits begin. With the commit itself they end within 100 ms of each other (issue G); shorter costs the disk more and gains nothing, since
+/// the records are durable before.
+pub const COMMIT_EVERY: Duration = Duration::from_millis(50);
+
+/// A store that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk, or another process that has it open.
+    #[error("the ledger's store {path}: {source}; check the disk and that no other process has it open. It may be deleted: it is made again from the journals", path = .path.display())]
+    Database {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: Box<redb::Error>,
+    },
+    /// Not this venue's, or another build's.
+    #[error("the ledger's store {path}: {why}; move it away, and it is made again from the journals", path = .path.display())]
+    Foreign {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
+    /// A row that cannot be read.
+    #[error("the ledger's store {path} is damaged in row {row}; delete it, and it is made again from the journals", path = .path.display())]
+    Damaged {
+        /// Its file.
+        path: PathBuf,
+        /// The row's key.
+        row: String,
+    },
+    /// The thread that commits has ended.
+    #[error("the ledger's store {path} takes nothing more after an earlier error; start again", path = .path.display())]
+    Ended {
+        /// Its file.
+        path: PathBuf,
+    },
+}
+
+/// What is committed together.
+struct Changes {
+    rows: Vec<Row>,
+    lines: Vec<AccountLines>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    database: Arc<Database>,
+    to: Option<SyncSender<Changes>>,
+    done: Receiver<Result<Duration, redb::Error>>,
+    thread: Option<JoinHandle<()>>,
+    /// A commit is under way.
+    busy: bool,
+    began: Instant,
+    commits: u64,
+}
+
+impl Store {
+    /// Opens a file, or makes it, and reads the ledger that is in it: an empty one in a new file.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn open(path: &Path, venue: Venue) -> Result<(Store, Ledger), StoreError> {
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(path)
+            .map_err(|source| wrong(path, source.into()))?;
+        let rows = rows_of(&database).map_err(|source| wrong(path, source))?;
+        let ledger = Ledger::from_rows(venue, rows.into_iter()).map_err(|error| match error {
+            NoLedger::Foreign(why) => StoreError::Foreign {
+                path: path.to_owned(),
+                why,
+            },
+            NoLedger::Row(key) => damaged(path, &key),
+        })?;
+        let database = Arc::new(database);
+        let (to, changes) = sync_channel::<Changes>(1);
+        let (say, done) = sync_channel(1);
+        let own = Arc::clone(&database);
+        let work = move || {
+            while let Ok(changes) = changes.recv() {
+                let begun = Instant::now();
+                let done = commit(&own, &changes).map(|()| begun.elapsed());
+                if say.send(done).is_err() {
+                    break;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("ledger-store".to_owned())
+            .spawn(work)
+            .map_err(|error| wrong(path, redb::Error::Io(error)))?;
+        let store = Store {
+            path: path.to_owned(),
+            database,
+            to: Some(to),
+            done,
+            thread: Some(thread),
+            busy: false,
+            began: Instant::now(),
+            commits: 0,
+        };
+        Ok((store, ledger))
+    }
+
+    /// Begins a commit where [`COMMIT_EVERY`] has passed since the last one began and that one has ended; never waits. Call it between pieces of records.
+    ///
+    /// # Errors
+    /// An earlier commit failed.
+    pub fn tick(&mut self, ledger: &mut Ledger) -> Result<bool, StoreError> {
+        if self.busy {
+            match self.done.try_recv() {
+                Ok(done) => self.ended(done)?,
+                Err(TryRecvError::Empty) => return Ok(false),
+                Err(TryRecvError::Disconnected) => return Err(self.gone()),
+            }
+        }
+        if self.began.elapsed() < COMMIT_EVERY {
+            return Ok(false);
+        }
+        self.begin(ledger)?;
+        Ok(true)
+    }
+
+    /// Commits all that there is; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn flush(&mut self, ledger: &mut Ledger) -> Result<(), StoreError> {
+        self.wait()?;
+        self.begin(ledger)?;
+        self.wait()
+    }
+
+    fn wait(&mut self) -> Result<(), StoreError> {
+        if self.busy {
+            let done = self.done.recv().map_err(|_| self.gone())?;
+            self.ended(done)?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, ledger: &mut Ledger) -> Result<(), StoreError> {
+        let changes = Changes {
+            rows: ledger.take_rows(),
+            lines: std::mem::take(&mut ledger.fresh),
+        };
+        self.began = Instant::now();
+        let sent = self.to.as_ref().map(|to| to.send(changes));
+        match sent {
+            Some(Ok(())) => {
+                self.busy = true;
+                Ok(())
+            }
+            _ => Err(self.gone()),
+        }
+    }
+
+    fn ended(&mut self, done: Result<Duration, redb::Error>) -> Result<(), StoreError> {
+        self.busy = false;
+        match done {
+            Ok(_) => {
+                self.commits += 1;
+                Ok(())
+            }
+            Err(source) => {
+                self.to = None; // what was in it is lost to this store: it must be opened again
+                Err(wrong(&self.path, source))
+            }
+        }
+    }
+
+    fn gone(&self) -> StoreError {
+        StoreError::Ended {
+            path: self.path.clone(),
+        }
+    }
+
+    /// Commits that have ended.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// Whether a commit is under way.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    /// The lines of an account in a batch that touched it, if that is committed.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn lines(
+        &self,
+        account: AccountId,
+        epoch: Epoch,
+    ) -> Result<Option<AccountLines>, StoreError> {
+        let read = || -> Result<_, redb::Error> {
+            let table = self.database.begin_read()?.open_table(LINES)?;
+            let value = table.get((epoch.0, account.0))?;
+            Ok(value.map(|it| it.value().to_vec()))
+        };
+        let Some(bytes) = read().map_err(|source| wrong(&self.path, source))? else {
+            return Ok(None);
+        };
+        let lines = AccountLines::from_bytes(account, epoch, &bytes);
+        let name = [&epoch.0.to_be_bytes()[..], &account.0.to_be_bytes()].concat();
+        lines.map(Some).ok_or_else(|| damaged(&self.path, &name))
+    }
+
+    /// All lines of some batches, in the order of their keys.
+    ///
+    /// # Errors
+    /// See [`StoreError`], and what `take` gives.
+    pub fn all_lines<E: From<StoreError>>(
+        &self,
+        epochs: std::ops::RangeInclusive<u64>,
+        mut take: impl FnMut(AccountLines) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let wrong = |source| wrong(&self.path, source);
+        let read = || -> Result<_, redb::Error> {
+            let table = self.database.begin_read()?.open_table(LINES)?;
+            Ok(table.range((*epochs.start(), 0)..=(*epochs.end(), u32::MAX))?)
+        };
+        for row in read().map_err(wrong)? {
+            let (key, value) = row.map_err(|source| wrong(source.into()))?;
+            let (epoch, account) = key.value();
+            let lines = AccountLines::from_bytes(AccountId(account), Epoch(epoch), value.value());
+            let name = [&epoch.to_be_bytes()[..], &account.to_be_bytes()].concat();
+            take(lines.ok_or_else(|| damaged(&self.path, &name))?)?;
+        }
+        Ok(())
+    }
+
+    /// Every row of both tables, for comparisons.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn contents(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let mut rows = rows_of(&self.database).map_err(|source| wrong(&self.path, source))?;
+        self.all_lines(0..=u64::MAX, |lines| {
+            let key = [
+                &b"lines"[..],
+                &lines.epoch.0.to_be_bytes(),
+                &lines.account.0.to_be_bytes(),
+            ];
+            rows.push((key.concat(), lines.to_bytes()));
+            Ok::<(), StoreError>(())
+        })?;
+        Ok(rows)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.to = None;
+        // The thread may wait to say what became of its last commit.
+        if self.busy {
+            let _ = self.done.recv();
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn rows_of(database: &Database) -> Result<Vec<(Vec<u8>, Vec<u8>)>, redb::Error> {
+    let write = database.begin_write()?;
+    write.open_table(LEDGER)?;
+    write.open_table(LINES)?;
+    write.commit()?;
+    let table = database.begin_read()?.open_table(LEDGER)?;
+    let mut rows = Vec::new();
+    for row in table.iter()? {
+        let (key, value) = row?;
+        rows.push((key.value().to_vec(), value.value().to_vec()));
+    }
+    Ok(rows)
+}
+
+fn commit(database: &Database, changes: &Changes) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    {
+        let mut table = write.open_table(LEDGER)?;
+        for (key, value) in &changes.rows {
+            match value {
+                Some(value) => drop(table.insert(key.as_slice(), value.as_slice())?),
+                None => drop(table.remove(key.as_slice())?),
+            }
+        }
+        let mut table = write.open_table(LINES)?;
+        for lines in &changes.lines {
+            let key = (lines.epoch.0, lines.account.0);
+            table.insert(key, lines.to_bytes().as_slice())?;
+        }
+    }
+    write.commit()?; // on the disk when it returns
+    Ok(())
+}
+
+fn wrong(path: &Path, source: redb::Error) -> StoreError {
+    StoreError::Database {
+        path: path.to_owned(),
+        source: Box::new(source),
+    }
+}
+
+fn damaged(path: &Path, key: &[u8]) -> StoreError {
+    StoreError::Damaged {
+        path: path.to_owned(),
+        row: key.iter().map(|it| format!("{it:02x}")).collect(),
+    }
+}
