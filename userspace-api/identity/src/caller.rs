@@ -107,6 +107,16 @@ impl Caller {
         self.owns(account)
     }
 
+    /// Whether it may bring a request for one of its accounts that carries an owner-key signature, where the table asks for one. It is not done by
+    /// this alone: what is done with the signature goes through [`Identity::owner_signed`](crate::Identity::owner_signed).
+    ///
+    /// # Errors
+    /// As [`may_for`](Caller::may_for), the owner key aside.
+    pub fn may_bring(&self, permission: Permission, account: u32) -> Result<(), Refused> {
+        self.has(permission)?;
+        self.owns(account)
+    }
+
     pub(crate) fn owns(&self, account: u32) -> Result<(), Refused> {
         if self.accounts().contains(&account) {
             Ok(())
@@ -115,8 +125,11 @@ impl Caller {
         }
     }
 
-    /// Whether the table gives it a permission, the owner key aside.
-    pub(crate) fn has(&self, permission: Permission) -> Result<(), Refused> {
+    /// Whether the table gives it a permission, the owner key aside: what it may ask for. To let something be done, ask [`may`](Caller::may).
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn has(&self, permission: Permission) -> Result<(), Refused> {
         let rule = permission.rule();
         match &self.credential {
             Credential::ApiKey { .. } if rule.scopes.is_empty() => {

@@ -184,3 +184,22 @@ pub enum Event {
         outcome: String,
     },
 }
+
+impl Event {
+    /// The event as others may see it: without digests of secrets, and without sealed secrets.
+    #[must_use]
+    pub fn public(&self) -> serde_json::Value {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        for (record, field) in [
+            ("login", "token"),
+            ("invitation", "code"),
+            ("key", "proof"),
+            ("passkey", "credential"),
+        ] {
+            if let Some(record) = value.get_mut(record).and_then(|it| it.as_object_mut()) {
+                record.remove(field);
+            }
+        }
+        value
+    }
+}

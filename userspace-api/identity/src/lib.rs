@@ -33,6 +33,7 @@ mod state;
 mod trading;
 pub mod wallet;
 
+pub use alloy_primitives::{Address, B256, hex};
 pub use attempts::Pace;
 pub use caller::{Caller, Credential, Membership};
 pub use identity::{
@@ -51,6 +52,7 @@ pub use secret::{KeyFileError, Secret};
 pub use sign_in::SignedIn;
 pub use state::Misfit;
 pub use trading::{NewSession, SessionOpening};
+pub use ring0_channels::key::Signature;
 pub use webauthn_rs::prelude::{
     CreationChallengeResponse, PublicKeyCredential, RegisterPublicKeyCredential,
     RequestChallengeResponse,

@@ -6,12 +6,12 @@
 use crate::caller::Caller;
 use crate::identity::Identity;
 use crate::permission::Permission;
-use crate::records::Account;
+use crate::records::{Account, GrantTerms};
 use crate::refused::Refused;
 use alloy_primitives::B256;
 use alloy_sol_types::{Eip712Domain, SolStruct};
 use ring0_channels::key::Signature;
-use ring0_channels::message::{Closing, CosignerChange, Grant, Withdrawal};
+use ring0_channels::message::{Closing, CosignerChange, Grant, Withdrawal, venue_domain};
 
 mod sealed {
     pub trait Sealed {}
@@ -118,5 +118,19 @@ impl Identity {
             account,
             signature,
         })
+    }
+
+    /// [`owner_signed`](Identity::owner_signed) for a grant.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn signed_grant(
+        &self,
+        caller: &Caller,
+        terms: &GrantTerms,
+        signature: Signature,
+    ) -> Result<OwnerSigned<Grant>, Refused> {
+        let domain = venue_domain(self.config.venue);
+        self.owner_signed(caller, terms.account, terms.message()?, &domain, signature)
     }
 }

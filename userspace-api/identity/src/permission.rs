@@ -94,6 +94,8 @@ words! {
         PlaceOrders = "place-orders",
         /// Cancel orders over the API.
         CancelOrders = "cancel-orders",
+        /// Hand in co-signatures of account states, which prove themselves.
+        HandInCosignatures = "hand-in-cosignatures",
         /// Open a trading session under a grant.
         OpenTradingSession = "open-trading-session",
         /// End a trading session.
@@ -180,6 +182,7 @@ pub const TABLE: &[Rule] = {
         rule(P::ReadAudit,            &[R::Owner, R::Risk],             &[S::Read],             Any,    false),
         rule(P::PlaceOrders,          &[R::Owner, R::Trader],           &[S::Trade],            Any,    false),
         rule(P::CancelOrders,         &[R::Owner, R::Trader, R::Risk],  &[S::Trade, S::Risk],   Any,    false),
+        rule(P::HandInCosignatures,   &[R::Owner, R::Trader],           &[S::Trade],            Any,    false),
         rule(P::OpenTradingSession,   &[R::Owner, R::Trader],           &[S::Trade],            Any,    false),
         rule(P::RevokeTradingSession, &[R::Owner, R::Trader, R::Risk],  &[S::Trade, S::Risk],   Any,    false),
         rule(P::RevokeGrant,          &[R::Owner, R::Trader, R::Risk],  &[S::Risk],             Any,    false),
