@@ -2,13 +2,14 @@
 
 use super::Access;
 use crate::problem::Problem;
+use crate::rest::Peer;
 use axum::body::{Bytes, to_bytes};
-use axum::extract::{ConnectInfo, FromRequest, Request};
+use axum::extract::{FromRequest, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use ring0_identity::{Caller, Refused, Request as Shown};
 use serde::de::DeserializeOwned;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// Longest body, in bytes: a passkey's answer is a few thousand.
 const BODY_MAX: usize = 65_536;
@@ -45,9 +46,9 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>
 }
 
 fn peer(parts: &Parts) -> Result<IpAddr, Problem> {
-    let info = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    let info = info.map(|ConnectInfo(address)| address.ip().to_canonical());
-    info.ok_or_else(|| Problem::unavailable("the server does not know who is connected"))
+    let peer = parts.extensions.get::<Peer>();
+    let peer = peer.map(|it| it.0.ip().to_canonical());
+    peer.ok_or_else(|| Problem::unavailable("the server does not know who is connected"))
 }
 
 async fn read(request: Request) -> Result<(Parts, Bytes), Problem> {

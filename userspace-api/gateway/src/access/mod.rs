@@ -99,7 +99,7 @@ impl Access {
         &self.identity
     }
 
-    /// The routes. Serve them with the peer's address as `ConnectInfo<SocketAddr>`.
+    /// The routes. They find the peer's address as [`Peer`](crate::rest::Peer).
     pub fn router(&self) -> Router {
         Router::new()
             .route("/v1/sign-in/nonce", post(sign_in::nonce))
