@@ -60,6 +60,26 @@ pub struct Cover {
     pub wallet: Amount,
 }
 
+/// An invoice that can be paid.
+#[derive(Clone, Debug)]
+pub struct Payable {
+    /// Its payment hash.
+    pub hash: sha256::Hash,
+    /// What the payee gets.
+    pub amount: Msat,
+    /// The invoice.
+    pub invoice: Bolt11Invoice,
+}
+
+impl Payable {
+    /// Seconds for which it is valid from now on.
+    #[must_use]
+    pub fn left_s(&self) -> u64 {
+        let ends = self.invoice.expires_at().unwrap_or_default();
+        ends.as_secs().saturating_sub(now_s())
+    }
+}
+
 /// The node tells it, the rail writes it down.
 struct Desk<J>(Mutex<Rail<J>>);
 
@@ -187,18 +207,11 @@ impl<J: Journal + Send + 'static> Exchange<J> {
         Ok(invoice)
     }
 
-    /// Pays an invoice from an account: amount and fee limit are held, and what is left of the limit comes back. The same call again
-    /// does nothing but say how far it is. `amount` is for invoices that name none.
+    /// Reads an invoice that is to be paid. `amount` is for invoices that name none.
     ///
     /// # Errors
-    /// See [`ExchangeError`]; nothing was held then.
-    pub fn withdraw(
-        &self,
-        account: Account,
-        invoice: &str,
-        amount: Option<Msat>,
-        fee_limit: Msat,
-    ) -> Result<Progress, ExchangeError> {
+    /// It is none, of another network, this exchange's own, or its amount is not the one given.
+    pub fn payable(&self, invoice: &str, amount: Option<Msat>) -> Result<Payable, ExchangeError> {
         let parsed = Bolt11Invoice::from_str(invoice.trim())
             .map_err(|error| ExchangeError::NoInvoice(error.to_string()))?;
         if parsed.currency() != Currency::from(self.network) {
@@ -219,12 +232,28 @@ impl<J: Journal + Send + 'static> Exchange<J> {
             (Some(amount), _) | (None, Some(amount)) => amount,
             (None, None) => return Err(ExchangeError::NoAmount),
         };
-        let hash = *parsed.payment_hash();
-        let left_s = parsed
-            .expires_at()
-            .unwrap_or_default()
-            .as_secs()
-            .saturating_sub(now_s());
+        Ok(Payable {
+            hash: *parsed.payment_hash(),
+            amount,
+            invoice: parsed,
+        })
+    }
+
+    /// Pays an invoice from an account: amount and fee limit are held, and what is left of the limit comes back. The same call again
+    /// does nothing but say how far it is. `amount` is for invoices that name none.
+    ///
+    /// # Errors
+    /// See [`ExchangeError`]; nothing was held then.
+    pub fn withdraw(
+        &self,
+        account: Account,
+        invoice: &str,
+        amount: Option<Msat>,
+        fee_limit: Msat,
+    ) -> Result<Progress, ExchangeError> {
+        let payable = self.payable(invoice, amount)?;
+        let (hash, amount, left_s) = (payable.hash, payable.amount, payable.left_s());
+        let parsed = payable.invoice;
         let text = parsed.to_string();
         let held = self
             .rail()

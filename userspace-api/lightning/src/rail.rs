@@ -401,18 +401,8 @@ impl<J: Journal> Rail<J> {
                 Err(RailError::Used(hash))
             };
         }
-        if self.book.deposit(&hash).is_some() {
-            return Err(RailError::Used(hash));
-        }
-        within("withdrawal", amount, &self.limits.withdrawal)?;
-        let needed_s = self.limits.expiry_margin_s;
-        if left_s < needed_s {
-            return Err(RailError::Expired { left_s, needed_s });
-        }
+        let hold = self.may_hold(&hash, amount, fee_limit, left_s)?;
         let available = self.book.funds(account).available;
-        let hold = amount
-            .checked_add(fee_limit)
-            .ok_or(TooMuch(amount.get() + fee_limit.get()))?;
         if hold > available {
             return Err(RailError::Insufficient {
                 account: account.0,
@@ -429,6 +419,31 @@ impl<J: Journal> Rail<J> {
             invoice: invoice.to_owned(),
         })?;
         Ok(Done::Now)
+    }
+
+    /// Whether a withdrawal that the book does not know could be held if the account had enough; gives what it would hold. `left_s` is how long its
+    /// invoice is valid, seconds.
+    ///
+    /// # Errors
+    /// A hash that was used; an amount outside the limits; too late.
+    pub fn may_hold(
+        &self,
+        hash: &sha256::Hash,
+        amount: Msat,
+        fee_limit: Msat,
+        left_s: u64,
+    ) -> Result<Msat, RailError> {
+        self.running()?;
+        if self.book.deposit(hash).is_some() || self.book.withdrawal(hash).is_some() {
+            return Err(RailError::Used(*hash));
+        }
+        within("withdrawal", amount, &self.limits.withdrawal)?;
+        let needed_s = self.limits.expiry_margin_s;
+        if left_s < needed_s {
+            return Err(RailError::Expired { left_s, needed_s });
+        }
+        let hold = amount.checked_add(fee_limit);
+        Ok(hold.ok_or(TooMuch(amount.get() + fee_limit.get()))?)
     }
 
     /// The payee has it. The node may be told when this returns.

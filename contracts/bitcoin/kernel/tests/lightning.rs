@@ -2,34 +2,28 @@
 //! in this process; the exchange is a process of its own, which is killed at every place where a crash could matter.
 
 use std::{
-    collections::HashMap,
-    error::Error,
     io::{BufRead, BufReader, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     os::unix::process::ExitStatusExt,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     str::FromStr,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bitcoin::{
-    Address, Amount, Network,
+    Address, Amount,
     hashes::{Hash, sha256},
     secp256k1::PublicKey,
 };
 use lightning::ln::channel_state::ChannelDetails;
-use lightning_persister::fs_store::FilesystemStore;
-use ring0_bitcoin::rpc::Node as Rpc;
 use ring0_bitcoinkernel_tests::served::Served;
-use ring0_lightning::{
-    amount::Msat,
-    core_node::CoreNode,
-    node::{Node, Options, Payments},
-};
+use ring0_lightning::{amount::Msat, node::Node};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+mod payer;
+use payer::{Till, free_port, node, until};
+
 const CHANNEL: Amount = Amount::from_sat(1_000_000);
 const WALLET: Amount = Amount::from_sat(5_000_000);
 /// The exchange asks for so many blocks of the trader's balance.
@@ -37,49 +31,6 @@ const DELAY: u32 = 144;
 const ACCOUNT: u32 = 7;
 /// LDK counts both anchors off the capacity of whoever opened the channel, 330 satoshi each.
 const ANCHORS_MSAT: u64 = 660_000;
-
-/// The trader's side: takes every payment and remembers how its own ended.
-#[derive(Default)]
-struct Till {
-    /// Fee in millisatoshi if it was paid, the reason if it failed.
-    ended: Mutex<HashMap<sha256::Hash, Result<u64, String>>>,
-    received: Mutex<HashMap<sha256::Hash, u64>>,
-    refusing: Mutex<bool>,
-}
-
-impl Payments for Till {
-    fn claimable(&self, _: sha256::Hash, _: Msat) -> bool {
-        !*self.refusing.lock().unwrap()
-    }
-    fn claimed(&self, hash: sha256::Hash, amount: Msat) -> Result<(), Box<dyn Error>> {
-        let before = self.received.lock().unwrap().insert(hash, amount.get());
-        assert_eq!(before, None, "the trader was paid twice for {hash}");
-        Ok(())
-    }
-    fn sent(&self, hash: sha256::Hash, fee: Option<Msat>, _: &str) -> Result<(), Box<dyn Error>> {
-        let fee = fee.expect("LDK knows its fees").get();
-        self.ended.lock().unwrap().insert(hash, Ok(fee));
-        Ok(())
-    }
-    fn failed(&self, hash: sha256::Hash, reason: &str) -> Result<(), Box<dyn Error>> {
-        self.ended
-            .lock()
-            .unwrap()
-            .insert(hash, Err(reason.to_owned()));
-        Ok(())
-    }
-}
-
-fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = ready() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// The exchange's process.
 struct Exchange {
@@ -192,43 +143,6 @@ struct Stand {
     exchange: Exchange,
     /// Last, as its folder has the nodes' in it and goes with it.
     chain: Served,
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
-fn node(chain: &Served, name: &str, till: Arc<Till>) -> Node {
-    let rpc = Rpc::on_loopback(chain.port(), &chain.cookie()).unwrap();
-    let options = Options {
-        network: Network::Regtest,
-        seed: sha256::Hash::hash(name.as_bytes()).to_byte_array(),
-        store: Arc::new(FilesystemStore::new(chain.folder().join(name))),
-        blocks: Arc::new(CoreNode::new(rpc, Network::Regtest).unwrap()),
-        listen: Some((Ipv4Addr::LOCALHOST, 0).into()),
-        accept_channels: name == "payee",
-        forward: name == "trader",
-        delay_blocks: 144,
-        confirmations: 3,
-        poll: Duration::from_millis(50),
-        reserve_sat_per_kw: 2_500,
-        log: Arc::new({
-            let name = name.to_owned();
-            move |line| {
-                if std::env::var_os("RING0_LOG").is_some() {
-                    eprintln!("{name}: {line}");
-                }
-            }
-        }),
-    };
-    let mut node = Node::load(options, till).unwrap();
-    node.turn().unwrap();
-    node.run().unwrap();
-    node
 }
 
 impl Stand {
