@@ -68,6 +68,38 @@ fn each_shard_gets_its_part() {
     assert!(error.contains("no shard \"west\""), "{error}");
 }
 
+/// Neither a shard nor a rail that is added changes another's number.
+#[test]
+fn rails_are_parties_from_the_highest_number_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("venue.toml");
+    let parties = |rails: &str| {
+        fs::write(&path, format!("{VENUE}\n{rails}")).unwrap();
+        let plans = Plan::load_all(&path).unwrap();
+        let of = |plan: &Plan| {
+            let all = plan
+                .parties()
+                .map(|(name, number)| (name.to_owned(), number));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(of(&plans[0]), of(&plans[1]), "the same in every shard");
+        of(&plans[0])
+    };
+    let named = |all: &[(&str, u32)]| -> Vec<(String, u32)> {
+        all.iter()
+            .map(|(name, number)| ((*name).to_owned(), *number))
+            .collect()
+    };
+    let hub = "[[rail]]\nname = \"hub\"\n";
+    assert_eq!(
+        parties(hub),
+        named(&[("north", 0), ("south", 1), ("hub", 7)])
+    );
+    let both = format!("{hub}[[rail]]\nname = \"lightning\"\n");
+    let all = [("north", 0), ("south", 1), ("hub", 7), ("lightning", 6)];
+    assert_eq!(parties(&both), named(&all));
+}
+
 #[test]
 fn mistakes_are_told_by_key() {
     let check = |text: &str, from: &str, to: &str, key: &str, fix: &str| {
@@ -81,6 +113,17 @@ fn mistakes_are_told_by_key() {
     };
     let venue = |from, to, key, fix| check(VENUE, from, to, key, fix);
     venue("port = 9_002", "port = 9_001", "shard[1].port", "its own");
+    let rail = |names: &[&str], key, fix| {
+        let tables = names
+            .iter()
+            .map(|name| format!("[[rail]]\nname = \"{name}\"\n\n"));
+        let tables = tables.collect::<String>() + "[[asset]]";
+        check(VENUE, "[[asset]]", &tables, key, fix);
+    };
+    rail(&["north"], "rail[0].name", "name of its own");
+    rail(&["hub", "hub"], "rail[1].name", "own name");
+    rail(&["a b"], "rail[0].name", "use 1 to 32");
+    rail(&["a", "b", "c", "d", "e", "f", "g"], "rail", "at most 8");
     venue(
         "name = \"south\"",
         "name = \"north\"",
