@@ -49,6 +49,7 @@ pub enum Step {
         /// Shares that sign.
         threshold: u16,
         /// Holders' names by their numbers.
+        #[serde(with = "crate::pairs")]
         holders: BTreeMap<u16, String>,
         /// The holder's number.
         number: u16,
@@ -60,6 +61,7 @@ pub enum Step {
         /// See `begin`.
         session: B256,
         /// By number.
+        #[serde(with = "crate::pairs")]
         packages: BTreeMap<u16, String>,
     },
     /// What the others sealed for this one: gives the group's key and the public package.
@@ -67,6 +69,7 @@ pub enum Step {
         /// See `begin`.
         session: B256,
         /// By number of the sender.
+        #[serde(with = "crate::pairs")]
         sealed: BTreeMap<u16, String>,
     },
     /// Forget all other generations of a key: every holder has this one.
@@ -290,6 +293,7 @@ pub(crate) fn step(
                 let bytes = cipher.encrypt((&nonce).into(), payload).map_err(text)?;
                 sealed.insert(to, hex::encode([nonce.as_slice(), &bytes].concat()));
             }
+            let sealed: Vec<_> = sealed.into_iter().collect();
             Ok(said(serde_json::json!({"ok": true, "sealed": sealed})))
         }
         Step::Finish { session, sealed } => {

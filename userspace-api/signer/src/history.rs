@@ -614,3 +614,138 @@ pub fn verify(folder: &Path) -> Result<Seen, HistoryError> {
     }
     seen.ok_or_else(|| HistoryError::None(folder.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+
+    fn signed(number: u64) -> Entry {
+        let message = Message::Transaction(crate::transaction::Transaction {
+            chain_id: 1,
+            nonce: number,
+            max_priority_fee_per_gas: 1,
+            max_fee_per_gas: 1,
+            gas_limit: 1,
+            to: Address::repeat_byte(1),
+            value: 5,
+            data: Default::default(),
+        });
+        Entry {
+            at_ms: 1_000_000 + number,
+            user: 3,
+            event: Event::Signed {
+                key: "key".to_owned(),
+                address: Address::repeat_byte(2),
+                digest: message.digest().expect("a transaction has one"),
+                message,
+                again: false,
+                counts: vec![Count {
+                    asset: "ETH".to_owned(),
+                    amount: Amount(5),
+                }],
+            },
+        }
+    }
+
+    fn made(folder: &Path, witnesses: &[PathBuf]) {
+        let born = Entry {
+            at_ms: 1_000_000,
+            user: 0,
+            event: Event::Born {
+                first_number: 0,
+                per_second: 10,
+            },
+        };
+        History::create(folder, born, witnesses).unwrap();
+    }
+
+    /// Small files: the memory of the last one is that of all, a changed early file is found, and the search sees all.
+    #[test]
+    fn files_follow_each_other_and_add_up() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("history");
+        made(&folder, &[]);
+        let mut memory = Memory::default();
+        for number in 0..20 {
+            // Opened anew each time, as after a crash.
+            let (mut history, stale) = History::open(&folder, &[], 2000).unwrap();
+            assert_eq!(stale, None);
+            assert!(number == 0 || *history.memory() == memory);
+            history.stage(signed(number));
+            let seen = history.commit().unwrap();
+            assert_eq!(seen, history.seen());
+            memory = history.memory().clone();
+        }
+        let files = segments(&folder).unwrap();
+        assert!(files.len() > 3, "{files:?}");
+        let (history, _) = History::open(&folder, &[], 2000).unwrap();
+        assert_eq!(verify(&folder).unwrap(), history.seen());
+        assert_eq!(memory.spent("ETH", 1440, 1_000_100), 100);
+        drop(history);
+        let filter = Filter {
+            kind: Some(Kind::Transaction),
+            since_ms: Some(1_000_005),
+            until_ms: Some(1_000_010),
+            ..Filter::default()
+        };
+        let mut found = Vec::new();
+        search(&folder, &filter, |entry| found.push(entry.at_ms)).unwrap();
+        assert_eq!(
+            found,
+            [1_000_005, 1_000_006, 1_000_007, 1_000_008, 1_000_009]
+        );
+        // Another history in the place of an early file: whole in itself.
+        let other = place.path().join("other");
+        made(&other, &[]);
+        fs::copy(segment(&other, 1), segment(&folder, 1)).unwrap();
+        assert!(matches!(verify(&folder), Err(HistoryError::Broken { .. })));
+    }
+
+    #[test]
+    fn an_old_copy_is_told_by_its_witness_and_by_who_has_seen_more() {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, witness) = (place.path().join("history"), place.path().join("witness"));
+        let witnesses = [witness.clone()];
+        made(&folder, &witnesses);
+        let open = || History::open(&folder, &witnesses, 1 << 20).unwrap();
+        let (mut history, stale) = open();
+        assert_eq!(stale, None);
+        history.stage(signed(1));
+        let early = history.commit().unwrap();
+        let old = fs::read(segment(&folder, 1)).unwrap();
+        history.stage(signed(2));
+        let late = history.commit().unwrap();
+        assert!(!history.contradicts(&early) && !history.contradicts(&late));
+        drop(history);
+        // A crash between the entry and the witness leaves the witness behind: no reason to stop.
+        let whole = fs::read(segment(&folder, 1)).unwrap();
+        assert_eq!(open().1, None);
+        fs::write(segment(&folder, 1), &old).unwrap();
+        let (history, stale) = open();
+        assert!(stale.unwrap().contains("old copy"));
+        assert!(history.contradicts(&late) && !history.contradicts(&early));
+        drop(history);
+        // An old copy that went its own way is as long as the lost one, and another.
+        let (mut history, _) = History::open(&folder, &[], 1 << 20).unwrap();
+        history.stage(signed(3));
+        history.commit().unwrap();
+        assert!(history.contradicts(&late));
+        drop(history);
+        assert!(open().1.is_some());
+        fs::write(segment(&folder, 1), &whole).unwrap();
+        assert_eq!(open().1, None);
+        // One line of the witness torn: the other one, which is older, still counts.
+        let bytes = fs::read(&witness).unwrap();
+        for at in [0, LINE] {
+            let mut torn = bytes.clone();
+            torn[at] ^= 1;
+            fs::write(&witness, torn).unwrap();
+            assert_eq!(open().1, None);
+        }
+        fs::write(&witness, "nothing").unwrap();
+        assert!(open().1.unwrap().contains("cannot be used"));
+        fs::remove_file(&witness).unwrap();
+        assert!(open().1.unwrap().contains("cannot be used"));
+    }
+}

@@ -44,6 +44,7 @@ pub(crate) enum Place {
     Frost {
         threshold: u16,
         /// Holders' names by their numbers.
+        #[serde(with = "crate::pairs")]
         holders: BTreeMap<u16, String>,
         /// FROST's public package, hexadecimal.
         package: String,

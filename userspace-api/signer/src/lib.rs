@@ -21,12 +21,14 @@ mod keystore;
 mod memory;
 pub mod message;
 mod numbers;
+mod pairs;
 pub mod passphrase;
 mod policy;
 pub mod protocol;
 mod random;
 mod server;
 mod share;
+pub mod stand;
 pub mod transaction;
 pub mod vault_move;
 

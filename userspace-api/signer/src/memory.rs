@@ -39,13 +39,18 @@ pub struct Memory {
     /// When the store was last restored.
     pub(crate) restored_ms: Option<u64>,
     numbers: BTreeMap<B256, Last>,
-    nonces: BTreeMap<B256, BTreeMap<u64, B256>>,
+    nonces: BTreeMap<B256, Nonces>,
     /// Digests (of moves: transactions) that count already, with when.
     counted: BTreeMap<B256, u64>,
     spent: BTreeMap<String, VecDeque<(u64, Amount)>>,
     /// By request: who approved, until when (seconds).
     approvals: BTreeMap<B256, BTreeMap<Address, u64>>,
 }
+
+/// Effects of a key's newest transactions on a chain, by their numbers.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+struct Nonces(#[serde(with = "crate::pairs")] BTreeMap<u64, B256>);
 
 /// An amount, text in JSON.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -244,7 +249,7 @@ impl Memory {
         it: &crate::transaction::Transaction,
         key: Address,
     ) -> Result<Standing, Refusal> {
-        let Some(known) = self.nonces.get(&account(it.chain_id, key)) else {
+        let Some(Nonces(known)) = self.nonces.get(&account(it.chain_id, key)) else {
             return Ok(Standing::New);
         };
         match known.get(&it.nonce) {
@@ -359,7 +364,7 @@ impl Memory {
         }
         match message {
             Message::Transaction(it) => {
-                let of = self.nonces.entry(account(it.chain_id, key)).or_default();
+                let Nonces(of) = self.nonces.entry(account(it.chain_id, key)).or_default();
                 of.insert(it.nonce, it.effect());
                 while of.len() > NONCES {
                     of.pop_first();

@@ -523,3 +523,6 @@ fn call_rule<'a>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

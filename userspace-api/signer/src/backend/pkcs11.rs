@@ -134,9 +134,18 @@ impl Token {
             Attribute::Sign(true),
             Attribute::Label(label.as_bytes().to_vec()),
         ];
-        let (public, _) = session
+        let (public, private) = session
             .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)
             .map_err(failed)?;
+        // A token that makes another key than the one it was asked for is no place for it.
+        let asked = [AttributeType::Extractable, AttributeType::Sensitive];
+        let made = session.get_attributes(private, &asked).map_err(failed)?;
+        let wanted = [Attribute::Extractable(false), Attribute::Sensitive(true)];
+        if !wanted.iter().all(|it| made.contains(it)) {
+            return Err(BackendError::Token(
+                "it made a key that can be taken out; use another token".to_owned(),
+            ));
+        }
         point(&session, public)
     }
 

@@ -109,7 +109,7 @@ fn together(
             packages: packages.clone(),
         };
         let answer = say(peers, from, step)?;
-        let sealed: BTreeMap<u16, String> =
+        let sealed: Vec<(u16, String)> =
             serde_json::from_value(answer["sealed"].clone()).map_err(refused)?;
         for (to, bytes) in sealed {
             for_holder.entry(to).or_default().insert(from, bytes);
