@@ -1,0 +1,83 @@
+//! `ring0-settled`: see the library.
+
+use clap::{Parser, Subcommand};
+use ring0_settled::Config;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// The settlement daemon: follows shards and hubs, makes batches, brings deposits in and withdrawals out.
+///
+/// Runs until SIGTERM, and may be killed at any moment: the next start goes on. Exit status: 1 cannot start or go on, 2 wrong usage.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Runs.
+    Run {
+        /// The TOML file (docs/settled.md).
+        #[arg(value_name = "FILE")]
+        config: PathBuf,
+        /// Log as JSON lines.
+        #[arg(long)]
+        log_json: bool,
+        /// End when the process that started it ends.
+        #[arg(long)]
+        with_parent: bool,
+    },
+    /// Checks a file, and says what is wrong with it and what to do.
+    Check {
+        /// The TOML file.
+        #[arg(value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().verb {
+        Verb::Run {
+            config,
+            log_json,
+            with_parent,
+        } => {
+            // RUST_LOG says what is logged; without it what people act upon.
+            let filter =
+                EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+            let log = tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_writer(std::io::stderr);
+            match log_json {
+                true => log.json().init(),
+                false => log.init(),
+            }
+            if with_parent {
+                ring0d::end_with_parent();
+            }
+            told(ring0_settled::run(&config, ring0d::stop_flag()))
+        }
+        Verb::Check { config } => told(Config::load(&config).map(|config| {
+            println!(
+                "{}: good: {} shards, {} hubs, deposits go to {}",
+                config.path.display(),
+                config.shards.len(),
+                config.hubs.len(),
+                config.shards[config.deposits_to as usize].name
+            );
+        })),
+    }
+}
+
+fn told<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ring0-settled: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

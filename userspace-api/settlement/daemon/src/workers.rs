@@ -1,0 +1,225 @@
+//! Threads that wait for others in the desk's place: one for each shard's daemon, one for the signer. Each does one job at a time, in order.
+
+use crate::config::Config;
+use crate::credits::Credit;
+use crate::desk::Message;
+use ring0_channels::B256;
+use ring0_channels::key::Signature;
+use ring0_signer::Client as Signer;
+use ring0_signer::message::Message as ToSign;
+use ring0_signer::protocol::Seen as Known;
+use ring0d::{Client, ClientError, Verb};
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+/// What a shard's daemon is asked.
+#[derive(Clone, Debug)]
+pub(crate) enum ShardJob {
+    /// Take in an amount of the rail's.
+    Credit(Credit),
+    /// Debit for a withdrawal.
+    Transfer {
+        id: B256,
+        account: u32,
+        asset: u32,
+        units: u64,
+        number: u64,
+    },
+    /// Open an account.
+    Open { account: u32 },
+    /// Settlement marks of an epoch.
+    Marks {
+        epoch: u64,
+        marks: Vec<(u32, u32, i64)>,
+    },
+    /// Limits of un-co-signed outflow.
+    Limits {
+        limits: Vec<(u32, u32, Option<u64>)>,
+    },
+    /// An asset stands still.
+    HaltAsset { asset: u32 },
+    /// The account of somebody who left by the chain trades no more.
+    KillAccount { account: u32 },
+    /// How far its records are.
+    Status,
+}
+
+/// Why a job was not done.
+#[derive(Clone, Debug)]
+pub(crate) enum JobError {
+    /// Nobody answers; whether it was done is not known.
+    Gone(String),
+    /// It was refused.
+    Refused(String),
+}
+
+impl JobError {
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            JobError::Gone(text) | JobError::Refused(text) => text,
+        }
+    }
+}
+
+/// Starts the thread of a shard.
+pub(crate) fn shard(config: &Arc<Config>, place: u32, desk: Sender<Message>) -> Sender<ShardJob> {
+    let (jobs, receiver) = channel::<ShardJob>();
+    let config = Arc::clone(config);
+    thread::spawn(move || {
+        let socket = &config.shards[place as usize].socket;
+        let mut client = None;
+        for job in receiver {
+            let verb = verb(&config, &job);
+            let result = ask(&mut client, socket, &verb);
+            let told = Message::Shard {
+                shard: place,
+                job,
+                result,
+            };
+            if desk.send(told).is_err() {
+                return;
+            }
+        }
+    });
+    jobs
+}
+
+/// One question; after trouble with the connection the next one connects anew.
+fn ask(
+    client: &mut Option<Client>,
+    socket: &std::path::Path,
+    verb: &Verb,
+) -> Result<Value, JobError> {
+    let gone = |error: ClientError| JobError::Gone(error.to_string());
+    let connected = match client.take() {
+        Some(client) => client,
+        None => Client::connect(socket).map_err(gone)?,
+    };
+    let mut connected = connected;
+    match connected.call(verb) {
+        Ok(answer) => {
+            *client = Some(connected);
+            Ok(answer)
+        }
+        Err(ClientError::Refused(why)) => {
+            *client = Some(connected);
+            Err(JobError::Refused(why))
+        }
+        Err(error) => Err(gone(error)),
+    }
+}
+
+fn verb(config: &Config, job: &ShardJob) -> Verb {
+    let asset_name = |asset: u32| config.asset_name(asset).to_owned();
+    match job {
+        ShardJob::Credit(credit) => Verb::Credit {
+            account: config.account_name(credit.account),
+            asset: asset_name(credit.asset),
+            units: credit.units,
+            number: credit.number,
+            from: config.rail.clone(),
+        },
+        ShardJob::Transfer {
+            account,
+            asset,
+            units,
+            number,
+            ..
+        } => Verb::Transfer {
+            account: config.account_name(*account),
+            asset: asset_name(*asset),
+            amount: config.whole(*asset, *units),
+            to: config.rail.clone(),
+            number: Some(*number),
+        },
+        ShardJob::Open { account } => Verb::OpenAccount {
+            account: config.account_name(*account),
+        },
+        ShardJob::Marks { epoch, marks } => Verb::Marks {
+            epoch: *epoch,
+            marks: marks.clone(),
+        },
+        ShardJob::Limits { limits } => Verb::Limits {
+            limits: limits.clone(),
+        },
+        ShardJob::HaltAsset { asset } => Verb::HaltAsset {
+            asset: asset_name(*asset),
+        },
+        ShardJob::KillAccount { account } => Verb::KillAccount {
+            account: config.account_name(*account),
+        },
+        ShardJob::Status => Verb::Status { hash: false },
+    }
+}
+
+/// What the signer is asked for.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Wanted {
+    /// A batch's signature.
+    Batch(u64),
+    /// A withdrawal's.
+    Withdrawal(B256),
+    /// A move's.
+    Move(B256),
+}
+
+/// A signature with what the signer's history came to.
+pub(crate) type Given = (Signature, Known);
+
+/// Starts the signer's thread. `known` is what is known of the signer's history.
+pub(crate) fn signer(
+    config: &Arc<Config>,
+    known: Option<Known>,
+    desk: Sender<Message>,
+) -> Sender<(Wanted, ToSign)> {
+    let (jobs, receiver) = channel();
+    let config = Arc::clone(config);
+    thread::spawn(move || sign(&config, known, &receiver, &desk));
+    jobs
+}
+
+fn sign(
+    config: &Config,
+    mut known: Option<Known>,
+    jobs: &Receiver<(Wanted, ToSign)>,
+    desk: &Sender<Message>,
+) {
+    let mut client: Option<Signer> = None;
+    for (wanted, message) in jobs {
+        let result = (|| {
+            use ring0_signer::ClientError;
+            let gone = |error: ClientError| JobError::Gone(error.to_string());
+            let mut signer = match client.take() {
+                Some(signer) => signer,
+                None => {
+                    let mut signer = Signer::connect(&config.signer).map_err(gone)?;
+                    if let Some(known) = known {
+                        signer.expect(known);
+                    }
+                    signer
+                }
+            };
+            let signed = signer.sign_one(&config.signer_key, message);
+            known = signer.seen().or(known);
+            match signed {
+                Ok(signature) => {
+                    let seen = signer.seen().ok_or_else(|| {
+                        JobError::Gone("the signer told nothing of its history".to_owned())
+                    })?;
+                    client = Some(signer);
+                    Ok((signature, seen))
+                }
+                Err(error @ (ClientError::NotSigned(_) | ClientError::Refused(_))) => {
+                    client = Some(signer);
+                    Err(JobError::Refused(error.to_string()))
+                }
+                Err(error) => Err(gone(error)),
+            }
+        })();
+        if desk.send(Message::Signer { wanted, result }).is_err() {
+            return;
+        }
+    }
+}
