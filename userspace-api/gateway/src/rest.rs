@@ -164,13 +164,21 @@ pub fn router(app: &Arc<App>) -> Router {
             "/v1/accounts/{account}/statement",
             get(settlement::statement),
         )
-        .route("/v1/accounts/{account}/deposits", get(settlement::deposits))
+        .route("/v1/accounts/{account}/channels", get(settlement::channels))
         .route(
             "/v1/accounts/{account}/withdrawals",
             get(settlement::withdrawals).post(settlement::withdraw),
         )
         .route("/v1/accounts/{account}/batch", get(settlement::batch))
         .route("/v1/accounts/{account}/cosign", post(settlement::cosign))
+        .route(
+            "/v1/accounts/{account}/withdrawal-addresses",
+            post(settlement::add_address),
+        )
+        .route(
+            "/v1/accounts/{account}/moves",
+            get(settlement::moves).post(settlement::sign_move),
+        )
         .layer(from_fn_with_state(Arc::clone(app), admit));
     let operations = Router::new()
         .route("/healthz", get(healthz))
@@ -378,11 +386,14 @@ pub(crate) fn who(
         orders::cancel_by_client,
         settlement::balances,
         settlement::statement,
-        settlement::deposits,
+        settlement::channels,
         settlement::withdrawals,
         settlement::withdraw,
         settlement::batch,
         settlement::cosign,
+        settlement::add_address,
+        settlement::moves,
+        settlement::sign_move,
     ),
     components(schemas(Problem)),
     modifiers(&Security),
