@@ -15,6 +15,7 @@ mod lab;
 mod record;
 mod replay;
 mod shard;
+mod signer;
 mod snapshot;
 mod trade;
 
@@ -64,6 +65,8 @@ enum Verb {
     Lab(lab::Args),
     /// Payment channels: what a trader keeps, how it leaves, a demo.
     Channel(channel::Args),
+    /// Keys: the signer's process, its policy, history, ceremonies, backups.
+    Signer(signer::Args),
     /// Measure.
     Bench(bench::Args),
     /// Print the bytes of every part of a shard.
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Verb::Journal(args) => journal::run(&args),
         Verb::Lab(args) => lab::run(&args),
         Verb::Channel(args) => channel::run(&args),
+        Verb::Signer(args) => signer::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Capacity(args) => capacity::run(&args),
     };
