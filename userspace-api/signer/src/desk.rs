@@ -3,7 +3,7 @@
 use crate::history::{Entry, Event, History};
 use crate::message::Message;
 use crate::numbers::Numbers;
-use crate::policy::{KeyFacts, Policy, Prepared};
+use crate::policy::{KeyFacts, Policy, Prepared, Unprepared};
 use crate::protocol::{Name, Refusal, Seen};
 use ring0_channels::B256;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ pub(crate) enum Ask {
     /// May these be signed?
     Judge(Judge),
     /// Something happened that the history has to have.
-    Note(Event, u32, SyncSender<Result<Seen, Refusal>>),
+    Note(Box<Event>, u32, SyncSender<Result<Seen, Refusal>>),
     /// How is it?
     Status(SyncSender<Value>),
 }
@@ -29,7 +29,7 @@ pub(crate) struct Judge {
     pub(crate) user: u32,
     pub(crate) key: String,
     pub(crate) facts: Option<KeyFacts>,
-    pub(crate) asked: Vec<Result<Prepared, (Message, Refusal)>>,
+    pub(crate) asked: Vec<Result<Prepared, Box<Unprepared>>>,
     pub(crate) seen: Option<Seen>,
     /// The messages are wanted back: their backend asks others for parts of the signature.
     pub(crate) whole: bool,
@@ -121,7 +121,7 @@ impl Desk {
                     let _ = answer.send(Err(refusal.clone())); // whoever asked has gone
                     return;
                 }
-                self.stage(user, event);
+                self.stage(user, *event);
                 waiting.push(Waiting::Note(answer));
             }
             Ask::Status(answer) => {
@@ -163,7 +163,7 @@ impl Desk {
                             .judge(memory, &judge.key, judge.facts.as_ref(), &asked, now);
                     (asked.message, Some(asked.digest), verdict)
                 }
-                Err((message, refusal)) => (message, None, Err(refusal)),
+                Err(it) => (it.message, None, Err(it.refusal)),
             };
             match (verdict, digest, &judge.facts) {
                 (Ok(yes), Some(digest), Some(facts)) => {

@@ -27,11 +27,14 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Of a message.
-    pub(crate) fn new(message: Message) -> Result<Prepared, (Message, Refusal)> {
-        let malformed = |error: crate::message::Malformed| Refusal::new(Name::Malformed, error.0);
+    pub(crate) fn new(message: Message) -> Result<Prepared, Box<Unprepared>> {
+        let malformed = |message, error: crate::message::Malformed| {
+            let refusal = Refusal::new(Name::Malformed, error.0);
+            Box::new(Unprepared { message, refusal })
+        };
         let digest = match message.digest() {
             Ok(digest) => digest,
-            Err(error) => return Err((message, malformed(error))),
+            Err(error) => return Err(malformed(message, error)),
         };
         let by_owner = |signature: &Option<Signature>, owner: Address| {
             let signature = signature.as_ref()?;
@@ -45,7 +48,7 @@ impl Prepared {
         let moved = match &message {
             Message::VaultMove(it) => match it.moved() {
                 Ok(moved) => Some(moved),
-                Err(error) => return Err((message, malformed(error))),
+                Err(error) => return Err(malformed(message, error)),
             },
             _ => None,
         };
@@ -56,6 +59,13 @@ impl Prepared {
             moved,
         })
     }
+}
+
+/// A message that says nothing, and what is wrong with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Unprepared {
+    pub(crate) message: Message,
+    pub(crate) refusal: Refusal,
 }
 
 /// What the policy has to know of a key.

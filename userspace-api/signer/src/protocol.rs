@@ -68,7 +68,7 @@ pub enum Request {
         /// As in `commit`.
         generation: B256,
         /// What is signed: the holder asks its own policy.
-        message: Message,
+        message: Box<Message>,
         /// Names the nonces.
         nonces: B256,
         /// FROST's signing package, hexadecimal.

@@ -391,7 +391,7 @@ fn with_backend(
 }
 
 fn note(bell: &Bell, user: u32, event: Event) -> Result<crate::protocol::Seen, String> {
-    let noted = bell.ask(|answer| Ask::Note(event, user, answer));
+    let noted = bell.ask(|answer| Ask::Note(Box::new(event), user, answer));
     noted.ok_or(ENDING)?.map_err(|refusal| refusal.text)
 }
 
@@ -477,7 +477,7 @@ fn answer(signer: &Signer, bell: &Bell, user: u32, request: Request) -> Result<V
                     user,
                     key: key.info.name.clone(),
                     facts: Some(key.facts.clone()),
-                    asked: vec![Prepared::new(message)],
+                    asked: vec![Prepared::new(*message)],
                     seen: None,
                     whole: false,
                     answer,

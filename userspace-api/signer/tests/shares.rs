@@ -139,7 +139,7 @@ fn a_dealer_deals_and_one_share_signs_nothing() {
     let request = Request::SignShare {
         key: "vault".to_owned(),
         generation: Default::default(),
-        message: vault_move(&script, &script, 2).unwrap(),
+        message: Box::new(vault_move(&script, &script, 2).unwrap()),
         nonces: Default::default(),
         package: "00".to_owned(),
     };

@@ -126,7 +126,7 @@ impl FrostKey {
             let request = Request::SignShare {
                 key: self.name.clone(),
                 generation: self.generation,
-                message: message.clone(),
+                message: Box::new(message.clone()),
                 nonces: it.nonces,
                 package: text.clone(),
             };

@@ -169,7 +169,7 @@ impl Bench {
     }
 
     fn ask(&mut self, key: &str, message: Message) -> Result<Yes, Name> {
-        let asked = Prepared::new(message).map_err(|(_, refusal)| refusal.name)?;
+        let asked = Prepared::new(message).map_err(|it| it.refusal.name)?;
         let facts = facts();
         let yes = self
             .policy
