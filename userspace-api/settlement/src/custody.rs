@@ -192,8 +192,19 @@ pub(crate) enum Part {
     Pin(PlaceIndex),
     Batch,
     Covers,
-    Unbacked(u32),
-    Open(u32),
+    Unbacked(PeerId, u64),
+    Open(OpenKey),
+}
+
+/// Orders lines since the last cut the same whenever and in whatever pieces records come: behind how many facts; of a fact itself, or a shard and its
+/// record; which line of that. Records of two shards between two facts have no order of their own.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct OpenKey {
+    pub(crate) facts: u64,
+    /// 0: the last of these facts; else the shard's number plus one.
+    pub(crate) shard: u32,
+    pub(crate) sequence: u64,
+    pub(crate) line: u32,
 }
 
 /// See the module.
@@ -214,11 +225,12 @@ pub(crate) struct Custody {
     pub(crate) awaited: BTreeMap<B256, Awaited>,
     /// By the first place of a hub.
     pub(crate) pins: BTreeMap<PlaceIndex, B256>,
-    pub(crate) unbacked: Vec<Unbacked>,
+    /// By shard and record.
+    pub(crate) unbacked: BTreeMap<(PeerId, u64), Unbacked>,
     /// The last one that was cut.
     pub(crate) batch: Batch,
     /// Since the last cut.
-    pub(crate) open: Vec<(AccountId, Line)>,
+    pub(crate) open: BTreeMap<OpenKey, (AccountId, Line)>,
     /// Parts that changed since the last commit.
     pub(crate) dirty: BTreeSet<Part>,
 }
@@ -281,14 +293,29 @@ impl Custody {
         if amount == 0 {
             return;
         }
-        self.dirty.insert(Part::Open(self.open.len() as u32));
+        let (shard, sequence) = match source {
+            Source::Record { shard, sequence } => (shard + 1, sequence),
+            Source::Fact(_) | Source::Batch => (0, 0),
+        };
+        let mut key = OpenKey {
+            facts: self.facts,
+            shard,
+            sequence,
+            line: 0,
+        };
+        let last = OpenKey {
+            line: u32::MAX,
+            ..key
+        };
+        key.line = self.open.range(key..=last).count() as u32;
+        self.dirty.insert(Part::Open(key));
         let line = Line {
             asset,
             kind,
             amount,
             source,
         };
-        self.open.push((account, line));
+        self.open.insert(key, (account, line));
     }
 
     /// An amount comes to an account: whole engine units wait to be credited, the rest is dust.
@@ -933,9 +960,8 @@ impl Custody {
             self.dirty.insert(Part::Credits(line));
             return;
         }
-        self.dirty
-            .insert(Part::Unbacked(self.unbacked.len() as u32));
-        self.unbacked.push(seen);
+        self.dirty.insert(Part::Unbacked(seen.shard, seen.sequence));
+        self.unbacked.insert((seen.shard, seen.sequence), seen);
     }
 
     /// What a place's vault has, by the facts.

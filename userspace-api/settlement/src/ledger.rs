@@ -332,10 +332,8 @@ impl Ledger {
     fn cut(&mut self, time_ns: u64, renew: bool) {
         let mut lines: BTreeMap<AccountId, Vec<Line>> = BTreeMap::new();
         let open = std::mem::take(&mut self.custody.open);
-        for (number, (account, line)) in (0..).zip(open) {
-            self.custody
-                .dirty
-                .insert(crate::custody::Part::Open(number));
+        for (key, (account, line)) in open {
+            self.custody.dirty.insert(Part::Open(key));
             lines.entry(account).or_default().push(line);
         }
         let mut trades: BTreeMap<(AccountId, AssetId), (u128, u128, i128)> = BTreeMap::new();
@@ -524,7 +522,7 @@ impl Ledger {
         let open = self
             .custody
             .open
-            .iter()
+            .values()
             .filter(|(of, line)| (*of, line.asset) == (account, asset) && line.kind.counts());
         let mut since: i128 = open.map(|(_, line)| line.amount).sum();
         let unit = self.venue.unit(asset) as i128;
@@ -656,8 +654,8 @@ impl Ledger {
 
     /// Transfers from rails that shards recorded and no fact backs; there must be none.
     #[must_use]
-    pub fn unbacked(&self) -> &[Unbacked] {
-        &self.custody.unbacked
+    pub fn unbacked(&self) -> Vec<Unbacked> {
+        self.custody.unbacked.values().copied().collect()
     }
 
     /// Every fee schedule, and what it brought in by part, base units.

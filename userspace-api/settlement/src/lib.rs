@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 pub mod batch;
+pub mod bench;
 pub mod book;
 mod cell;
 mod custody;
@@ -32,6 +33,7 @@ mod stream;
 pub mod venue;
 
 pub use batch::{Batch, Cover, Insolvent, Mark, account_number};
+pub use book::{Book, FeePart, Own};
 pub use custody::{
     Aside, Awaited, Channel, ChannelLeaf, Credit, CreditLine, Credits, Unbacked, Withdrawal,
 };

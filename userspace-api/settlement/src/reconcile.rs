@@ -148,6 +148,7 @@ impl fmt::Display for Difference {
 pub fn reconcile(ledger: &Ledger, batch: &Batch, figures: &Figures) -> Vec<Difference> {
     let venue = ledger.venue();
     let (control, sums, beside) = (ledger.control(), ledger.sums(), ledger.aside_sums());
+    let unbacked = ledger.unbacked();
     let mut differences = Vec::new();
     for asset in venue.asset_ids() {
         let at = asset.0 as usize;
@@ -171,7 +172,7 @@ pub fn reconcile(ledger: &Ledger, batch: &Batch, figures: &Figures) -> Vec<Diffe
         check(Equation::Customers, None, engine, sums[at], None);
         check(Equation::Customers, None, sums[at], control[at], None);
 
-        let unbacked = ledger.unbacked().iter().filter(|it| it.asset == asset);
+        let unbacked = unbacked.iter().filter(|it| it.asset == asset);
         let first = unbacked.clone().next().map(|it| (it.shard, it.sequence));
         let sum: u128 = unbacked.map(|it| u128::from(it.units) * unit).sum();
         check(Equation::Credits, None, sum.cast_signed(), 0, first);

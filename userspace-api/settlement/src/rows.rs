@@ -4,7 +4,7 @@
 
 use crate::book::{Book, FeePart};
 use crate::cell::Cells;
-use crate::custody::{Custody, Part};
+use crate::custody::{Custody, OpenKey, Part};
 use crate::fact::WithdrawalId;
 use crate::id::{AccountId, AssetId, Epoch, PeerId};
 use crate::ledger::Ledger;
@@ -151,8 +151,6 @@ impl Ledger {
     ) -> Result<Ledger, NoLedger> {
         let mut ledger = Ledger::new(venue);
         let mut fees: Vec<(usize, Fees)> = Vec::new();
-        let mut open: Vec<(u32, AccountId, Line)> = Vec::new();
-        let mut unbacked = Vec::new();
         for (key, value) in rows {
             let read = match key.first() {
                 Some(&META) => ledger.load_meta(&value)?,
@@ -161,16 +159,9 @@ impl Ledger {
                     page_of(&key).and_then(|(_, page)| ledger.previous.load(page, &value))
                 }
                 Some(&FEES) => load_fees(&key, &value).map(|it| fees.push(it)),
-                Some(&PART) => match part_of(&key[1..]) {
-                    Some(Part::Open(number)) => {
-                        load_open(&value).map(|(account, line)| open.push((number, account, line)))
-                    }
-                    Some(Part::Unbacked(number)) => {
-                        from_json(&value).map(|it| unbacked.push((number, it)))
-                    }
-                    Some(part) => load_part(&mut ledger.custody, part, &value),
-                    None => None,
-                },
+                Some(&PART) => {
+                    part_of(&key[1..]).and_then(|part| load_part(&mut ledger.custody, part, &value))
+                }
                 _ => None,
             };
             if read.is_none() {
@@ -184,11 +175,6 @@ impl Ledger {
             let key = paged(FEES, stream, fees.schedule.number);
             next.ok_or(NoLedger::Row(key))?.adopt(fees);
         }
-        open.sort_by_key(|(number, ..)| *number);
-        let lines = open.into_iter().map(|(_, account, line)| (account, line));
-        ledger.custody.open = lines.collect();
-        unbacked.sort_by_key(|(number, _)| *number);
-        ledger.custody.unbacked = unbacked.into_iter().map(|(_, it)| it).collect();
         let channels: Vec<B256> = ledger.custody.channels.keys().copied().collect();
         let known = ledger.venue.places().len();
         for id in channels {
@@ -284,8 +270,13 @@ fn all_parts(custody: &Custody) -> std::collections::BTreeSet<Part> {
     all.extend(custody.received.keys().map(|it| Part::Received(*it)));
     all.extend(custody.awaited.keys().map(|it| Part::Awaited(*it)));
     all.extend(custody.pins.keys().map(|it| Part::Pin(*it)));
-    all.extend((0..custody.unbacked.len() as u32).map(Part::Unbacked));
-    all.extend((0..custody.open.len() as u32).map(Part::Open));
+    all.extend(
+        custody
+            .unbacked
+            .keys()
+            .map(|(of, it)| Part::Unbacked(*of, *it)),
+    );
+    all.extend(custody.open.keys().map(|it| Part::Open(*it)));
     all.into_iter().collect()
 }
 
@@ -333,13 +324,17 @@ fn part_key(part: &Part) -> Vec<u8> {
         }
         Part::Batch => key.push(10),
         Part::Covers => key.push(11),
-        Part::Unbacked(number) => {
+        Part::Unbacked(shard, sequence) => {
             key.push(12);
-            key.extend(number.to_be_bytes());
+            key.extend(shard.0.to_be_bytes());
+            key.extend(sequence.to_be_bytes());
         }
-        Part::Open(number) => {
+        Part::Open(of) => {
             key.push(13);
-            key.extend(number.to_be_bytes());
+            key.extend(of.facts.to_be_bytes());
+            key.extend(of.shard.to_be_bytes());
+            key.extend(of.sequence.to_be_bytes());
+            key.extend(of.line.to_be_bytes());
         }
     }
     key
@@ -358,6 +353,10 @@ impl Fields<'_> {
     fn u32(&mut self) -> Option<u32> {
         self.chunk().map(u32::from_be_bytes)
     }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.chunk().map(u64::from_be_bytes)
+    }
 }
 
 fn part_of(key: &[u8]) -> Option<Part> {
@@ -374,7 +373,7 @@ fn part_of(key: &[u8]) -> Option<Part> {
         5 => Part::Withdrawal(WithdrawalId {
             from: PeerId(of.u32()?),
             account: AccountId(of.u32()?),
-            number: u64::from_be_bytes(of.chunk()?),
+            number: of.u64()?,
         }),
         6 => Part::Credits(CreditLine {
             account: AccountId(of.u32()?),
@@ -386,8 +385,13 @@ fn part_of(key: &[u8]) -> Option<Part> {
         9 => Part::Pin(of.u32()?),
         10 => Part::Batch,
         11 => Part::Covers,
-        12 => Part::Unbacked(of.u32()?),
-        13 => Part::Open(of.u32()?),
+        12 => Part::Unbacked(PeerId(of.u32()?), of.u64()?),
+        13 => Part::Open(OpenKey {
+            facts: of.u64()?,
+            shard: of.u32()?,
+            sequence: of.u64()?,
+            line: of.u32()?,
+        }),
         _ => return None,
     };
     of.0.is_empty().then_some(part)
@@ -429,9 +433,9 @@ fn part_value(custody: &Custody, part: &Part) -> Option<Vec<u8>> {
             }
             bytes
         }
-        Part::Unbacked(number) => json(custody.unbacked.get(*number as usize)?),
-        Part::Open(number) => {
-            let (account, line) = custody.open.get(*number as usize)?;
+        Part::Unbacked(shard, sequence) => json(custody.unbacked.get(&(*shard, *sequence))?),
+        Part::Open(key) => {
+            let (account, line) = custody.open.get(key)?;
             [&account.0.to_le_bytes()[..], &line.to_bytes()].concat()
         }
     })
@@ -522,7 +526,13 @@ fn load_part(custody: &mut Custody, part: Part, value: &[u8]) -> Option<()> {
             }
             custody.batch.covers = chunks.iter().map(load_cover).collect();
         }
-        Part::Unbacked(_) | Part::Open(_) => return None, // read by the caller, which orders them
+        Part::Unbacked(shard, sequence) => {
+            let unbacked = from_json(value)?;
+            custody.unbacked.insert((shard, sequence), unbacked);
+        }
+        Part::Open(key) => {
+            custody.open.insert(key, load_open(value)?);
+        }
     }
     Some(())
 }

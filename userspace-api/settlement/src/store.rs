@@ -61,6 +61,17 @@ pub enum StoreError {
     },
 }
 
+/// A commit that is on the disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Commit {
+    /// Its number in this process, from 1.
+    pub number: u64,
+    /// When what it has was taken from the ledger.
+    pub began: Instant,
+    /// When it was on the disk.
+    pub ended: Instant,
+}
+
 /// What is committed together.
 struct Changes {
     rows: Vec<Row>,
@@ -73,12 +84,12 @@ pub struct Store {
     path: PathBuf,
     database: Arc<Database>,
     to: Option<SyncSender<Changes>>,
-    done: Receiver<Result<Duration, redb::Error>>,
+    done: Receiver<Result<Instant, redb::Error>>,
     thread: Option<JoinHandle<()>>,
     /// A commit is under way.
     busy: bool,
     began: Instant,
-    commits: u64,
+    last: Option<Commit>,
 }
 
 impl Store {
@@ -105,8 +116,7 @@ impl Store {
         let own = Arc::clone(&database);
         let work = move || {
             while let Ok(changes) = changes.recv() {
-                let begun = Instant::now();
-                let done = commit(&own, &changes).map(|()| begun.elapsed());
+                let done = commit(&own, &changes).map(|()| Instant::now());
                 if say.send(done).is_err() {
                     break;
                 }
@@ -124,7 +134,7 @@ impl Store {
             thread: Some(thread),
             busy: false,
             began: Instant::now(),
-            commits: 0,
+            last: None,
         };
         Ok((store, ledger))
     }
@@ -182,11 +192,15 @@ impl Store {
         }
     }
 
-    fn ended(&mut self, done: Result<Duration, redb::Error>) -> Result<(), StoreError> {
+    fn ended(&mut self, done: Result<Instant, redb::Error>) -> Result<(), StoreError> {
         self.busy = false;
         match done {
-            Ok(_) => {
-                self.commits += 1;
+            Ok(at) => {
+                self.last = Some(Commit {
+                    number: self.last.map_or(0, |it| it.number) + 1,
+                    began: self.began,
+                    ended: at,
+                });
                 Ok(())
             }
             Err(source) => {
@@ -202,10 +216,10 @@ impl Store {
         }
     }
 
-    /// Commits that have ended.
+    /// The last commit that is known to have ended.
     #[must_use]
-    pub fn commits(&self) -> u64 {
-        self.commits
+    pub fn last_commit(&self) -> Option<Commit> {
+        self.last
     }
 
     /// Whether a commit is under way.
