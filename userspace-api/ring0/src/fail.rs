@@ -125,6 +125,7 @@ fails!(
     ring0_channels::store::StoreError,
     ring0_channels::tree::TreeError,
     ring0_channels_evm::leave::LeaveError,
+    ring0_dev::Trouble,
     ring0_engine::layout::CapacityError,
     ring0_engine::native::NativeError,
     ring0_engine::snapshot::ReplicaError,

@@ -1,13 +1,18 @@
 //! `ring0d`: see the library.
 
 use clap::Parser;
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
 /// Brings a market up in the kernel, or adopts the one that is there, and serves its operator on a Unix socket.
 ///
 /// Ends with SIGTERM or SIGINT and leaves everything pinned: matching goes on without it, the next start adopts. Exit
 /// status: 0 ended as asked, 1 failed, 2 wrong usage, 4 another XDP program is on the interface, 5 a privilege is
 /// missing, 6 the kernel lacks a feature.
+///
+/// `ring0d --dev [--ring kernel]` starts all of a venue on this machine with embedded defaults instead, and prints where everything listens: a node with
+/// the hub, the shard, signer, settlement and gateway (`ring0d --dev --help`).
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -15,7 +20,20 @@ struct Cli {
     args: ring0d::Args,
 }
 
+/// The program that has all of a venue, beside this one.
+const DEV: &str = "ring0-dev";
+
 fn main() -> ExitCode {
+    let given: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if given.first().is_some_and(|first| first == "--dev") {
+        let beside = std::env::current_exe().map(|own| own.with_file_name(DEV));
+        let started = beside.map(|path| Command::new(path).args(&given[1..]).exec());
+        let (Ok(error) | Err(error)) = started;
+        eprintln!(
+            "ring0d: {DEV}, which has all of a venue, cannot be started: {error}; build it (cargo build --release -p {DEV}), it lies beside ring0d"
+        );
+        return ExitCode::FAILURE;
+    }
     match ring0d::run(&Cli::parse().args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,15 +2,15 @@
 //! a real shard; every balance is compared with what it has to be.
 
 mod ledger;
-mod node;
 mod trader;
 mod venue;
 
 use crate::demo::market::{MARKET, Stage};
 use crate::fail::Fail;
-use node::Node;
 use ring0_channels::B256;
 use ring0_channels_evm::Evm;
+use ring0_dev::anvil::Node;
+use ring0_dev::hub::{Token, WINDOW};
 use ring0_trader::{Locate, Order, Price, Shares, Trader, UdpTransport};
 use ring0d::{RingKind, stop_flag};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use trader::Member;
-use venue::{Token, Venue, WINDOW, whole};
+use venue::{Venue, whole};
 use xdp_loader::LoaderError;
 
 /// A whole unit of the chain's coin, and of the demo's dollar.
@@ -30,8 +30,8 @@ const DOLLAR: u128 = ETHER;
 const PAID_IN: [u128; 2] = [10 * ETHER + 3, 5_000 * DOLLAR];
 /// What the other side pays in.
 const MAKER_PAID_IN: [u128; 2] = [20 * ETHER, 100_000 * DOLLAR];
-/// The operator's vault.
-const VAULT: [(&str, u128); 2] = [("ETH", 5 * ETHER), ("USD", 10_000 * DOLLAR)];
+/// The operator's vault, whole ether and dollars.
+const VAULT: [u128; 2] = [5, 10_000];
 /// What is withdrawn in part.
 const WITHDRAWN: u128 = 1_500 * DOLLAR;
 /// How long the exit may take.
@@ -178,7 +178,7 @@ fn story(
 ) -> Result<(), Fail> {
     let folder = Folder::new()?;
     report.say("starting a node, compiling the hub and bringing up a shard");
-    node::code("ChannelHub.sol/ChannelHub.json")?;
+    ring0_dev::anvil::code("ChannelHub.sol/ChannelHub.json")?;
     let node = Node::start()?;
     let mut stage = Stage::up(ring, &market()?)?;
     stage.start(false)?;
@@ -190,7 +190,7 @@ fn story(
         Some(netns) => Ok::<_, Fail>(ring0_lab::in_netns(netns, || UdpTransport::connect(to))??),
         None => Ok(UdpTransport::connect(to)?),
     };
-    let mut venue = Venue::open(stage, &node, &folder.0, &VAULT)?;
+    let mut venue = Venue::open(stage, &node, &folder.0, VAULT.into())?;
     let member = |name: &'static str| -> Result<Member, Fail> {
         let index = market.plan.accounts.iter().position(|it| it.name == name);
         let session = market.session(&format!("{name}-1"));
@@ -231,7 +231,7 @@ fn story(
     hub(
         report,
         &venue,
-        [0, 1].map(|it| PAID_IN[it] + MAKER_PAID_IN[it] + VAULT[it].1),
+        [0, 1].map(|it| PAID_IN[it] + MAKER_PAID_IN[it] + VAULT[it] * ETHER),
     )?;
 
     report.say("\n2. carol sells 2 ETH to alice at 3,000 USD, orders sent as signed UDP packets");
@@ -420,7 +420,7 @@ struct Tower {
 impl Tower {
     fn start(carol: &Member, folder: &Path, node: &Node) -> Result<Tower, Fail> {
         let key = folder.join("fees.key");
-        let payer = trader::key_file(&key)?;
+        let payer = ring0_dev::hub::key_file(&key)?;
         node.give(payer.address(), ETHER)?;
         let free = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let place = |number: usize| carol.places[number].display().to_string();

@@ -1,7 +1,6 @@
 //! One trader of the demo: keys of its own, a session on the shard, channels on the chain, and its states in two places.
 
-use super::node::Node;
-use super::venue::{Asset, Place, Token};
+use super::venue::{Asset, Place};
 use crate::fail::Fail;
 use alloy_primitives::{Address, B256, TxKind, U256};
 use alloy_sol_types::SolCall;
@@ -14,10 +13,9 @@ use ring0_channels::message::{Hub, Terms, Withdrawal};
 use ring0_channels_evm::Evm;
 use ring0_channels_evm::abi::{self, ChannelHub};
 use ring0_channels_evm::leave::{LIMIT, PATIENCE};
+use ring0_dev::anvil::Node;
+use ring0_dev::hub::{Token, new_key};
 use ring0_trader::{Order, Trader, UdpTransport};
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What a trader has in its own wallet at the beginning, in the chain's coin.
@@ -39,31 +37,6 @@ pub(super) struct Member {
     pub(super) channels: Vec<Holding>,
 }
 
-/// 32 random bytes.
-fn random() -> Result<[u8; 32], Fail> {
-    let mut bytes = [0; 32];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|why| Fail::new(format!("no random bytes: {why}")))?;
-    Ok(bytes)
-}
-
-/// A new key, in a file that nobody else may read.
-pub(super) fn key_file(path: &Path) -> Result<Signer, Fail> {
-    let bytes = random()?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    writeln!(file, "{}", alloy_primitives::hex::encode(bytes))?;
-    Signer::new(bytes).map_err(Fail::new)
-}
-
-/// A new key.
-pub(super) fn new_key() -> Result<Signer, Fail> {
-    Signer::new(random()?).map_err(Fail::new)
-}
-
 impl Member {
     /// Makes keys and folders; `index` is the account's in the market.
     pub(super) fn new(
@@ -79,7 +52,7 @@ impl Member {
         let keep = Keep::open(&places)?;
         // In a file of its own from the beginning: an exit needs it, and nothing else of this process.
         let key_file = folder.join("owner.key");
-        let owner = self::key_file(&key_file)?;
+        let owner = ring0_dev::hub::key_file(&key_file)?;
         let cosigner = Guard::open(new_key()?, &folder.join("signed"))?;
         node.give(owner.address(), WALLET)?;
         Ok(Member {

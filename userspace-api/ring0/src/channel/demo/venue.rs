@@ -1,8 +1,7 @@
 //! The demo's venue: the shard, the hub, the operator's key, and the batch that nets the recorded fills (CUSTODY 3, 11, 13).
 
 use super::ledger::Ledger;
-use super::node::{self, Node};
-use super::trader::{Member, new_key};
+use super::trader::Member;
 use crate::demo::check::Recording;
 use crate::demo::market::Stage;
 use crate::fail::Fail;
@@ -15,34 +14,18 @@ use ring0_channels::chain::Chain;
 use ring0_channels::channels::Channels;
 use ring0_channels::evidence::{Holding, OperatorHalf};
 use ring0_channels::guard::Guard;
-use ring0_channels::life::{Rules, Signed};
+use ring0_channels::life::Signed;
 use ring0_channels::message::{ChannelState, Hub, KIND_TRADING, Withdrawal};
 use ring0_channels::store::Store;
 use ring0_channels_evm::Evm;
 use ring0_channels_evm::abi::{self, ChannelHub};
 use ring0_channels_evm::leave::{LIMIT, PATIENCE};
+use ring0_dev::anvil::Node;
+use ring0_dev::hub::{self, ANCHOR, RULES, Token, WHOLE, new_key};
 use ring0_market::Market;
 use ring0d::Verb;
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// How long a dispute lasts, as hubs have it by default.
-pub(super) const WINDOW: u64 = 24 * 3600;
-const ANCHOR: u64 = 3600;
-/// Blocks between two pins, and those that lie on one.
-const RULES: Rules = Rules {
-    confirmations: 5,
-    pin_every: 10,
-};
-
-alloy_sol_types::sol! {
-    /// The demo's dollars.
-    interface Token {
-        function mint(address to, uint256 amount) external;
-        function approve(address spender, uint256 amount) external returns (bool);
-        function balanceOf(address account) external view returns (uint256);
-    }
-}
 
 /// An asset of the market and what it is on the chain.
 pub(super) struct Asset {
@@ -106,43 +89,21 @@ impl Venue {
         stage: Stage,
         node: &Node,
         folder: &Path,
-        vault: &[(&'static str, u128)],
+        vault: (u128, u128),
     ) -> Result<Venue, Fail> {
         let operator = new_key()?;
-        node.give(operator.address(), 1_000 * super::ETHER)?;
-        let venue = keccak256("the demo's venue");
-        let mut place = Place {
-            hub: Hub {
-                lineage: U256::from(31_337),
-                address: Address::ZERO,
-            },
-            venue,
+        node.give(operator.address(), 1_000 * WHOLE)?;
+        let id = keccak256("the demo's venue");
+        let placed = hub::place(node, id, operator.address(), &new_key()?, vault)?;
+        let place = Place {
+            hub: placed.hub,
+            venue: id,
             operator: operator.address(),
         };
-        let mut evm = Evm::connect(&node.url, place.hub, Some(operator.clone()))?;
-        node.mine(1, 12)?;
-        let token = deploy(&mut evm, &node::code("Tokens.sol/Token.json")?, &[])?;
-        let settings = abi::Settings {
-            lineage: place.hub.lineage,
-            venue,
-            operator: place.operator,
-            treasury: place.operator,
-            anchor: U40::from(ANCHOR),
-            window: U40::from(WINDOW),
-            grace: U40::from(7 * 24 * 3600),
-            vaultDelay: U40::from(WINDOW + ANCHOR),
-            pinEvery: RULES.pin_every as u32,
-            confirmations: RULES.confirmations as u32,
-            firstEpoch: U40::ZERO,
-        };
-        let hub = node::code("ChannelHub.sol/ChannelHub.json")?;
-        place.hub.address = deploy(&mut evm, &hub, &settings.abi_encode())?;
-        let start = evm.tip()?.height;
         let evm = Evm::connect(&node.url, place.hub, Some(operator.clone()))?;
-
         let market = stage.folder.market.clone();
         let mut assets = Vec::new();
-        for (name, token) in [("ETH", Address::ZERO), ("USD", token)] {
+        for (name, token) in [("ETH", Address::ZERO), ("USD", placed.token)] {
             let index = market.plan.assets.iter().position(|it| it.name == name);
             let index = index.ok_or_else(|| Fail::new(format!("the market has no {name}")))?;
             let terms = &market.plan.assets[index];
@@ -156,38 +117,20 @@ impl Venue {
         }
         let own = folder.join("operator");
         std::fs::create_dir_all(&own)?;
-        let mut venue = Venue {
+        Ok(Venue {
             stage,
             place,
             assets,
             market,
             evm,
             guard: Guard::open(operator, &own.join("signed"))?,
-            channels: Channels::open(Store::open(&own.join("channels"))?, RULES, start)?,
+            channels: Channels::open(Store::open(&own.join("channels"))?, RULES, placed.start)?,
             ledger: Ledger::default(),
             credited: BTreeMap::new(),
             epoch: 0,
             previous: B256::ZERO,
             pin: (0, B256::ZERO),
-        };
-        for (name, amount) in vault {
-            let token = venue.asset(name).token;
-            if token != Address::ZERO {
-                venue.mint(venue.place.operator, *amount)?;
-                let approve = Token::approveCall {
-                    spender: venue.place.hub.address,
-                    amount: U256::from(*amount),
-                };
-                venue.pay("approval", token, &approve)?;
-            }
-            let value = if token == Address::ZERO { *amount } else { 0 };
-            let fund = ChannelHub::fundVaultCall {
-                token,
-                amount: *amount,
-            };
-            venue.say("vault funding", &fund, value)?;
-        }
-        Ok(venue)
+        })
     }
 
     pub(super) fn asset(&self, name: &str) -> &Asset {
@@ -486,16 +429,4 @@ impl Venue {
         let exit = exit.ok_or_else(|| Fail::new(format!("{channel} has no state")))?;
         Ok(serde_json::from_slice(exit)?)
     }
-}
-
-fn deploy(evm: &mut Evm, code: &[u8], arguments: &[u8]) -> Result<Address, Fail> {
-    let sent = evm.send_to(
-        "deployment",
-        TxKind::Create,
-        node::creation(code, arguments),
-        0,
-    )?;
-    let mined = evm.confirm(sent, PATIENCE, LIMIT)?;
-    let (made, _) = evm.receipt(mined.id)?;
-    made.ok_or_else(|| Fail::new("the node made no contract"))
 }

@@ -1,6 +1,6 @@
-//! The demo's node: anvil on loopback, gone with the value, and the contracts that are put on it.
+//! A chain of one's own: anvil on loopback, gone with the value, and the contracts that are put on it.
 
-use crate::fail::Fail;
+use crate::Trouble;
 use alloy_primitives::{Address, Bytes, U256, hex};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, TcpListener};
@@ -15,13 +15,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CONTRACTS: &str = "contracts/evm";
 
 /// A node.
-pub(super) struct Node {
+#[derive(Debug)]
+pub struct Node {
     child: Child,
-    pub(super) url: String,
+    /// Its RPC address.
+    pub url: String,
 }
 
 /// The folder of the contracts: under this folder or the one that this program was built in.
-fn contracts() -> Result<PathBuf, Fail> {
+fn contracts() -> Result<PathBuf, Trouble> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let places = [PathBuf::from("."), built];
     let found = places.iter().map(|it| it.join(CONTRACTS));
@@ -29,40 +31,52 @@ fn contracts() -> Result<PathBuf, Fail> {
         .into_iter()
         .find(|it| it.join("foundry.toml").exists());
     found.ok_or_else(|| {
-        Fail::new(format!(
-            "there is no {CONTRACTS} here; run the demo in a checkout of the repository"
+        Trouble::from(format!(
+            "there is no {CONTRACTS} here; run this in a checkout of the repository"
         ))
     })
 }
 
-fn run(folder: &Path, program: &str, arguments: &[&str]) -> Result<(), Fail> {
+fn run(folder: &Path, program: &str, arguments: &[&str]) -> Result<(), Trouble> {
     let ran = Command::new(folder.join(program).canonicalize()?)
         .args(arguments)
         .current_dir(folder)
         .output()?;
     match ran.status.success() {
         true => Ok(()),
-        false => Err(Fail::new(format!(
+        false => Err(Trouble::from(format!(
             "{program} failed: {}",
             String::from_utf8_lossy(&ran.stderr).trim()
         ))),
     }
 }
 
+/// Whether the folder of the contracts and its tools are here: without them there is no chain.
+#[must_use]
+pub fn is_here() -> bool {
+    contracts().is_ok_and(|folder| folder.join("tools/bin/anvil").exists())
+}
+
 /// Creation code of a contract; what is missing is installed and compiled.
-pub(super) fn code(contract: &str) -> Result<Vec<u8>, Fail> {
+///
+/// # Errors
+/// No contracts here, or their compiler's.
+pub fn code(contract: &str) -> Result<Vec<u8>, Trouble> {
     let folder = contracts()?;
     run(&folder, "setup", &["--no-halmos"])?;
     run(&folder, "tools/bin/forge", &["build"])?;
     let built = std::fs::read(folder.join("out/cancun").join(contract))?;
     let built: Value = serde_json::from_slice(&built)?;
     let code = built["bytecode"]["object"].as_str().unwrap_or_default();
-    hex::decode(code).map_err(|why| Fail::new(format!("{contract}: {why}")))
+    hex::decode(code).map_err(|why| Trouble::from(format!("{contract}: {why}")))
 }
 
 impl Node {
     /// Starts one. It ends with this process, however that ends.
-    pub(super) fn start() -> Result<Node, Fail> {
+    ///
+    /// # Errors
+    /// There is none, or it does not answer.
+    pub fn start() -> Result<Node, Trouble> {
         let anvil = contracts()?.join("tools/bin/anvil").canonicalize()?;
         // Free now; should another process take it first, the node ends and says so.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
@@ -83,7 +97,9 @@ impl Node {
         let end = Instant::now() + PATIENCE;
         while node.call("eth_chainId", json!([])).is_err() {
             if node.child.try_wait()?.is_some() || Instant::now() > end {
-                return Err(Fail::new("the node does not answer; its message is above"));
+                return Err(Trouble::from(
+                    "the node does not answer; its message is above",
+                ));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -91,29 +107,38 @@ impl Node {
     }
 
     /// One request.
-    pub(super) fn call(&self, method: &str, parameters: Value) -> Result<Value, Fail> {
+    ///
+    /// # Errors
+    /// The node's.
+    pub fn call(&self, method: &str, parameters: Value) -> Result<Value, Trouble> {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters});
         let mut answer = ureq::post(&self.url)
             .send_json(&request)
-            .map_err(|why| Fail::new(format!("{method}: {why}")))?;
+            .map_err(|why| Trouble::from(format!("{method}: {why}")))?;
         let mut answer: Value = answer
             .body_mut()
             .read_json()
-            .map_err(|why| Fail::new(format!("{method}: {why}")))?;
+            .map_err(|why| Trouble::from(format!("{method}: {why}")))?;
         match answer.get("error") {
-            Some(error) => Err(Fail::new(format!("{method}: {error}"))),
+            Some(error) => Err(Trouble::from(format!("{method}: {error}"))),
             None => Ok(answer["result"].take()),
         }
     }
 
     /// Gives an address this much of the chain's coin.
-    pub(super) fn give(&self, to: Address, amount: u128) -> Result<(), Fail> {
+    ///
+    /// # Errors
+    /// The node's.
+    pub fn give(&self, to: Address, amount: u128) -> Result<(), Trouble> {
         self.call("anvil_setBalance", json!([to, U256::from(amount)]))?;
         Ok(())
     }
 
     /// Mines blocks, each this many seconds behind the one before.
-    pub(super) fn mine(&self, blocks: u64, seconds: u64) -> Result<(), Fail> {
+    ///
+    /// # Errors
+    /// The node's.
+    pub fn mine(&self, blocks: u64, seconds: u64) -> Result<(), Trouble> {
         let parameters = json!([U256::from(blocks), U256::from(seconds)]);
         self.call("anvil_mine", parameters)?;
         Ok(())
@@ -121,7 +146,8 @@ impl Node {
 }
 
 /// Creation code with a constructor's arguments.
-pub(super) fn creation(code: &[u8], arguments: &[u8]) -> Bytes {
+#[must_use]
+pub fn creation(code: &[u8], arguments: &[u8]) -> Bytes {
     [code, arguments].concat().into()
 }
 

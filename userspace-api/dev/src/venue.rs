@@ -1,0 +1,642 @@
+//! The venue: what each process is told, and in which order they begin.
+
+use crate::Trouble;
+use crate::anvil::{self, Node};
+use crate::hub::{self, ANCHOR, Placed, RULES};
+use crate::program::{Program, find};
+use alloy_primitives::{Address, B256, hex, keccak256};
+use ring0_channels::key::Signer;
+use ring0_lab::Veth;
+use ring0_market::{Existing, Market, keygen};
+use ring0_socket::Client;
+use ring0d::RingKind;
+use serde_json::{Value, json};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The market: `markets/dev.toml`.
+pub const MARKET: &str = include_str!("../../../markets/dev.toml");
+
+/// Whole units that the operator's vault begins with: ether, dollars.
+const VAULT: (u128, u128) = (1_000, 10_000_000);
+
+/// Where the operator's key is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Backend {
+    /// In the signer's encrypted keystore.
+    #[default]
+    Local,
+    /// In a SoftHSM token.
+    Pkcs11,
+}
+
+/// How a venue is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where everything lies; made with mode 0700, must not be there.
+    pub folder: PathBuf,
+    /// Where the engine runs: in the kernel over a veth pair, or behind a UDP socket on loopback.
+    pub ring: RingKind,
+    /// The market file's text.
+    pub market: String,
+    /// Any free ports, in place of the usual ones.
+    pub any_port: bool,
+    /// From one batch to the next, milliseconds.
+    pub batch_ms: u64,
+    /// How long traders have to sign, milliseconds.
+    pub cosign_ms: u64,
+    /// Where the operator's key is.
+    pub backend: Backend,
+}
+
+impl Options {
+    /// The usual: UDP ring, a batch a second.
+    #[must_use]
+    pub fn new(folder: &Path) -> Options {
+        Options {
+            folder: folder.to_owned(),
+            ring: RingKind::Udp,
+            market: MARKET.to_owned(),
+            any_port: false,
+            batch_ms: 1_000,
+            cosign_ms: 5_000,
+            backend: Backend::Local,
+        }
+    }
+}
+
+/// A port that is free now: the usual one, or any.
+fn tcp_port(usual: u16, any: bool) -> Result<u16, Trouble> {
+    let wanted = if any { 0 } else { usual };
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted));
+    let free = free.or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+    Ok(free.local_addr()?.port())
+}
+
+fn udp_port(usual: u16, any: bool) -> Result<u16, Trouble> {
+    let wanted = if any { 0 } else { usual };
+    let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, wanted));
+    let free = free.or_else(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))?;
+    Ok(free.local_addr()?.port())
+}
+
+fn secret(path: &Path, text: &str) -> Result<(), Trouble> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// What of a venue is on a chain.
+pub struct OnChain {
+    /// The node.
+    pub node: Node,
+    /// Hub and token.
+    pub placed: Placed,
+    /// Who paid for them, and may withdraw from the vault.
+    pub treasury: Signer,
+}
+
+/// A venue, ended with the value.
+pub struct Venue {
+    /// How it was made.
+    pub options: Options,
+    /// The market with its keys.
+    pub market: Market,
+    /// Id of the venue in what is signed.
+    pub id: B256,
+    /// The operator's address.
+    pub operator: Address,
+    /// The chain, where there is a node.
+    pub chain: Option<OnChain>,
+    /// The wire of a shard in the kernel.
+    pub veth: Option<Veth>,
+    /// The shard's daemon.
+    pub shard: Program,
+    /// The shard's recorder, which journals.
+    pub recorder: Program,
+    /// The signer.
+    pub signer: Program,
+    /// Settlement; only with a chain.
+    pub settled: Option<Program>,
+    /// The gateway.
+    pub gateway: Program,
+    /// Where REST and WebSocket listen.
+    pub http: SocketAddr,
+    /// Where OUCH listens.
+    pub ouch: SocketAddr,
+    environment: Vec<(String, String)>,
+}
+
+impl Venue {
+    /// Makes everything and starts it, in order; each step is told to `say`.
+    ///
+    /// # Errors
+    /// The first step that does not work, with the last lines of its log. What was started ends.
+    pub fn up(options: Options, say: &mut dyn FnMut(&str)) -> Result<Venue, Trouble> {
+        let folder = options.folder.clone();
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|error| {
+                format!(
+                    "cannot make {}: {error}; name a folder that is not there yet",
+                    folder.display()
+                )
+            })?;
+        if options.ring == RingKind::Kernel {
+            xdp_loader::probe().require()?;
+            xdp_loader::ensure_bpffs()?;
+            ring0_lab::remove_stale()?;
+        }
+        let veth = match options.ring {
+            RingKind::Kernel => Some(Veth::up(ring0_lab::Options::default())?),
+            _ => None,
+        };
+        let market_file = folder.join("market.toml");
+        let port = udp_port(9_000, options.any_port)?;
+        let text = match &veth {
+            Some(_) => options.market.clone(),
+            None => options
+                .market
+                .replacen("port = 9000", &format!("port = {port}"), 1),
+        };
+        fs::write(&market_file, text)?;
+        keygen(&market_file, Existing::Keep)?;
+        let market = Market::load(&market_file)?;
+
+        say("the signer's key");
+        let mut environment = Vec::new();
+        let operator = operators_key(&folder, options.backend, &mut environment)?;
+        let id = keccak256("a venue of ring0d --dev");
+        let chain = match anvil::is_here() {
+            true => {
+                say("a node, with token, hub and the operator's vault on it");
+                let node = Node::start()?;
+                let treasury = hub::new_key()?;
+                let placed = hub::place(&node, id, operator, &treasury, VAULT)?;
+                Some(OnChain {
+                    node,
+                    placed,
+                    treasury,
+                })
+            }
+            false => {
+                say("no node: contracts/evm/setup installs one; no deposits, no settlement");
+                None
+            }
+        };
+
+        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, tcp_port(8_080, options.any_port)?));
+        let ouch = SocketAddr::from((Ipv4Addr::LOCALHOST, tcp_port(8_081, options.any_port)?));
+        let files = Files {
+            folder: &folder,
+            options: &options,
+            market: &market,
+            id,
+            operator,
+            chain: chain.as_ref(),
+            veth: veth.as_ref(),
+            http,
+            ouch,
+        };
+        files.write()?;
+        let mut venue = Venue {
+            shard: Program::new("ring0:shard", &folder, files.shard())?,
+            recorder: Program::new("ring0:recorder", &folder, files.recorder())?,
+            signer: Program::new(
+                "ring0-signer",
+                &folder,
+                signers(&folder, &["serve", "--with-parent"]),
+            )?,
+            settled: match &chain {
+                None => None,
+                Some(_) => {
+                    let arguments = ["run", "--with-parent", "settled.toml"];
+                    Some(Program::new(
+                        "ring0-settled",
+                        &folder,
+                        inside(&folder, &arguments),
+                    )?)
+                }
+            },
+            gateway: Program::new(
+                "ring0-gateway",
+                &folder,
+                inside(&folder, &["run", "gateway.toml"]),
+            )?,
+            options,
+            market,
+            id,
+            operator,
+            chain,
+            veth,
+            http,
+            ouch,
+            environment,
+        };
+        say("the shard");
+        venue.start_shard()?;
+        venue.start_recorder()?;
+        say("the signer");
+        venue.start_signer()?;
+        if venue.settled.is_some() {
+            say("settlement");
+            venue.start_settled()?;
+        }
+        say("the gateway");
+        venue.start_gateway()?;
+        Ok(venue)
+    }
+
+    /// A path in its folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.options.folder.join(name)
+    }
+
+    /// The socket of a shard's daemon, a rail or settlement.
+    #[must_use]
+    pub fn socket(&self, name: &str) -> PathBuf {
+        self.path("sockets").join(format!("{name}.sock"))
+    }
+
+    /// Asks one of them.
+    ///
+    /// # Errors
+    /// It refuses, or is not there.
+    pub fn ask(&self, name: &str, request: &Value) -> Result<Value, Trouble> {
+        Ok(Client::connect(&self.socket(name))?.call(request)?)
+    }
+
+    /// Where traders send packets to.
+    #[must_use]
+    pub fn udp(&self) -> SocketAddr {
+        let address = self
+            .veth
+            .as_ref()
+            .map_or(Ipv4Addr::LOCALHOST, |it| it.exchange_address);
+        (address, self.market.plan.shard.port).into()
+    }
+
+    /// Starts the shard's daemon and waits for it.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_shard(&mut self) -> Result<(), Trouble> {
+        let socket = self.socket(&self.market.plan.shard.name);
+        self.shard.start(|| {
+            Client::connect(&socket)
+                .is_ok_and(|mut it| it.call(&json!({ "verb": "status" })).is_ok())
+        })
+    }
+
+    /// Starts the recorder and waits for it.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_recorder(&mut self) -> Result<(), Trouble> {
+        let socket = self.socket(&self.market.plan.shard.name);
+        let ready = || {
+            let status = Client::connect(&socket)
+                .ok()?
+                .call(&json!({ "verb": "status" }))
+                .ok()?;
+            let required = status["ring"]["required"].as_array()?.clone();
+            Some(required.iter().any(|one| one["name"] == "recorder"))
+        };
+        self.recorder.start(|| ready() == Some(true))
+    }
+
+    /// Starts the signer and waits for it.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_signer(&mut self) -> Result<(), Trouble> {
+        let socket = self.path("signer/signer.sock");
+        let _ = &self.environment;
+        self.signer.start(|| {
+            Client::connect(&socket)
+                .is_ok_and(|mut it| it.call(&json!({ "verb": "status" })).is_ok())
+        })
+    }
+
+    /// Starts settlement and waits for it.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_settled(&mut self) -> Result<(), Trouble> {
+        let socket = self.socket("settled");
+        let Some(settled) = &mut self.settled else {
+            return Ok(());
+        };
+        settled.start(|| {
+            Client::connect(&socket)
+                .is_ok_and(|mut it| it.call(&json!({ "verb": "status" })).is_ok())
+        })
+    }
+
+    /// Starts the gateway and waits for it.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_gateway(&mut self) -> Result<(), Trouble> {
+        let (http, ouch) = (self.http, self.ouch);
+        self.gateway
+            .start(|| TcpStream::connect(http).is_ok() && TcpStream::connect(ouch).is_ok())
+    }
+
+    /// The programs that have ended by themselves.
+    pub fn ended(&mut self) -> Vec<&'static str> {
+        let all = [
+            &mut self.shard,
+            &mut self.recorder,
+            &mut self.signer,
+            &mut self.gateway,
+        ];
+        let all = all.into_iter().chain(&mut self.settled);
+        all.filter_map(|it| it.has_ended().then(|| it.name()))
+            .collect()
+    }
+
+    /// Ends everything in peace, those first that ask the others. The names of those that did not.
+    pub fn down(&mut self) -> Vec<&'static str> {
+        let mut all = vec![&mut self.gateway];
+        all.extend(&mut self.settled);
+        all.extend([&mut self.signer, &mut self.recorder, &mut self.shard]);
+        let ended = all.into_iter().map(|it| (it.stop(), it.name()));
+        let hung: Vec<&'static str> = ended
+            .filter(|(in_peace, _)| !in_peace)
+            .map(|(_, name)| name)
+            .collect();
+        if let Some(veth) = &self.veth {
+            let pins = xdp_loader::default_pin_root(&veth.exchange_if, Some(&veth.exchange_ns));
+            if let Err(error) = xdp_loader::unload(&pins) {
+                eprintln!("ring0-dev: {} stays: {error}", pins.display());
+            }
+        }
+        hung
+    }
+
+    /// Where everything listens, by what it is.
+    #[must_use]
+    pub fn listens(&self) -> Vec<(&'static str, String)> {
+        let mut all = vec![
+            ("orders, L2E/1 over UDP", self.udp().to_string()),
+            ("REST and WebSocket", format!("http://{}/v1", self.http)),
+            ("OUCH 5.0 over SoupBinTCP", self.ouch.to_string()),
+            (
+                "operator",
+                self.socket(&self.market.plan.shard.name)
+                    .display()
+                    .to_string(),
+            ),
+            (
+                "signer",
+                self.path("signer/signer.sock").display().to_string(),
+            ),
+        ];
+        if let Some(chain) = &self.chain {
+            all.push(("settlement", self.socket("settled").display().to_string()));
+            all.push(("chain", chain.node.url.clone()));
+            all.push(("hub", chain.placed.hub.address.to_string()));
+            all.push(("dollar token", chain.placed.token.to_string()));
+        }
+        if let Some(veth) = &self.veth {
+            all.push(("traders' namespace", veth.trader_ns.clone()));
+        }
+        all.push((
+            "keys, logs, stores",
+            self.options.folder.display().to_string(),
+        ));
+        all
+    }
+}
+
+impl Drop for Venue {
+    fn drop(&mut self) {
+        self.down();
+    }
+}
+
+/// Arguments with the files of a folder.
+fn inside(folder: &Path, arguments: &[&str]) -> Vec<String> {
+    let place = |text: &&str| match text.ends_with(".toml") {
+        true => folder.join(text).display().to_string(),
+        false => (*text).to_owned(),
+    };
+    arguments.iter().map(place).collect()
+}
+
+/// A signer's command line.
+fn signers(folder: &Path, arguments: &[&str]) -> Vec<String> {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let mut all = vec![
+        "--json".to_owned(),
+        "--home".to_owned(),
+        path("signer"),
+        "--passphrase-file".to_owned(),
+        path("passphrase"),
+    ];
+    all.extend(arguments.iter().map(|it| (*it).to_owned()));
+    all
+}
+
+fn signer(
+    folder: &Path,
+    arguments: &[&str],
+    environment: &[(String, String)],
+) -> Result<Value, Trouble> {
+    let done = Command::new(find("ring0-signer")?)
+        .args(signers(folder, arguments))
+        .envs(environment.iter().cloned())
+        .stdin(Stdio::null())
+        .output()?;
+    if !done.status.success() {
+        let why = String::from_utf8_lossy(&done.stderr).trim().to_owned();
+        return Err(format!("ring0-signer {arguments:?}: {why}").into());
+    }
+    Ok(serde_json::from_slice(&done.stdout).unwrap_or(Value::Null))
+}
+
+/// Makes the signer's folder with the operator's key; gives its address.
+fn operators_key(
+    folder: &Path,
+    backend: Backend,
+    environment: &mut Vec<(String, String)>,
+) -> Result<Address, Trouble> {
+    let mut random = [0; 16];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    secret(&folder.join("passphrase"), &hex::encode(random))?;
+    let home = folder.join("signer");
+    DirBuilder::new().mode(0o700).create(&home)?;
+    let _ = (backend, &environment);
+    fs::write(home.join("signer.toml"), signer_rules(&[]))?;
+    signer(folder, &["init", "--per-second", "100"], environment)?;
+    signer(folder, &["key", "new", "operator"], environment)?;
+    let keys = signer(folder, &["key", "list"], environment)?;
+    let found = keys["keys"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|it| it["name"] == "operator");
+    let address = found
+        .and_then(|it| it["address"].as_str())
+        .and_then(|it| it.parse().ok());
+    address.ok_or_else(|| format!("the signer lists no operator's key: {keys}").into())
+}
+
+fn signer_rules(rules: &[String]) -> String {
+    let user = rustix::process::geteuid().as_raw();
+    format!("users = [{user}]\nadmins = [{user}]\n{}", rules.concat())
+}
+
+/// What the files of a venue are made of.
+struct Files<'a> {
+    folder: &'a Path,
+    options: &'a Options,
+    market: &'a Market,
+    id: B256,
+    operator: Address,
+    chain: Option<&'a OnChain>,
+    veth: Option<&'a Veth>,
+    http: SocketAddr,
+    ouch: SocketAddr,
+}
+
+impl Files<'_> {
+    fn path(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+
+    fn shard_name(&self) -> &str {
+        &self.market.plan.shard.name
+    }
+
+    /// Where consumers find the record ring.
+    fn ring(&self) -> PathBuf {
+        match self.veth {
+            Some(veth) => xdp_loader::default_pin_root(&veth.exchange_if, Some(&veth.exchange_ns)),
+            None => self.folder.join("records.ring"),
+        }
+    }
+
+    fn shard(&self) -> Vec<String> {
+        let mut all: Vec<String> = [
+            "daemon",
+            "--with-parent",
+            "--door",
+            "--ring",
+            self.options.ring.name(),
+            "--market",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        all.extend([
+            self.path("market.toml"),
+            "--sockets".to_owned(),
+            self.path("sockets"),
+        ]);
+        all.extend(["--grants".to_owned(), self.path("grants")]);
+        match self.veth {
+            Some(veth) => all.extend([
+                "--interface".to_owned(),
+                veth.exchange_if.clone(),
+                "--netns".to_owned(),
+                veth.exchange_ns.clone(),
+                "--peer".to_owned(),
+                format!("{}%{}", veth.trader_if, veth.trader_ns),
+            ]),
+            None => all.extend(["--mq".to_owned(), self.ring().display().to_string()]),
+        }
+        all
+    }
+
+    fn recorder(&self) -> Vec<String> {
+        let place = if self.veth.is_some() {
+            "--pin-root"
+        } else {
+            "--mq"
+        };
+        let ring = self.ring().display().to_string();
+        let mut all = ["record", "--with-parent", place]
+            .map(str::to_owned)
+            .to_vec();
+        all.extend([ring, "--journal".to_owned(), self.path("journal")]);
+        all
+    }
+
+    fn write(&self) -> Result<(), Trouble> {
+        DirBuilder::new()
+            .mode(0o700)
+            .create(self.folder.join("sockets"))?;
+        let plan = &self.market.plan;
+        let (name, ring) = (self.shard_name(), self.ring());
+        let mut rules = Vec::new();
+        if let Some(chain) = self.chain {
+            let Placed { hub, token, start } = chain.placed;
+            rules.push(format!(
+                "[[hub]]\nname = \"dev\"\nlineage = \"{}\"\naddress = \"{}\"\n",
+                hub.lineage, hub.address
+            ));
+            rules.push(format!(
+                "[[key]]\nname = \"operator\"\nkinds = [\"batch\", \"state\", \"withdrawal\", \"close\", \"rebalance\", \"revocation\", \"statement\"]\n\
+                 venues = [\"{}\"]\nhubs = [\"dev\"]\nper_second = 20000\n",
+                self.id
+            ));
+            let fee_key = hub::key_file(&self.folder.join("fee.key"))?;
+            chain.node.give(fee_key.address(), 1_000 * hub::WHOLE)?;
+            let settled = format!(
+                "venue = \"{id}\"\nmarket = \"market.toml\"\nstore = \"settlement\"\nsockets = \"sockets\"\nrail = \"hub\"\n\
+                 [signer]\nsocket = \"signer/signer.sock\"\nkey = \"operator\"\noperator = \"{operator}\"\n\
+                 [batch]\nperiod_ms = {period}\ncosign_ms = {cosign}\nrecords = 1000000\n\
+                 [[shard]]\nname = \"{name}\"\njournal = \"journal\"\n\
+                 [[hub]]\nname = \"dev\"\nrpc = \"{rpc}\"\naddress = \"{hub}\"\nlineage = \"{lineage}\"\nstart = {start}\n\
+                 confirmations = {confirmations}\npin_every = {pin_every}\nanchor_s = {ANCHOR}\npoll_ms = 100\nfee_key = \"fee.key\"\n\
+                 [[hub.token]]\nasset = \"ETH\"\ntoken = \"{zero}\"\n[[hub.token]]\nasset = \"USD\"\ntoken = \"{token}\"\n\
+                 [controls]\nnew_address_h = 0\n",
+                id = self.id,
+                operator = self.operator,
+                period = self.options.batch_ms,
+                cosign = self.options.cosign_ms,
+                rpc = chain.node.url,
+                hub = hub.address,
+                lineage = hub.lineage,
+                confirmations = RULES.confirmations,
+                pin_every = RULES.pin_every,
+                zero = Address::ZERO,
+            );
+            fs::write(self.folder.join("settled.toml"), settled)?;
+        }
+        fs::write(self.folder.join("signer/signer.toml"), signer_rules(&rules))?;
+        let mut sessions = String::new();
+        for (suffix, used) in [("-api", "api"), ("-ouch", "ouch")] {
+            for session in plan.sessions.iter().filter(|it| it.name.ends_with(suffix)) {
+                sessions.push_str(&format!(
+                    "[[session]]\nname = \"{}\"\nuse = \"{used}\"\n",
+                    session.name
+                ));
+            }
+        }
+        let settled = match self.chain {
+            Some(_) => "settled = \"sockets/settled.sock\"\n",
+            None => "",
+        };
+        let gateway = format!(
+            "market = \"market.toml\"\nstore = \"gateway\"\n{settled}[http]\nlisten = \"{}\"\n[ouch]\nlisten = \"{}\"\n\
+             [[shard]]\nname = \"{name}\"\nring = \"{}\"\njournal = \"journal\"\ndoor = \"sockets/{name}.door\"\n{sessions}",
+            self.http,
+            self.ouch,
+            ring.display()
+        );
+        fs::write(self.folder.join("gateway.toml"), gateway)?;
+        Ok(())
+    }
+}
