@@ -95,6 +95,7 @@ struct BatchFile {
     period_ms: u64,
     records: u64,
     cosign_ms: u64,
+    compare_ms: u64,
 }
 
 impl Default for BatchFile {
@@ -103,6 +104,7 @@ impl Default for BatchFile {
             period_ms: 1_000,
             records: 1_000_000,
             cosign_ms: 1_000,
+            compare_ms: 1_000,
         }
     }
 }
@@ -185,6 +187,8 @@ pub struct Batches {
     pub records: u64,
     /// How long traders have to sign.
     pub cosign: Duration,
+    /// How often, at the most, a cut is compared with what the shards themselves have.
+    pub compare: Duration,
 }
 
 /// A shard.
@@ -424,6 +428,7 @@ impl Reading<'_> {
                 period: Duration::from_millis(file.batch.period_ms),
                 records: file.batch.records,
                 cosign: Duration::from_millis(file.batch.cosign_ms),
+                compare: Duration::from_millis(file.batch.compare_ms),
             },
             shards,
             hubs,

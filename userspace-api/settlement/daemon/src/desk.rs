@@ -16,7 +16,6 @@ use crate::lives::Look;
 use crate::metrics::Numbers;
 use crate::protocol::{CoSignature, Request};
 use crate::published::{self, Part, Published};
-use crate::socket::{Peer, refusal};
 use crate::withdrawal::{Debit, Progress};
 use crate::workers::{Given, JobError, ShardJob, Wanted};
 use crate::{messages, withdrawal};
@@ -28,6 +27,7 @@ use ring0_channels::key::Signature;
 use ring0_channels::message::{ChannelState, KIND_TRADING, Rebalancing, Withdrawal};
 use ring0_channels::{Address, B256};
 use ring0_hashlog::{HashLog, LogError};
+use ring0_socket::{Peer, refusal};
 use ring0_settlement::reconcile::{EngineFigure, HubFigures, TreeFigure};
 use ring0_settlement::{
     AccountId, AssetId, Difference, Figures, Mark, PeerId, account_number, exposure,
@@ -193,6 +193,8 @@ pub(crate) struct Desk {
     /// Those of the last cut, and what of them is nobody's.
     cut_holds: BTreeMap<(u32, Address), (Holds, u128)>,
     last_cut: Instant,
+    /// When a cut was compared with the shards themselves.
+    compared: Option<Instant>,
     cut_now: bool,
     /// The cut that waits for its reconciliation, with what will be recorded.
     pending: Option<Pending>,
@@ -236,8 +238,16 @@ struct Pending {
     states: Vec<State>,
     built: Option<Arc<Built>>,
     covers: Vec<ring0_settlement::Cover>,
-    trees: Vec<TreeFigure>,
     shorts: Vec<String>,
+    figures: Figures,
+    /// Records of each shard that the cut has.
+    at: Vec<u64>,
+    /// What shards themselves have, where they were quiet at the cut.
+    live: BTreeMap<u32, Vec<u128>>,
+    /// Shards that have not answered.
+    asked: BTreeSet<u32>,
+    /// Some shard went on: the ledger's own figure stands for it.
+    moved: bool,
 }
 
 /// Seconds of Unix time.
@@ -293,6 +303,7 @@ impl Desk {
             holds: BTreeMap::new(),
             cut_holds: BTreeMap::new(),
             last_cut: now,
+            compared: None,
             cut_now: false,
             pending: None,
             built: None,
@@ -1494,6 +1505,7 @@ impl Desk {
                     tracing::warn!(?refused, "marks were refused");
                 }
             }
+            ShardJob::Figures { epoch } => self.figures_came(shard, epoch, &result),
             ShardJob::Status => {
                 let answer = result.unwrap_or_default();
                 let next = answer["next_sequence"]
@@ -1827,17 +1839,71 @@ impl Desk {
                 place += 1;
             }
         }
-        let trees = figures.trees.clone();
+        let mut asked = BTreeSet::new();
+        if self
+            .compared
+            .is_none_or(|at| at.elapsed() >= self.config.batches.compare)
+        {
+            self.compared = Some(Instant::now());
+            for (place, shard) in (0_u32..).zip(&self.ways.shards) {
+                let _ = shard.send(ShardJob::Figures { epoch }); // it lives as long as the desk
+                asked.insert(place);
+            }
+        }
         self.pending = Some(Pending {
             epoch,
             states,
             built: built.filter(|_| has_new),
             covers: batch.covers,
-            trees,
             shorts,
+            figures,
+            at: batch.at,
+            live: BTreeMap::new(),
+            moved: asked.is_empty(),
+            asked,
         });
-        let _ = self.ways.ledger.send(Job::Reconcile(figures)); // it has ended: told by itself
+        self.reconcile();
         Ok(())
+    }
+
+    /// What a shard itself has, for the cut that waits.
+    fn figures_came(&mut self, shard: u32, epoch: u64, result: &Result<Value, JobError>) {
+        let Some(pending) = self.pending.as_mut().filter(|it| it.epoch == epoch) else {
+            return;
+        };
+        if !pending.asked.remove(&shard) {
+            return;
+        }
+        let at = pending.at.get(shard as usize).map(|at| at + 1);
+        let sums = result.as_ref().ok().and_then(|answer| {
+            let quiet = answer["before"].as_u64() == at && answer["after"].as_u64() == at;
+            let sums = answer["sums"].as_array().filter(|_| quiet)?;
+            sums.iter()
+                .map(|sum| sum.as_str()?.parse().ok())
+                .collect::<Option<Vec<u128>>>()
+        });
+        match sums {
+            Some(sums) => drop(pending.live.insert(shard, sums)),
+            None => pending.moved = true,
+        }
+        self.reconcile();
+    }
+
+    /// Gives the figures of the cut to the ledger, when they are all here.
+    fn reconcile(&mut self) {
+        let Some(pending) = self.pending.as_mut().filter(|it| it.asked.is_empty()) else {
+            return;
+        };
+        if !pending.moved {
+            for figure in &mut pending.figures.engine {
+                let of = figure.asset.0 as usize;
+                let all = pending.live.values().filter_map(|sums| sums.get(of));
+                figure.units = all.sum();
+            }
+            self.numbers.compared();
+        }
+        let figures = pending.figures.clone();
+        let _ = self.ways.ledger.send(Job::Reconcile(figures)); // it has ended: told by itself
     }
 
     /// The states of a cut, all channels': a trader who is touched, or lags, gets new ones for all of its channels.
@@ -1974,7 +2040,7 @@ impl Desk {
         if !shorts.is_empty() || fresh {
             return self.give_up();
         }
-        tracing::debug!(trees = ?pending.trees, epoch = pending.epoch, "recorded");
+        tracing::debug!(trees = ?pending.figures.trees, epoch = pending.epoch, "recorded");
         let entry = Entry::Recorded {
             epoch: pending.epoch,
             previous: self.book.previous,

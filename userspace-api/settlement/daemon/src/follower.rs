@@ -293,6 +293,7 @@ impl Follower {
                 to,
                 reply,
             } => {
+                let to = to.min(self.ledger().epoch().0);
                 let made = self.settlement.statement(AccountId(account), from..=to);
                 let answer = match made {
                     Ok(statement) => json!({

@@ -29,6 +29,7 @@ pub(crate) struct Numbers {
     records: IntGauge,
     withdrawals: IntCounterVec,
     differences: IntGauge,
+    compared: IntCounter,
     troubles: IntGauge,
     tips: IntGaugeVec,
     /// When the epoch under way was cut.
@@ -81,6 +82,10 @@ impl Numbers {
                 "differences",
                 "Equations of the last reconciliation that did not hold.",
             )?,
+            compared: counter(
+                "live_comparisons_total",
+                "Cuts whose figures were compared with the balances of all shards themselves, which were quiet.",
+            )?,
             troubles: gauge(
                 "troubles",
                 "What does not work now: nodes, shards, signer, ledger.",
@@ -106,6 +111,7 @@ impl Numbers {
             Box::new(numbers.records.clone()),
             Box::new(numbers.withdrawals.clone()),
             Box::new(numbers.differences.clone()),
+            Box::new(numbers.compared.clone()),
             Box::new(numbers.troubles.clone()),
             Box::new(numbers.tips.clone()),
         ] {
@@ -155,6 +161,10 @@ impl Numbers {
 
     pub(crate) fn reconciled(&self, differences: usize) {
         self.differences.set(differences as i64);
+    }
+
+    pub(crate) fn compared(&self) {
+        self.compared.inc();
     }
 
     pub(crate) fn troubles(&self, troubles: usize) {

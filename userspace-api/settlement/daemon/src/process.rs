@@ -9,9 +9,9 @@ use crate::follower::{FollowError, Follower, Job};
 use crate::metrics::Numbers;
 use crate::protocol::{LINE_BYTES_MAX, PARTS_MAX, Request};
 use crate::published::Published;
-use crate::socket::{Admission, Peer, Socket, SocketError, refusal};
 use crate::workers;
 use ring0_hashlog::{HashLog, LogError};
+use ring0_socket::{Admission, Peer, Server, SocketError, refusal};
 use ring0d::Verb;
 use serde_json::{Value, json};
 use std::io;
@@ -165,15 +165,15 @@ fn serve(
     ledger: &Sender<Job>,
     published: &Published,
     numbers: &Arc<Numbers>,
-) -> Result<[Socket; 2], ProcessError> {
+) -> Result<[Server; 2], ProcessError> {
     let rail = {
         let desk = desk.clone();
         let admission = Admission {
-            users: Vec::new(),
             line_bytes_max: RAIL_LINE,
+            ..Admission::default()
         };
         let path = config.sockets.join(format!("{}.sock", config.rail));
-        Socket::serve(&path, admission, move |_, verb: Verb| rail(&desk, verb))?
+        Server::start(&path, admission, move |_, verb: Verb| rail(&desk, verb))?
     };
     let own = {
         let (desk, ledger) = (desk.clone(), ledger.clone());
@@ -181,9 +181,10 @@ fn serve(
         let admission = Admission {
             users: config.clients.clone(),
             line_bytes_max: LINE_BYTES_MAX,
+            ..Admission::default()
         };
         let path = config.sockets.join("settled.sock");
-        Socket::serve(&path, admission, move |peer, request: Request| {
+        Server::start(&path, admission, move |peer, request: Request| {
             answer(peer, request, &desk, &ledger, &published, &numbers)
         })?
     };

@@ -23,6 +23,7 @@ pub struct CoSignature {
     /// Of which batch.
     pub epoch: u64,
     /// Of the account's state, by the co-signer or by the session key of a grant that was registered.
+    #[serde(with = "crate::signature")]
     pub signature: Signature,
 }
 
@@ -59,6 +60,7 @@ pub enum Request {
         /// The address.
         address: Address,
         /// The owner's, of [`address_digest`](crate::messages::address_digest).
+        #[serde(with = "crate::signature")]
         signature: Signature,
     },
     /// An account's channels, with what a withdrawal has to name.
@@ -92,6 +94,7 @@ pub enum Request {
         /// Until when the hub takes it.
         deadline: u64,
         /// The owner's, of the hub's `Withdrawal`.
+        #[serde(with = "crate::signature")]
         signature: Signature,
     },
     /// Lets a large withdrawal through, or refuses one that waits.
@@ -101,6 +104,7 @@ pub enum Request {
         /// Whether it may go.
         yes: bool,
         /// An approver's, of [`approval_digest`](crate::messages::approval_digest).
+        #[serde(with = "crate::signature")]
         signature: Signature,
     },
     /// Withdrawals, newest last.
@@ -120,7 +124,7 @@ pub enum Request {
         account: u32,
         /// First batch.
         from: u64,
-        /// Last one.
+        /// Last one; beyond the newest: that.
         to: u64,
     },
     /// How far batches are, who lags, and who has not signed the newest.
@@ -144,6 +148,7 @@ pub enum Request {
         /// Until when the hub takes it.
         deadline: u64,
         /// The co-signer's, of the hub's `Rebalancing`.
+        #[serde(with = "crate::signature")]
         signature: Signature,
     },
     /// Cuts a batch now. Operators only, as all that follow.

@@ -44,6 +44,8 @@ pub(crate) enum ShardJob {
     KillAccount { account: u32 },
     /// How far its records are.
     Status,
+    /// What it has of each asset, for the figures of an epoch's cut.
+    Figures { epoch: u64 },
 }
 
 /// Why a job was not done.
@@ -71,8 +73,10 @@ pub(crate) fn shard(config: &Arc<Config>, place: u32, desk: Sender<Message>) -> 
         let socket = &config.shards[place as usize].socket;
         let mut client = None;
         for job in receiver {
-            let verb = verb(&config, &job);
-            let result = ask(&mut client, socket, &verb);
+            let result = match &job {
+                ShardJob::Figures { .. } => figures(&config, &mut client, socket),
+                _ => ask(&mut client, socket, &verb(&config, &job)),
+            };
             let told = Message::Shard {
                 shard: place,
                 job,
@@ -150,8 +154,48 @@ fn verb(config: &Config, job: &ShardJob) -> Verb {
         ShardJob::KillAccount { account } => Verb::KillAccount {
             account: config.account_name(*account),
         },
-        ShardJob::Status => Verb::Status { hash: false },
+        ShardJob::Status | ShardJob::Figures { .. } => Verb::Status { hash: false },
     }
+}
+
+/// What a shard has of each asset, available and held of all accounts, engine units; and how far its records were before and after it was asked.
+fn figures(
+    config: &Config,
+    client: &mut Option<Client>,
+    socket: &std::path::Path,
+) -> Result<Value, JobError> {
+    let next = |client: &mut Option<Client>| {
+        let status = ask(client, socket, &Verb::Status { hash: false })?;
+        let next = status["next_sequence"].as_u64();
+        next.ok_or_else(|| JobError::Gone("its status has no next_sequence".to_owned()))
+    };
+    let before = next(client)?;
+    let answer = ask(client, socket, &Verb::Accounts)?;
+    let after = next(client)?;
+    let assets = &config.plans[0].assets;
+    let mut sums = vec![0_u128; assets.len()];
+    for account in answer["accounts"].as_array().into_iter().flatten() {
+        for (sum, asset) in sums.iter_mut().zip(assets) {
+            for part in ["available", "held"] {
+                let text = account["balances"][&asset.name][part].as_str();
+                let units = text.and_then(|text| engine_units(text, asset.places()));
+                *sum += units.ok_or_else(|| {
+                    JobError::Gone(format!("its accounts have no {part} {}", asset.name))
+                })?;
+            }
+        }
+    }
+    let sums: Vec<String> = sums.iter().map(u128::to_string).collect();
+    Ok(serde_json::json!({ "before": before, "after": after, "sums": sums }))
+}
+
+/// Whole units with a decimal point as engine units.
+fn engine_units(text: &str, places: u32) -> Option<u128> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let missing = (places as usize).checked_sub(fraction.len())?;
+    format!("{whole}{fraction}{}", "0".repeat(missing))
+        .parse()
+        .ok()
 }
 
 /// What the signer is asked for.
