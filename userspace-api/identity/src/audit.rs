@@ -33,9 +33,7 @@ pub struct Report {
 pub fn verify(path: &Path, known: Option<Head>) -> Result<Report, OpenError> {
     let (mut fold, mut kinds, mut times) = (Fold::default(), BTreeMap::new(), None);
     let checked = verify_log::<Entry>(path, |entry| {
-        let kind = serde_json::to_value(&entry.event).ok();
-        let kind = kind.and_then(|it| it["kind"].as_str().map(str::to_owned));
-        *kinds.entry(kind.unwrap_or_default()).or_insert(0) += 1;
+        *kinds.entry(entry.event.kind()).or_insert(0) += 1;
         let (first, _) = *times.get_or_insert((entry.at_ms, entry.at_ms));
         times = Some((first, entry.at_ms));
         fold.take(entry);

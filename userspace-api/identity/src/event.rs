@@ -46,7 +46,7 @@ pub enum Actor {
 
 /// What happened.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// Somebody new.
     PersonAdded {
@@ -186,20 +186,38 @@ pub enum Event {
 }
 
 impl Event {
-    /// The event as others may see it: without digests of secrets, and without sealed secrets.
+    /// What kind it is, as the log names it.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        let value = serde_json::to_value(self).unwrap_or_default();
+        let kind = value.as_object().and_then(|it| it.keys().next());
+        kind.cloned().unwrap_or_default()
+    }
+
+    /// The event as others may see it: its `kind` and fields, without digests of secrets, and without sealed secrets.
     #[must_use]
     pub fn public(&self) -> serde_json::Value {
-        let mut value = serde_json::to_value(self).unwrap_or_default();
+        let value = serde_json::to_value(self).unwrap_or_default();
+        let serde_json::Value::Object(whole) = value else {
+            return value;
+        };
+        let mut public = serde_json::Map::new();
+        for (kind, fields) in whole {
+            public.insert("kind".to_owned(), kind.into());
+            if let serde_json::Value::Object(fields) = fields {
+                public.extend(fields);
+            }
+        }
         for (record, field) in [
             ("login", "token"),
             ("invitation", "code"),
             ("key", "proof"),
             ("passkey", "credential"),
         ] {
-            if let Some(record) = value.get_mut(record).and_then(|it| it.as_object_mut()) {
+            if let Some(record) = public.get_mut(record).and_then(|it| it.as_object_mut()) {
                 record.remove(field);
             }
         }
-        value
+        public.into()
     }
 }

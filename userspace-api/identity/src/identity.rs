@@ -292,6 +292,16 @@ impl Identity {
                 event,
             })
             .collect();
+        // What is written is what will be read: an entry that this build could not read again would lock everybody out at the next start.
+        for entry in &entries {
+            let text = serde_json::to_string(entry).map_err(std::io::Error::from)?;
+            let again = serde_json::from_str::<Entry>(&text).map_err(std::io::Error::from)?;
+            let again = serde_json::to_string(&again).map_err(std::io::Error::from)?;
+            if text != again {
+                let other = "an entry of the log would be read as another";
+                return Err(std::io::Error::other(other).into());
+            }
+        }
         log.append_all(&entries)?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {

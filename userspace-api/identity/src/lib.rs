@@ -48,11 +48,13 @@ pub use owner::{OwnerAct, OwnerSigned, WithdrawalAddress};
 pub use passkey::Begun;
 pub use permission::{Permission, Role, Scope};
 pub use refused::Refused;
+pub use ring0_channels as channels;
+pub use ring0_channels::key::Signature;
+pub use ring0_hashlog::{Head, LogError};
 pub use secret::{KeyFileError, Secret};
 pub use sign_in::SignedIn;
 pub use state::Misfit;
 pub use trading::{NewSession, SessionOpening};
-pub use ring0_channels::key::Signature;
 pub use webauthn_rs::prelude::{
     CreationChallengeResponse, PublicKeyCredential, RegisterPublicKeyCredential,
     RequestChallengeResponse,

@@ -357,8 +357,7 @@ impl Identity {
                 return Err(full("accounts"));
             }
             let used = |index: u32| state.accounts.contains_key(&index) || taken(index);
-            let first = state.accounts.last_key_value().map_or(0, |it| it.0 + 1);
-            let free = (first..accounts_max).find(|it| !used(*it));
+            let free = (0..accounts_max).find(|it| !used(*it));
             let index = free.ok_or_else(|| {
                 Refused::Conflict("the venue has no account left; ask its operator".to_owned())
             })?;

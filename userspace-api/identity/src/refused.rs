@@ -100,12 +100,9 @@ pub enum Refused {
     /// The disk.
     #[error("what was asked cannot be written down, so it is not done: {0}")]
     Log(#[from] LogError),
-    /// The clock.
-    #[error("the machine's clock is before 1970; set it")]
-    Clock,
-    /// A page of the log.
-    #[error("the log cannot be read: {0}")]
-    Read(#[from] io::Error),
+    /// An entry of the log.
+    #[error("what was asked cannot be written down as it would be read, so it is not done: {0}")]
+    Entry(#[from] io::Error),
 }
 
 impl Refused {
@@ -131,7 +128,7 @@ impl Refused {
             Refused::Conflict(_) => 409,
             Refused::Invalid(_) => 422,
             Refused::TooMany { .. } => 429,
-            Refused::Log(_) | Refused::Clock | Refused::Read(_) => 500,
+            Refused::Log(_) | Refused::Entry(_) => 500,
         }
     }
 
@@ -157,8 +154,7 @@ impl Refused {
             Refused::Conflict(_) => "conflict",
             Refused::Invalid(_) => "invalid",
             Refused::TooMany { .. } => "too-many-attempts",
-            Refused::Log(_) | Refused::Read(_) => "not-written",
-            Refused::Clock => "clock",
+            Refused::Log(_) | Refused::Entry(_) => "not-written",
         }
     }
 }

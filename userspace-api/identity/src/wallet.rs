@@ -234,6 +234,12 @@ impl SignInMessage {
     }
 }
 
+/// What a wallet signs of a text (EIP-191, personal message).
+#[must_use]
+pub fn digest(text: &str) -> B256 {
+    eip191_hash_message(text.as_bytes())
+}
+
 /// What a message must say to sign in here.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Expected<'a> {
@@ -301,7 +307,7 @@ pub(crate) fn signer(
     }
     let signature = parse_signature(signature).map_err(|why| wrong(why.to_string()))?;
     let signed_by = signature
-        .recover(eip191_hash_message(text.as_bytes()))
+        .recover(digest(text))
         .map_err(|why| wrong(why.to_string()))?;
     if signed_by != message.address {
         return Err(wrong(format!(

@@ -1,5 +1,6 @@
 //! `ring0`: the user command. One file a verb; each prints text, or one JSON object with `--json`.
 
+mod audit;
 mod bench;
 mod capacity;
 mod channel;
@@ -67,6 +68,8 @@ enum Verb {
     Channel(channel::Args),
     /// Keys: the signer's process, its policy, history, ceremonies, backups.
     Signer(signer::Args),
+    /// Check the log of what operators and API callers did.
+    Audit(audit::Args),
     /// Measure.
     Bench(bench::Args),
     /// Print the bytes of every part of a shard.
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Verb::Lab(args) => lab::run(&args),
         Verb::Channel(args) => channel::run(&args),
         Verb::Signer(args) => signer::run(&args),
+        Verb::Audit(args) => audit::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Capacity(args) => capacity::run(&args),
     };

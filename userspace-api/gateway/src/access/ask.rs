@@ -37,7 +37,9 @@ pub(super) struct Nothing {}
 fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let mut all = headers.get_all(name).iter();
     let (first, second) = (all.next(), all.next());
-    let malformed = |what: &str| Problem::malformed(StatusCode::BAD_REQUEST, format!("the header {name} {what}"));
+    let malformed = |what: &str| {
+        Problem::malformed(StatusCode::BAD_REQUEST, format!("the header {name} {what}"))
+    };
     if second.is_some() {
         return Err(malformed("is there twice"));
     }
@@ -83,7 +85,11 @@ fn unread(error: &serde_json::Error) -> Problem {
     Problem::malformed(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 
-async fn recognise(access: &Access, parts: &Parts, body: &Bytes) -> Result<Result<Caller, Refused>, Problem> {
+async fn recognise(
+    access: &Access,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Result<Caller, Refused>, Problem> {
     let headers = &parts.headers;
     let own = |name: &str| Ok::<_, Problem>(header_text(headers, name)?.map(str::to_owned));
     let authorization = own("authorization")?;
@@ -120,7 +126,9 @@ impl<T: DeserializeOwned> FromRequest<Access> for By<T> {
     async fn from_request(request: Request, access: &Access) -> Result<Self, Problem> {
         let (parts, body) = read(request).await?;
         // Who it is comes first: a stranger does not learn what a body has to be.
-        let caller = recognise(access, &parts, &body).await?.map_err(Problem::from)?;
+        let caller = recognise(access, &parts, &body)
+            .await?
+            .map_err(Problem::from)?;
         let body = parse(&parts, &body)?;
         Ok(By { caller, body })
     }

@@ -84,7 +84,11 @@ pub(super) async fn organisations(
     asked: By<Nothing>,
 ) -> Json<Vec<Organisation>> {
     let all = access.identity.organisations(&asked.caller);
-    Json(all.iter().map(|it| organisation(&asked.caller, it)).collect())
+    Json(
+        all.iter()
+            .map(|it| organisation(&asked.caller, it))
+            .collect(),
+    )
 }
 
 /// Make an organisation.
@@ -227,9 +231,12 @@ pub(super) async fn add_account(
         .await?;
     // It is this organisation's from now on; if a shard does not answer, opening a session there says so, and the account is opened with the first deposit.
     let opened = access.venue.open_account(account.index).await;
-    opened.map_err(|error| Problem::unavailable(format!(
-        "account {} is yours, and not open on every shard yet: {error}", account.index
-    )))?;
+    opened.map_err(|error| {
+        Problem::unavailable(format!(
+            "account {} is yours, and not open on every shard yet: {error}",
+            account.index
+        ))
+    })?;
     let answer = Account {
         account: account.index,
         owner: account.owner.to_string(),

@@ -50,7 +50,10 @@ impl std::fmt::Debug for Access {
 /// The routes for the OpenAPI document.
 #[derive(Debug, OpenApi)]
 #[openapi(
-    info(title = "Ring0 access", description = "Sign-in, organisations, keys, sessions."),
+    info(
+        title = "Ring0 access",
+        description = "Sign-in, organisations, keys, sessions."
+    ),
     paths(
         sign_in::nonce,
         sign_in::wallet,
@@ -163,7 +166,9 @@ impl Access {
             Ok(done) => done.map_err(Problem::from),
             Err(error) => {
                 tracing::error!(%error, "a request was not carried out");
-                Err(Problem::unavailable("the request was not carried out; try again"))
+                Err(Problem::unavailable(
+                    "the request was not carried out; try again",
+                ))
             }
         }
     }
@@ -174,7 +179,9 @@ impl Access {
         let task = tokio::spawn(async move { access.open_now(session).await });
         task.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a session was not opened");
-            Err(Problem::unavailable("the session was not opened; try again"))
+            Err(Problem::unavailable(
+                "the session was not opened; try again",
+            ))
         })
     }
 
@@ -182,7 +189,9 @@ impl Access {
         let id = session.id;
         match self.venue.grant(&session).await {
             Ok(opened) => {
-                let now = self.blocking(move |it| it.session_opened(id, opened)).await?;
+                let now = self
+                    .blocking(move |it| it.session_opened(id, opened))
+                    .await?;
                 if let Stage::Ending(_) = now.stage {
                     // Somebody revoked it while the venue was being asked.
                     self.end_now(now.clone()).await;
@@ -225,7 +234,9 @@ impl Access {
         match self.venue.revoke(&session, &opened).await {
             Ok(()) => match self.blocking(move |it| it.session_ended(id)).await {
                 Ok(()) => return true,
-                Err(problem) => tracing::error!(session = id.0, %problem, "ended and not written down"),
+                Err(problem) => {
+                    tracing::error!(session = id.0, %problem, "ended and not written down")
+                }
             },
             Err(error) => {
                 tracing::error!(session = id.0, %error, "a session is not ended at the venue yet");

@@ -45,7 +45,9 @@ impl Daemons {
         match (answer["ok"].as_bool(), answer["error"].as_str()) {
             (Some(true), _) => Ok(answer),
             (_, Some(error)) => Err(VenueError::Refused(error.to_owned())),
-            _ => Err(unavailable("its answer cannot be read; are both of one version?")),
+            _ => Err(unavailable(
+                "its answer cannot be read; are both of one version?",
+            )),
         }
     }
 }
@@ -54,7 +56,9 @@ async fn call(path: &Path, request: &Value) -> std::io::Result<Value> {
     let mut stream = UnixStream::connect(path).await?;
     stream.write_all(format!("{request}\n").as_bytes()).await?;
     let mut line = String::new();
-    let read = BufReader::new(stream.take(ANSWER_MAX)).read_line(&mut line).await?;
+    let read = BufReader::new(stream.take(ANSWER_MAX))
+        .read_line(&mut line)
+        .await?;
     if read == 0 {
         return Err(std::io::ErrorKind::ConnectionReset.into());
     }
@@ -64,7 +68,11 @@ async fn call(path: &Path, request: &Value) -> std::io::Result<Value> {
 fn opened(answer: &Value) -> Option<Opened> {
     let text = |name: &str| answer[name].as_str().map(str::to_owned);
     Some(Opened {
-        session: answer["session"].as_str()?.strip_prefix('#')?.parse().ok()?,
+        session: answer["session"]
+            .as_str()?
+            .strip_prefix('#')?
+            .parse()
+            .ok()?,
         id: text("id")?,
         venue_nonce: text("nonce")?,
         agreement: answer["agreement"].as_u64()?,

@@ -103,9 +103,8 @@ fn login(access: &Access, signed_in: &SignedIn, cookie: bool) -> (Login, Option<
 
 /// The cookie: never to scripts, never without TLS, never with another site's requests.
 fn set_cookie(token: &str, seconds: u64) -> Option<HeaderValue> {
-    let text = format!(
-        "{COOKIE}={token}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Strict"
-    );
+    let text =
+        format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Strict");
     let mut value = HeaderValue::from_str(&text).ok()?;
     value.set_sensitive(true);
     Some(value)
@@ -231,7 +230,13 @@ pub(super) async fn register_start(
                 .blocking(move |it| it.start_passkey_registration(&caller))
                 .await?
         }
-        _ => return Err(Refused::Invalid("somebody new gives `invitation` and `name`; who is signed in gives neither".to_owned()).into()),
+        _ => {
+            return Err(Refused::Invalid(
+                "somebody new gives `invitation` and `name`; who is signed in gives neither"
+                    .to_owned(),
+            )
+            .into());
+        }
     };
     Ok(Json(Ceremony {
         ceremony: begun.ceremony,
@@ -306,13 +311,21 @@ pub(super) async fn me(
         name: person.name,
         wallets: person.wallets.iter().map(ToString::to_string).collect(),
         by: match &caller.credential {
-            Credential::Login { by: SignedInBy::Wallet(_), .. } => "wallet",
-            Credential::Login { by: SignedInBy::Passkey(_), .. } => "passkey",
+            Credential::Login {
+                by: SignedInBy::Wallet(_),
+                ..
+            } => "wallet",
+            Credential::Login {
+                by: SignedInBy::Passkey(_),
+                ..
+            } => "passkey",
             Credential::ApiKey { .. } => "api-key",
         },
         organisation: caller.organisation().map(|it| it.0),
         role: caller.role().map(|it| it.name()),
-        scopes: caller.scopes().map(|all| all.iter().map(|it| it.name()).collect()),
+        scopes: caller
+            .scopes()
+            .map(|all| all.iter().map(|it| it.name()).collect()),
         accounts: caller.accounts().to_vec(),
         permissions: permissions.map(|it| it.name()).collect(),
     }))

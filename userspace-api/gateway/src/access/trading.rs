@@ -87,7 +87,10 @@ pub(super) fn address(field: &str, text: &str) -> Result<Address, Problem> {
     let mixed = letters.bytes().any(|it| it.is_ascii_uppercase())
         && letters.bytes().any(|it| it.is_ascii_lowercase());
     if mixed && Address::parse_checksummed(text, None).is_err() {
-        return Err(Problem::field(field, "its checksum (EIP-55) does not hold; copy it again"));
+        return Err(Problem::field(
+            field,
+            "its checksum (EIP-55) does not hold; copy it again",
+        ));
     }
     Ok(plain)
 }
@@ -97,7 +100,12 @@ fn signature(field: &str, text: &str) -> Result<Signature, Problem> {
 }
 
 fn amount<T: std::str::FromStr>(field: &str, text: &str) -> Result<T, Problem> {
-    let wrong = |_| Problem::field(field, "give a whole number of the token's smallest unit as text");
+    let wrong = |_| {
+        Problem::field(
+            field,
+            "give a whole number of the token's smallest unit as text",
+        )
+    };
     text.parse().map_err(wrong)
 }
 
@@ -143,7 +151,10 @@ pub(super) async fn create_grant(
 ) -> Result<(StatusCode, Json<Grant>), Problem> {
     let body = asked.body;
     if body.limits.len() > CHANNELS_MAX {
-        return Err(Problem::field("limits", "a grant names at most 256 channels"));
+        return Err(Problem::field(
+            "limits",
+            "a grant names at most 256 channels",
+        ));
     }
     let terms = GrantTerms {
         account: body.account,
@@ -151,11 +162,17 @@ pub(super) async fn create_grant(
         expires_s: body.expires_s,
         first_epoch: body.first_epoch,
         last_epoch: body.last_epoch,
-        limits: body.limits.iter().map(Limits::parse).collect::<Result<_, _>>()?,
+        limits: body
+            .limits
+            .iter()
+            .map(Limits::parse)
+            .collect::<Result<_, _>>()?,
     };
     let owner = signature("owner_signature", &body.owner_signature)?;
     let cosigner = body.cosigner_signature.as_deref();
-    let cosigner = cosigner.map(|it| signature("cosigner_signature", it)).transpose()?;
+    let cosigner = cosigner
+        .map(|it| signature("cosigner_signature", it))
+        .transpose()?;
     let grant = access
         .blocking(move |it| {
             let signed = it.signed_grant(&asked.caller, &terms, owner)?;
