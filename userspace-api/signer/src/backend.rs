@@ -1,5 +1,6 @@
 //! Where keys are: one trait, and what stands behind it.
 
+pub(crate) mod dkls;
 pub(crate) mod frost;
 pub(crate) mod local;
 pub(crate) mod pkcs11;
@@ -44,6 +45,11 @@ pub(crate) trait Backend: Send + Sync {
         false
     }
 
+    /// Whether it needs the message to sign it: others are asked for their parts.
+    fn whole(&self) -> bool {
+        false
+    }
+
     /// An ECDSA signature of a message's digest.
     fn sign_digest(&self, digest: B256) -> Result<Outcome, BackendError> {
         let _ = digest;
@@ -60,6 +66,11 @@ pub(crate) trait Backend: Send + Sync {
 
     /// What a holder of a share does; `None`: it holds none.
     fn share(&self) -> Option<&dyn crate::share::Share> {
+        None
+    }
+
+    /// As [`share`](Backend::share), of threshold ECDSA.
+    fn ecdsa_share(&self) -> Option<&crate::ecdsa_share::EcdsaShare> {
         None
     }
 }

@@ -1,10 +1,11 @@
-//! How fast it signs: through the socket with a local key, with a key in a PKCS#11 token, and with a key in three processes' shares.
+//! How fast it signs: through the socket with a local key, with a key in a PKCS#11 token, and with keys in three processes' shares.
 
 use crate::client::Client;
 use crate::home::SignerError;
 use crate::message::{Message, State};
 use crate::protocol::Outcome;
 use crate::stand::{Stand, Trouble};
+use crate::transaction::Transaction;
 use crate::vault_move::{Spent, VaultMove};
 use bitcoin::consensus::encode::serialize_hex;
 use bitcoin::hashes::Hash;
@@ -51,6 +52,15 @@ name = "vault"
 kinds = ["vault-move"]
 per_second = 1000000
 fee_max = "100000"
+
+[[key]]
+name = "treasury"
+kinds = ["transaction"]
+per_second = 1000000
+gas_cost_max = "1000000"
+[[key.call]]
+chain = 1
+to = "0x3333333333333333333333333333333333333333"
 "#;
 
 /// Measures; JSON with a figure for each and what it must be.
@@ -87,11 +97,28 @@ fn measure(time: Duration) -> Result<Value, Trouble> {
     stand.run("vault", &["ceremony", "dkg", "vault", "--threshold", "2"])?;
     let socket = stand.serve("vault")?;
     let frost = moves(&socket, time)?;
+    stand.kill("vault");
+
+    stand.run(
+        "vault",
+        &[
+            "ceremony",
+            "dkg",
+            "treasury",
+            "--threshold",
+            "2",
+            "--scheme",
+            "ecdsa",
+        ],
+    )?;
+    let socket = stand.serve("vault")?;
+    let dkls = payments(&socket, time)?;
     Ok(json!({
         "local": local,
         "pkcs11": pkcs11,
         "frost_2_of_3": frost,
-        "floors": {"local_per_second": 8000, "pkcs11_per_second": 200, "frost_ms": 50},
+        "threshold_ecdsa_2_of_3": dkls,
+        "floors": {"local_per_second": 8000, "pkcs11_per_second": 200, "frost_ms": 50, "threshold_ecdsa_ms": 5000},
     }))
 }
 
@@ -190,6 +217,45 @@ fn moves(socket: &Path, time: Duration) -> Result<Value, Trouble> {
         number += 1;
     }
     Ok(json!({"signatures": took.len(), "signature_ms": percentiles(took)}))
+}
+
+/// Transactions of a key in shares, one after the other.
+fn payments(socket: &Path, time: Duration) -> Result<Value, Trouble> {
+    let mut client = Client::connect(socket)?;
+    let keys = client.keys()?;
+    let address = keys
+        .iter()
+        .find(|it| it.name == "treasury")
+        .ok_or("no key")?
+        .address;
+    let (started, mut took, mut nonce) = (Instant::now(), Vec::new(), 0);
+    while started.elapsed() < time {
+        let message = payment(nonce);
+        let digest = message.digest()?;
+        let asked = Instant::now();
+        let signature = client.sign_one("treasury", message)?;
+        took.push(asked.elapsed());
+        if signature.recover(digest) != Ok(address) {
+            return Err("a signature does not fit".into());
+        }
+        nonce += 1;
+    }
+    Ok(json!({"signatures": took.len(), "signature_ms": percentiles(took)}))
+}
+
+/// A transaction that moves nothing.
+#[must_use]
+pub fn payment(nonce: u64) -> Message {
+    Message::Transaction(Transaction {
+        chain_id: 1,
+        nonce,
+        max_priority_fee_per_gas: 1,
+        max_fee_per_gas: 10,
+        gas_limit: 21_000,
+        to: Address::repeat_byte(0x33),
+        value: 0,
+        data: Default::default(),
+    })
 }
 
 /// A move of one bitcoin from one script to another; the number makes it another one.

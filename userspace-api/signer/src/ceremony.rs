@@ -3,25 +3,20 @@
 
 use crate::backend::frost::generation;
 use crate::config::Config;
+use crate::ecdsa_ceremony::{Making, Round};
 use crate::keyring::{KeyFile, Place, is_name};
 use crate::keystore::Keystore;
-use crate::random::{self, Kernel};
+use crate::random::Kernel;
+use crate::sealed::{Correspondence, identity};
 use crate::share::secret_name;
 use alloy_primitives::{B256, hex};
-use chacha20poly1305::aead::{Aead, Payload};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use frost_secp256k1_tr::Identifier;
 use frost_secp256k1_tr::keys::dkg::{self, round1, round2};
 use frost_secp256k1_tr::keys::{KeyPackage, PublicKeyPackage, SecretShare, refresh};
-use secp256k1::ecdh::SharedSecret;
-use secp256k1::{PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
-
-/// Name of the identity's secret in the keystore.
-pub(crate) const IDENTITY: &str = "identity";
 
 /// One step. Holders are known by their numbers, from 1.
 #[derive(Clone, Deserialize, PartialEq, Serialize)]
@@ -72,6 +67,28 @@ pub enum Step {
         #[serde(with = "crate::pairs")]
         sealed: BTreeMap<u16, String>,
     },
+    /// Begin a key for ECDSA: gives what is for the others, sealed.
+    EcdsaBegin {
+        /// The key's name.
+        key: String,
+        /// A random name of this ceremony.
+        session: B256,
+        /// Shares that sign.
+        threshold: u16,
+        /// Holders' names by their numbers.
+        #[serde(with = "crate::pairs")]
+        holders: BTreeMap<u16, String>,
+        /// The holder's number.
+        number: u16,
+    },
+    /// What came from the others: gives what is for them, and after the last round the key.
+    EcdsaRound {
+        /// See `ecdsa-begin`.
+        session: B256,
+        /// By number of the sender.
+        #[serde(with = "crate::pairs")]
+        inbox: BTreeMap<u16, String>,
+    },
     /// Forget all other generations of a key: every holder has this one.
     Keep {
         /// The key's name.
@@ -91,6 +108,8 @@ impl Step {
             Step::Begin { .. } => "begin",
             Step::Exchange { .. } => "exchange",
             Step::Finish { .. } => "finish",
+            Step::EcdsaBegin { .. } => "ecdsa-begin",
+            Step::EcdsaRound { .. } => "ecdsa-round",
             Step::Keep { .. } => "keep",
         }
     }
@@ -103,7 +122,15 @@ impl std::fmt::Debug for Step {
 }
 
 /// A ceremony that a holder takes part in; it ends with the process.
-pub(crate) struct Running {
+pub(crate) enum Running {
+    /// Of a taproot key.
+    Taproot(Taproot),
+    /// Of a key for ECDSA.
+    Ecdsa(Box<Making>),
+}
+
+/// A ceremony of FROST.
+pub(crate) struct Taproot {
     key: String,
     session: B256,
     number: u16,
@@ -133,36 +160,8 @@ fn identifier(number: u16) -> Result<Identifier, String> {
     Identifier::try_from(number).map_err(text)
 }
 
-/// Public half of a holder's identity.
-pub(crate) fn identity(store: &Keystore) -> Result<(SecretKey, PublicKey), String> {
-    let secret = store
-        .secret(IDENTITY)
-        .ok_or("this signer has no identity; make its folder with `ring0 signer init`")?;
-    let secret: [u8; 32] = secret.as_slice().try_into().map_err(text)?;
-    let secret = SecretKey::from_secret_bytes(secret).map_err(text)?;
-    Ok((secret, secret.public_key()))
-}
-
-/// Key between two holders in one ceremony, one way.
-fn between(
-    own: &SecretKey,
-    other: &PublicKey,
-    session: B256,
-    from: u16,
-    to: u16,
-) -> XChaCha20Poly1305 {
-    let shared = SharedSecret::new(other, own);
-    let mut hash = Sha256::new();
-    hash.update(b"ring0 ceremony");
-    hash.update(shared.to_secret_bytes());
-    hash.update(session);
-    hash.update(from.to_be_bytes());
-    hash.update(to.to_be_bytes());
-    XChaCha20Poly1305::new(&hash.finalize())
-}
-
 /// What both ends have seen: all first-round packages, and for whom.
-fn transcript(running: &Running) -> Vec<u8> {
+fn transcript(running: &Taproot) -> Vec<u8> {
     let mut hash = Sha256::new();
     hash.update(running.key.as_bytes());
     hash.update(running.session);
@@ -172,18 +171,6 @@ fn transcript(running: &Running) -> Vec<u8> {
         hash.update(package);
     }
     hash.finalize().to_vec()
-}
-
-fn peer(config: &Config, running: &Running, number: u16) -> Result<PublicKey, String> {
-    let name = running
-        .holders
-        .get(&number)
-        .ok_or_else(|| format!("there is no holder {number}"))?;
-    let of = config.holders.iter().find(|it| it.name == *name);
-    let identity = of.and_then(|it| it.identity.as_ref());
-    let identity = identity.ok_or_else(|| format!("this holder's signer.toml has no [[holder]] {name:?} with an identity; `ring0 signer share identity` shows it there"))?;
-    let bytes = hex::decode(identity).map_err(text)?;
-    PublicKey::from_slice(&bytes).map_err(|error| format!("the identity of {name:?}: {error}"))
 }
 
 /// Carries out a step.
@@ -242,7 +229,7 @@ pub(crate) fn step(
             .map_err(text)?;
             let package = package.serialize().map_err(text)?;
             let answer = serde_json::json!({"ok": true, "package": hex::encode(&package)});
-            *running = Some(Running {
+            *running = Some(Running::Taproot(Taproot {
                 key,
                 session,
                 number,
@@ -251,7 +238,7 @@ pub(crate) fn step(
                 first: Some(secret),
                 second: None,
                 packages: BTreeMap::from([(number, package)]),
-            });
+            }));
             Ok(said(answer))
         }
         Step::Exchange { session, packages } => {
@@ -272,26 +259,13 @@ pub(crate) fn step(
             }
             .map_err(text)?;
             running.second = Some(second);
-            let (secret, _) = identity(store)?;
-            let aad = transcript(running);
+            let with = Correspondence::new(store, config, running.number, &running.holders)?;
+            let seen = transcript(running);
             let mut sealed = BTreeMap::new();
-            for &to in running.holders.keys().filter(|it| **it != running.number) {
+            for to in with.others() {
                 let package = out.get(&identifier(to)?).ok_or("a package is missing")?;
                 let package = Zeroizing::new(package.serialize().map_err(text)?);
-                let cipher = between(
-                    &secret,
-                    &peer(config, running, to)?,
-                    session,
-                    running.number,
-                    to,
-                );
-                let nonce: [u8; 24] = random::bytes();
-                let payload = Payload {
-                    msg: &package,
-                    aad: &aad,
-                };
-                let bytes = cipher.encrypt((&nonce).into(), payload).map_err(text)?;
-                sealed.insert(to, hex::encode([nonce.as_slice(), &bytes].concat()));
+                sealed.insert(to, with.seal(session, to, &seen, &package)?);
             }
             let sealed: Vec<_> = sealed.into_iter().collect();
             Ok(said(serde_json::json!({"ok": true, "sealed": sealed})))
@@ -302,32 +276,14 @@ pub(crate) fn step(
                 .second
                 .take()
                 .ok_or("the exchange has not been made")?;
-            let (secret, _) = identity(store)?;
-            let aad = transcript(running_now);
+            let with =
+                Correspondence::new(store, config, running_now.number, &running_now.holders)?;
+            let seen = transcript(running_now);
             let mut packages = BTreeMap::new();
-            for (&from, text_of) in sealed
-                .iter()
-                .filter(|(from, _)| **from != running_now.number)
-            {
-                let bytes = hex::decode(text_of).map_err(text)?;
-                let (nonce, msg) = bytes
-                    .split_first_chunk::<24>()
-                    .ok_or("a sealed package is too short")?;
-                let cipher = between(
-                    &secret,
-                    &peer(config, running_now, from)?,
-                    session,
-                    from,
-                    running_now.number,
-                );
-                let opened = cipher
-                    .decrypt(nonce.into(), Payload { msg, aad: &aad })
-                    .map_err(|_| format!("what holder {from} sealed does not open: the holders were shown different packages, or an identity is wrong"))?;
-                let opened = Zeroizing::new(opened);
-                packages.insert(
-                    identifier(from)?,
-                    round2::Package::deserialize(&opened).map_err(text)?,
-                );
+            for (&from, package) in sealed.iter().filter(|it| *it.0 != running_now.number) {
+                let opened = with.open(session, from, &seen, package)?;
+                let package = round2::Package::deserialize(&opened).map_err(text)?;
+                packages.insert(identifier(from)?, package);
             }
             let others = others(running_now)?;
             let (share, package) = match running_now.refresh {
@@ -356,6 +312,52 @@ pub(crate) fn step(
             let (key, number) = (running_now.key.clone(), running_now.number);
             *running = None;
             keep(store, &key, number, &share, &package, now_ms, act)
+        }
+        Step::EcdsaBegin {
+            key,
+            session,
+            threshold,
+            holders,
+            number,
+        } => {
+            new_name(&key, keys)?;
+            let with = Correspondence::new(store, config, number, &holders)?;
+            let (making, out) = Making::begin(key, session, threshold, holders, with)?;
+            *running = Some(Running::Ecdsa(Box::new(making)));
+            let out: Vec<_> = out.into_iter().collect();
+            Ok(said(serde_json::json!({"ok": true, "out": out})))
+        }
+        Step::EcdsaRound { session, inbox } => {
+            let Some(Running::Ecdsa(making)) = running.take() else {
+                return Err("no such ceremony is running here; begin anew".to_owned());
+            };
+            match making.round(session, &inbox)? {
+                Round::Next(making, out) => {
+                    *running = Some(Running::Ecdsa(making));
+                    let out: Vec<_> = out.into_iter().collect();
+                    Ok(said(serde_json::json!({"ok": true, "out": out})))
+                }
+                Round::Done(made) => {
+                    store
+                        .put(&secret_name(&made.key, B256::ZERO), made.share)
+                        .map_err(text)?;
+                    let public_key = made.public_key;
+                    let file = KeyFile {
+                        name: made.key,
+                        place: Place::EcdsaShare {
+                            number: made.number,
+                            holders: made.holders,
+                        },
+                        public_key: public_key.clone(),
+                        made_ms: now_ms,
+                        retired: false,
+                    };
+                    Ok(Done {
+                        answer: serde_json::json!({"ok": true, "public_key": public_key}),
+                        key: Some((file, "made together")),
+                    })
+                }
+            }
         }
         Step::Keep { key, generation } => {
             let own = secret_name(&key, generation);
@@ -386,15 +388,15 @@ fn new_name(key: &str, keys: &[KeyFile]) -> Result<(), String> {
     }
 }
 
-fn current(running: &mut Option<Running>, session: B256) -> Result<&mut Running, String> {
-    running
-        .as_mut()
-        .filter(|it| it.session == session)
-        .ok_or_else(|| "no such ceremony is running here; begin anew".to_owned())
+fn current(running: &mut Option<Running>, session: B256) -> Result<&mut Taproot, String> {
+    match running {
+        Some(Running::Taproot(it)) if it.session == session => Ok(it),
+        _ => Err("no such ceremony is running here; begin anew".to_owned()),
+    }
 }
 
 /// First-round packages of the others.
-fn others(running: &Running) -> Result<BTreeMap<Identifier, round1::Package>, String> {
+fn others(running: &Taproot) -> Result<BTreeMap<Identifier, round1::Package>, String> {
     let mut others = BTreeMap::new();
     for (number, bytes) in running.packages.iter().filter(|it| *it.0 != running.number) {
         others.insert(

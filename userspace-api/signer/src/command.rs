@@ -214,7 +214,7 @@ pub fn run(args: &Args) -> Result<(), SignerError> {
         Verb::Ceremony(verb) => ceremony::run(args, &home, verb),
         Verb::Share(Share::Identity) => {
             let store = crate::keystore::Keystore::open(&home.keystore_file(), &passphrase()?)?;
-            let (_, public) = crate::ceremony::identity(&store).map_err(SignerError::Refused)?;
+            let (_, public) = crate::sealed::identity(&store).map_err(SignerError::Refused)?;
             let identity = alloy_primitives::hex::encode(public.serialize());
             args.say(&json!({"identity": identity}), &identity)
         }

@@ -1,7 +1,7 @@
 //! The one thread that decides: policy, memory and history. Requests that came while the disk was waited for are decided and written together.
 
 use crate::history::{Entry, Event, History};
-use crate::message::Message;
+use crate::message::{Kind, Message};
 use crate::numbers::Numbers;
 use crate::policy::{KeyFacts, Policy, Prepared, Unprepared};
 use crate::protocol::{Name, Refusal, Seen};
@@ -45,7 +45,7 @@ pub(crate) struct Judged {
 /// A message that may be signed.
 pub(crate) struct Allowed {
     pub(crate) digest: B256,
-    pub(crate) kind: crate::message::Kind,
+    pub(crate) kind: Kind,
     pub(crate) message: Option<Message>,
 }
 
@@ -170,7 +170,8 @@ impl Desk {
                     verdicts.push(Ok(Allowed {
                         digest,
                         kind: message.kind(),
-                        message: judge.whole.then(|| message.clone()),
+                        message: (judge.whole || message.kind() == Kind::VaultMove)
+                            .then(|| message.clone()),
                     }));
                     let event = Event::Signed {
                         key: judge.key.clone(),

@@ -168,7 +168,7 @@ impl Home {
         History::create(&self.history(), born, &config.witnesses)?;
         let mut store = Keystore::create(&self.keystore_file(), passphrase)?;
         store.put(
-            crate::ceremony::IDENTITY,
+            crate::sealed::IDENTITY,
             Zeroizing::new(secret_key().to_vec()),
         )?;
         Ok(())

@@ -1,10 +1,12 @@
 //! The keys of a signer: what each is and where (`keys.json`), and their backends opened.
 
+use crate::backend::dkls::DklsKey;
 use crate::backend::frost::FrostKey;
 use crate::backend::local::{LocalKey, tap_tweak};
 use crate::backend::pkcs11::{Token, TokenKey};
 use crate::backend::{Backend, BackendError};
 use crate::config::Config;
+use crate::ecdsa_share::EcdsaShare;
 use crate::keystore::{Keystore, KeystoreError, replace};
 use crate::policy::KeyFacts;
 use crate::protocol::KeyInfo;
@@ -49,6 +51,20 @@ pub(crate) enum Place {
         /// FROST's public package, hexadecimal.
         package: String,
     },
+    /// In shares, for ECDSA.
+    Dkls {
+        threshold: u16,
+        /// Holders' names by their numbers.
+        #[serde(with = "crate::pairs")]
+        holders: BTreeMap<u16, String>,
+    },
+    /// One share of a key for ECDSA, in the keystore.
+    EcdsaShare {
+        number: u16,
+        /// Holders' names by their numbers.
+        #[serde(with = "crate::pairs")]
+        holders: BTreeMap<u16, String>,
+    },
     /// One share of a key, in the keystore by generation.
     Share { number: u16, package: String },
 }
@@ -59,7 +75,8 @@ impl Place {
             Place::Local { .. } => "local",
             Place::Pkcs11 { .. } => "pkcs11",
             Place::Frost { .. } => "frost",
-            Place::Share { .. } => "share",
+            Place::Dkls { .. } => "dkls",
+            Place::Share { .. } | Place::EcdsaShare { .. } => "share",
         }
     }
 }
@@ -207,6 +224,13 @@ pub(crate) fn open(
                 FrostKey::open(name, *threshold, holders, package, &config.holders)
                     .map_err(failed)?,
             ),
+            Place::Dkls { threshold, holders } => Arc::new(
+                DklsKey::open(name, *threshold, holders, &info.public_key, &config.holders)
+                    .map_err(failed)?,
+            ),
+            Place::EcdsaShare { number, holders } => {
+                Arc::new(EcdsaShare::open(name, *number, holders, store, config).map_err(failed)?)
+            }
             Place::Share { number, .. } => {
                 Arc::new(ShareKey::open(name, *number, store).map_err(failed)?)
             }

@@ -74,6 +74,27 @@ pub enum Request {
         /// FROST's signing package, hexadecimal.
         package: String,
     },
+    /// Of a holder of a share for ECDSA: begin a signature with other signers. Gives what is for them, sealed (`out`).
+    EcdsaBegin {
+        /// The key's name.
+        key: String,
+        /// What is signed: the holder asks its own policy.
+        message: Box<Message>,
+        /// A random name of this signature.
+        session: B256,
+        /// Numbers of the signers, this holder's among them.
+        signers: Vec<u16>,
+    },
+    /// What came from the other signers. Gives what is for them (`out`), then a part for all (`part`), then r and s (`signature`).
+    EcdsaRound {
+        /// The key's name.
+        key: String,
+        /// See `ecdsa-begin`.
+        session: B256,
+        /// By number of the sender.
+        #[serde(with = "crate::pairs")]
+        inbox: std::collections::BTreeMap<u16, String>,
+    },
     /// Of a share's holder: a step of a ceremony (`docs/signer.md#ceremonies`).
     Ceremony {
         /// The step.

@@ -4,6 +4,7 @@ use crate::backend::Backend;
 use crate::ceremony::{self, Running};
 use crate::config::Config;
 use crate::desk::{Allowed, Ask, Bell, Desk, Judge, now_ms};
+use crate::ecdsa_share::{Failed, Part, ban_name};
 use crate::history::{self, Event, History};
 use crate::home::{Home, SignerError};
 use crate::keyring::{self, Key, KeyFile};
@@ -325,7 +326,7 @@ fn sign(
         .cloned();
     if key
         .as_ref()
-        .is_some_and(|key| key.backend.share().is_some())
+        .is_some_and(|key| key.backend.share().is_some() || key.backend.ecdsa_share().is_some())
     {
         return Err(format!(
             "{name:?} is one share of a key, which signs nothing alone; ask the coordinator"
@@ -340,7 +341,7 @@ fn sign(
             facts: key.as_ref().map(|key| key.facts.clone()),
             asked,
             seen,
-            whole: key.as_ref().is_some_and(|key| key.backend.taproot()),
+            whole: key.as_ref().is_some_and(|key| key.backend.whole()),
             answer,
         })
     });
@@ -470,29 +471,93 @@ fn answer(signer: &Signer, bell: &Bell, user: u32, request: Request) -> Result<V
         } => {
             let key = share_of(signer, &key)?;
             let share = key.backend.share().ok_or("it is no share")?;
-            signer.numbers.waiting.inc();
             let kind = message.kind();
-            let judged = bell.ask(|answer| {
-                Ask::Judge(Judge {
-                    user,
-                    key: key.info.name.clone(),
-                    facts: Some(key.facts.clone()),
-                    asked: vec![Prepared::new(*message)],
-                    seen: None,
-                    whole: false,
-                    answer,
-                })
-            });
-            let verdict = judged.ok_or(ENDING)?.verdicts.pop().ok_or(ENDING)?;
-            let allowed = verdict.map_err(|refusal| refusal.to_string())?;
+            let allowed = judge_share(signer, bell, user, &key, *message)?;
             let part = share.part(generation, nonces, &package, allowed.digest);
             let part = part.map_err(|error| error.to_string())?;
             signer.numbers.signed(&key.info.name, kind, 1);
             Ok(json!({"ok": true, "share": part}))
         }
+        Request::EcdsaBegin {
+            key,
+            message,
+            session,
+            signers,
+        } => {
+            let key = share_of(signer, &key)?;
+            let share = key
+                .backend
+                .ecdsa_share()
+                .ok_or("it is no share for ECDSA")?;
+            let allowed = judge_share(signer, bell, user, &key, *message)?;
+            ecdsa_part(signer, &key, share.begin(session, &signers, allowed.digest))
+        }
+        Request::EcdsaRound {
+            key,
+            session,
+            inbox,
+        } => {
+            let key = share_of(signer, &key)?;
+            let share = key
+                .backend
+                .ecdsa_share()
+                .ok_or("it is no share for ECDSA")?;
+            ecdsa_part(signer, &key, share.round(session, &inbox))
+        }
         Request::Ceremony { step } => {
             admin()?;
             ceremony_step(signer, bell, user, step)
+        }
+    }
+}
+
+/// A holder's own policy, and its own history.
+fn judge_share(
+    signer: &Signer,
+    bell: &Bell,
+    user: u32,
+    key: &Key,
+    message: crate::message::Message,
+) -> Result<Allowed, String> {
+    signer.numbers.waiting.inc();
+    let judged = bell.ask(|answer| {
+        Ask::Judge(Judge {
+            user,
+            key: key.info.name.clone(),
+            facts: Some(key.facts.clone()),
+            asked: vec![Prepared::new(message)],
+            seen: None,
+            whole: false,
+            answer,
+        })
+    });
+    let verdict = judged.ok_or(ENDING)?.verdicts.pop().ok_or(ENDING)?;
+    verdict.map_err(|refusal| refusal.to_string())
+}
+
+/// What a round of ECDSA gave. A ban is on the disk before anybody hears of the failure.
+fn ecdsa_part(signer: &Signer, key: &Key, part: Result<Part, Failed>) -> Result<Value, String> {
+    match part {
+        Ok(Part::Sealed(out)) => {
+            let out: Vec<_> = out.into_iter().collect();
+            Ok(json!({"ok": true, "out": out}))
+        }
+        Ok(Part::Open(part)) => Ok(json!({"ok": true, "part": part})),
+        Ok(Part::Whole(signature)) => {
+            let signature = alloy_primitives::hex::encode(signature);
+            Ok(json!({"ok": true, "signature": signature}))
+        }
+        Err(Failed { text, ban }) => {
+            if let (Some(number), Some(share)) = (ban, key.backend.ecdsa_share()) {
+                share.ban(number);
+                let mut store = signer.store.lock().unwrap_or_else(PoisonError::into_inner);
+                let name = ban_name(&key.info.name, number);
+                let kept = store.put(&name, Zeroizing::new(vec![1]));
+                kept.map_err(|error| {
+                    format!("{text}; and the ban of holder {number} is not on the disk: {error}")
+                })?;
+            }
+            Err(text)
         }
     }
 }

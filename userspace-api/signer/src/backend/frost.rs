@@ -31,8 +31,9 @@ pub(crate) struct FrostKey {
 }
 
 /// A holder and the connection to it.
-struct Peer {
+pub(crate) struct Peer {
     name: String,
+    pub(crate) number: u16,
     identifier: Identifier,
     socket: PathBuf,
     client: Mutex<Option<Client>>,
@@ -60,6 +61,30 @@ pub(crate) fn wrong(error: impl std::fmt::Display) -> BackendError {
     BackendError::Wrong(error.to_string())
 }
 
+/// Holders by their numbers, with their sockets.
+pub(crate) fn peers(
+    holders: &BTreeMap<u16, String>,
+    known: &[Holder],
+) -> Result<Vec<Peer>, BackendError> {
+    let peer = |(number, holder): (&u16, &String)| {
+        let place = known.iter().find(|it| it.name == *holder);
+        let socket = place.and_then(|it| it.socket.clone());
+        let none = || {
+            wrong(format!(
+                "signer.toml has no [[holder]] {holder:?} with a socket"
+            ))
+        };
+        Ok(Peer {
+            name: holder.clone(),
+            number: *number,
+            identifier: Identifier::try_from(*number).map_err(wrong)?,
+            socket: socket.ok_or_else(none)?,
+            client: Mutex::new(None),
+        })
+    };
+    holders.iter().map(peer).collect()
+}
+
 impl FrostKey {
     pub(crate) fn open(
         name: &str,
@@ -76,25 +101,10 @@ impl FrostKey {
                 .try_into()
                 .map_err(|_| wrong("the group's key has another length"))?,
         );
-        let peer = |(number, holder): (&u16, &String)| {
-            let place = known.iter().find(|it| it.name == *holder);
-            let socket = place.and_then(|it| it.socket.clone());
-            let none = || {
-                wrong(format!(
-                    "signer.toml has no [[holder]] {holder:?} with a socket"
-                ))
-            };
-            Ok(Peer {
-                name: holder.clone(),
-                identifier: Identifier::try_from(*number).map_err(wrong)?,
-                socket: socket.ok_or_else(none)?,
-                client: Mutex::new(None),
-            })
-        };
         Ok(FrostKey {
             name: name.to_owned(),
             threshold: threshold.into(),
-            holders: holders.iter().map(peer).collect::<Result<_, _>>()?,
+            holders: peers(holders, known)?,
             generation: generation(&bytes),
             package,
             output: output_key(&internal.map_err(wrong)?).map_err(wrong)?,
@@ -154,7 +164,10 @@ impl FrostKey {
 }
 
 impl Peer {
-    fn call<T: serde::de::DeserializeOwned>(&self, request: &Request) -> Result<T, String> {
+    pub(crate) fn call<T: serde::de::DeserializeOwned>(
+        &self,
+        request: &Request,
+    ) -> Result<T, String> {
         let mut held = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         // A connection of before may have ended with its process: a new one is tried once.
         let fresh = held.is_none();
@@ -181,6 +194,10 @@ impl Peer {
 
 impl Backend for FrostKey {
     fn taproot(&self) -> bool {
+        true
+    }
+
+    fn whole(&self) -> bool {
         true
     }
 

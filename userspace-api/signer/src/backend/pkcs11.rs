@@ -202,8 +202,12 @@ impl TokenKey {
     }
 }
 
-/// A token's signature as hubs take it.
-fn normal(signature: &[u8], digest: B256, public: &PublicKey) -> Result<Signature, BackendError> {
+/// A signature of r and s as hubs take it: s in the lower half, with the parity that fits the key.
+pub(crate) fn normal(
+    signature: &[u8],
+    digest: B256,
+    public: &PublicKey,
+) -> Result<Signature, BackendError> {
     let wrong = |error: secp256k1::Error| BackendError::Wrong(error.to_string());
     let mut plain = Plain::from_compact(signature).map_err(wrong)?;
     plain.normalize_s();

@@ -36,6 +36,17 @@ pub(crate) struct Make {
     /// Holders, by their names in signer.toml [default: all of them].
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     holders: Vec<String>,
+    /// What the key signs: moves of a vault on a UTXO chain, or messages and transactions of account-based chains.
+    #[arg(long, value_enum, default_value_t = Scheme::Taproot)]
+    scheme: Scheme,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+enum Scheme {
+    /// BIP-340 by FROST.
+    Taproot,
+    /// ECDSA by DKLs23; by `dkg` alone.
+    Ecdsa,
 }
 
 #[derive(Debug, clap::Args)]
@@ -160,17 +171,40 @@ pub(crate) fn run(args: &Args, home: &Home, verb: &Verb) -> Result<(), SignerErr
         )));
     }
     let mut peers = connect(&config, &holders)?;
-    let (public_key, package) = match verb {
-        Verb::Dkg(_) => together(&mut peers, &make.name, make.threshold, &holders, false)?,
-        Verb::Dealer(_) => deal(&mut peers, make, &holders)?,
+    let frost = |holders, (public_key, package)| {
+        let threshold = make.threshold;
+        (
+            Place::Frost {
+                threshold,
+                holders,
+                package,
+            },
+            public_key,
+        )
+    };
+    let (place, public_key) = match (verb, make.scheme) {
+        (Verb::Dkg(_), Scheme::Taproot) => {
+            let made = together(&mut peers, &make.name, make.threshold, &holders, false)?;
+            frost(holders, made)
+        }
+        (Verb::Dealer(_), Scheme::Taproot) => {
+            let made = deal(&mut peers, make, &holders)?;
+            frost(holders, made)
+        }
+        (Verb::Dkg(_), Scheme::Ecdsa) => {
+            let public_key = ecdsa(&mut peers, &make.name, make.threshold, &holders)?;
+            let threshold = make.threshold;
+            (Place::Dkls { threshold, holders }, public_key)
+        }
+        (Verb::Dealer(_), Scheme::Ecdsa) => {
+            return Err(refused(
+                "a key for ECDSA is made by `ceremony dkg`: its holders need secrets of each pair, which no dealer should have",
+            ));
+        }
     };
     let file = KeyFile {
         name: make.name.clone(),
-        place: Place::Frost {
-            threshold: make.threshold,
-            holders,
-            package,
-        },
+        place,
         public_key,
         made_ms: now_ms(),
         retired: false,
@@ -184,6 +218,60 @@ pub(crate) fn run(args: &Args, home: &Home, verb: &Verb) -> Result<(), SignerErr
         info.name, info.public_key, info.script
     );
     args.say(&json!({ "key": info }), &text)
+}
+
+/// Rounds of the holders' making a key for ECDSA until all have it.
+fn ecdsa(
+    peers: &mut Peers,
+    key: &str,
+    threshold: u16,
+    holders: &BTreeMap<u16, String>,
+) -> Result<String, SignerError> {
+    let session = B256::from(random::bytes());
+    let mut inboxes: BTreeMap<u16, BTreeMap<u16, String>> = BTreeMap::new();
+    let post = |inboxes: &mut BTreeMap<u16, BTreeMap<u16, String>>, from: u16, answer: &Value| {
+        let out: Vec<(u16, String)> =
+            serde_json::from_value(answer["out"].clone()).map_err(refused)?;
+        for (to, package) in out {
+            inboxes.entry(to).or_default().insert(from, package);
+        }
+        Ok::<(), SignerError>(())
+    };
+    for &number in holders.keys() {
+        let step = Step::EcdsaBegin {
+            key: key.to_owned(),
+            session,
+            threshold,
+            holders: holders.clone(),
+            number,
+        };
+        let answer = say(peers, number, step)?;
+        post(&mut inboxes, number, &answer)?;
+    }
+    loop {
+        let (mut next, mut made) = (BTreeMap::new(), None);
+        for &number in holders.keys() {
+            let step = Step::EcdsaRound {
+                session,
+                inbox: inboxes.remove(&number).unwrap_or_default(),
+            };
+            let answer = say(peers, number, step)?;
+            if answer["public_key"].is_null() {
+                post(&mut next, number, &answer)?;
+                continue;
+            }
+            let own = text(&answer, "public_key")?;
+            if made.get_or_insert_with(|| own.clone()) != &own {
+                return Err(refused(
+                    "the holders have come to different keys: hold the ceremony anew",
+                ));
+            }
+        }
+        if let Some(made) = made {
+            return Ok(made);
+        }
+        inboxes = next;
+    }
 }
 
 fn deal(

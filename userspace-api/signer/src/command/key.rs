@@ -69,7 +69,10 @@ pub(crate) fn run(args: &Args, home: &Home, verb: &Verb) -> Result<(), SignerErr
             let backend = match of.place {
                 Place::Local { .. } => Where::Local,
                 Place::Pkcs11 { .. } => Where::Pkcs11,
-                Place::Frost { .. } | Place::Share { .. } => {
+                Place::Frost { .. }
+                | Place::Dkls { .. }
+                | Place::Share { .. }
+                | Place::EcdsaShare { .. } => {
                     let text = "a key in shares is refreshed (`share refresh`), or made anew under another name and the money moved";
                     return Err(SignerError::Refused(text.to_owned()));
                 }
