@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 /// [`Ledger::uncovered`](crate::Ledger::uncovered): what was traded after the cut stays counted, what a mark covered is not covered twice.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Cover {
+    /// The batch. What an older one than the last that was marked covers is covered: it asks for nothing.
+    pub epoch: Epoch,
     /// The shard.
     pub shard: PeerId,
     /// Whose.

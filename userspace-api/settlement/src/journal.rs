@@ -144,8 +144,7 @@ impl FactJournal {
             Some(bytes) => parse(&self.path, from - 1, &bytes)?.0,
             None => Head::default(),
         };
-        let mut next = from.max(1);
-        for row in range {
+        for (next, row) in (from.max(1)..).zip(range) {
             let (number, bytes) = row.map_err(|source| wrong(source.into()))?;
             let (number, bytes) = (number.value(), bytes.value());
             let (stated, json) = parse(&self.path, number, bytes)?;
@@ -161,7 +160,6 @@ impl FactJournal {
             let entry: Entry =
                 serde_json::from_str(json).map_err(|error| damaged(error.to_string()))?;
             take(entry)?;
-            next += 1;
         }
         Ok(())
     }

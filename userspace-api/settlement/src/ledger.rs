@@ -47,7 +47,10 @@ pub struct Ledger {
     pub(crate) venue: Venue,
     pub(crate) streams: Vec<Stream>,
     pub(crate) custody: Custody,
+    /// The last batch that touched each account.
     pub(crate) previous: Previous,
+    /// The last batch that each account has marks of.
+    pub(crate) marked: Previous,
     /// Lines of batches that were not handed to the store.
     pub(crate) fresh: Vec<AccountLines>,
     broken: bool,
@@ -64,6 +67,7 @@ impl Ledger {
             streams: venue.shards().iter().map(stream).collect(),
             custody: Custody::new(assets),
             previous: Previous::default(),
+            marked: Previous::default(),
             fresh: Vec::new(),
             broken: false,
             venue,
@@ -230,6 +234,12 @@ impl Ledger {
                 }
                 custody.line(account, asset, LineKind::TransferIn, amount, source);
             }
+            Moved::Marked { account, epoch } => {
+                let account = AccountId(account);
+                if Epoch(epoch) > self.marked.get(account) {
+                    self.marked.set(account, Epoch(epoch));
+                }
+            }
             Moved::Busted(changes) => {
                 for (account, asset, units) in changes {
                     let amount = base(asset, units);
@@ -336,6 +346,7 @@ impl Ledger {
             self.custody.dirty.insert(Part::Open(key));
             lines.entry(account).or_default().push(line);
         }
+        let epoch = self.custody.epoch;
         let mut trades: BTreeMap<(AccountId, AssetId), (u128, u128, i128)> = BTreeMap::new();
         let mut covers = Vec::new();
         for stream in &mut self.streams {
@@ -344,6 +355,7 @@ impl Ledger {
                 let (account, asset) = (AccountId(account), AssetId(asset));
                 if cell.uncovered() != 0 {
                     covers.push(Cover {
+                        epoch,
                         shard,
                         account,
                         asset,
@@ -377,7 +389,6 @@ impl Ledger {
                 }
             }
         }
-        let epoch = self.custody.epoch;
         let accounts = lines.keys().copied().collect();
         for (account, lines) in lines {
             let mut assets: Vec<AssetId> = lines.iter().map(|it| it.asset).collect();
@@ -401,12 +412,14 @@ impl Ledger {
         let streams = &self.streams;
         let venue = &self.venue;
         let custody = &mut self.custody;
-        let asides = custody.asides.clone();
+        // Laying out changes no balance: what it looks at is put back as it was.
+        let asides = std::mem::take(&mut custody.asides);
         let total = |account, asset| {
             let aside = asides.get(&(account, asset)).map_or(0, Aside::total);
             trading(streams, venue, account, asset) + aside
         };
         let (places, in_leaves) = batch::lay_out(venue, custody, renew, total);
+        custody.asides = asides;
         let everything = self.sums();
         let outside = everything.iter().zip(in_leaves);
         self.custody.batch = Batch {
@@ -446,7 +459,8 @@ impl Ledger {
         channels.filter(is_new).map(|(id, _)| *id)
     }
 
-    /// What of a cover is still to be marked, engine units: what its batch covers less what marks of the records taken so far have covered.
+    /// What of a cover is still to be marked, engine units: what its batch covers less what marks of the records taken so far have covered. Nothing, where a
+    /// later batch has marks of the account: it covers what this one does.
     ///
     /// Take the shard's records up to the last mark that was sent before asking: what is asked, marked and recorded is then covered exactly once.
     #[must_use]
@@ -454,6 +468,9 @@ impl Ledger {
         let Some(index) = self.venue.shard_index(cover.shard) else {
             return 0;
         };
+        if cover.epoch < self.marked.get(cover.account) {
+            return 0;
+        }
         let cell = self.streams[index]
             .cells
             .get(cover.account.0, cover.asset.0);
@@ -495,13 +512,12 @@ impl Ledger {
         self.streams[index].last
     }
 
-    /// What a shard has of all accounts, engine units, by adding them up.
-    pub(crate) fn shard_sum(&self, index: usize, asset: AssetId) -> i128 {
-        let cells = self.streams[index].cells.iter();
-        cells
-            .filter(|(_, of, _)| *of == asset.0)
-            .map(|(.., cell)| i128::from(cell.balance()))
-            .sum()
+    /// What a shard has of all accounts, engine units, by its control total.
+    pub(crate) fn shard_control(&self, index: usize, asset: AssetId) -> i128 {
+        let stream = &self.streams[index];
+        let of = stream.fees.iter().filter(|it| it.schedule.asset == asset);
+        let fees: i128 = of.flat_map(|it| it.taken).sum();
+        stream.moved.get(asset.0 as usize).copied().unwrap_or(0) - fees
     }
 
     /// What the operator put in as this, base units.

@@ -1,4 +1,4 @@
-//! In which batch each account was touched last: statements walk back along it.
+//! Of each account the number of a batch: the last that touched it, along which statements walk back; the last that marks were sequenced for.
 
 use crate::id::{AccountId, Epoch};
 

@@ -228,7 +228,7 @@ pub fn first_difference<'a>(
         let Some(units) = engine(record) else {
             continue;
         };
-        if units.cast_signed() != ledger.shard_sum(index, asset) {
+        if units.cast_signed() != ledger.shard_control(index, asset) {
             return Ok(Some(ledger.at_of(index)));
         }
     }

@@ -4,7 +4,7 @@
 
 use crate::book::{Book, FeePart};
 use crate::cell::Cells;
-use crate::custody::{Custody, OpenKey, Part};
+use crate::custody::{Channel, ChannelLeaf, Custody, OpenKey, Part};
 use crate::fact::WithdrawalId;
 use crate::id::{AccountId, AssetId, Epoch, PeerId};
 use crate::ledger::Ledger;
@@ -16,6 +16,7 @@ use crate::{Cover, CreditLine};
 use ring0_channels::B256;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Of what is written here; another build's rows are rebuilt.
 const FORMAT: u32 = 1;
@@ -25,6 +26,10 @@ const CELLS: u8 = 1;
 const PREVIOUS: u8 = 2;
 const FEES: u8 = 3;
 const PART: u8 = 4;
+const MARKED: u8 = 5;
+
+/// Rows as they stand: key and value, in the order of keys.
+pub type Image = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Key and value; `None`: the row is gone.
 pub(crate) type Row = (Vec<u8>, Option<Vec<u8>>);
@@ -99,6 +104,9 @@ impl Ledger {
         for (page, bytes) in self.previous.take_dirty() {
             rows.push((paged(PREVIOUS, 0, page), Some(bytes)));
         }
+        for (page, bytes) in self.marked.take_dirty() {
+            rows.push((paged(MARKED, 0, page), Some(bytes)));
+        }
         let dirty = std::mem::take(&mut self.custody.dirty);
         for part in dirty {
             rows.push((part_key(&part), part_value(&self.custody, &part)));
@@ -108,20 +116,21 @@ impl Ledger {
 
     /// All that the ledger is, as rows in order of their keys: equal ledgers give equal images.
     #[must_use]
-    pub fn image(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub fn image(&self) -> Image {
         let mut copy = self.clone();
         for stream in &mut copy.streams {
             stream.cells.touch_all();
             stream.fees.iter_mut().for_each(|it| it.dirty = true);
         }
         copy.previous.touch_all();
+        copy.marked.touch_all();
         copy.custody.dirty = all_parts(&copy.custody);
         let rows = copy.take_rows().into_iter();
-        let mut image: Vec<(Vec<u8>, Vec<u8>)> = rows
+        let mut image: Image = rows
             .filter_map(|(key, value)| Some((key, value?)))
             // A page that nothing was ever written to, or that came to zero, is the same.
             .filter(|(key, value)| {
-                ![CELLS, PREVIOUS].contains(&key[0]) || value.iter().any(|byte| *byte != 0)
+                ![CELLS, PREVIOUS, MARKED].contains(&key[0]) || value.iter().any(|byte| *byte != 0)
             })
             .collect();
         image.sort_unstable();
@@ -157,6 +166,9 @@ impl Ledger {
                 Some(&CELLS) => load_cells(&mut ledger, &key, &value),
                 Some(&PREVIOUS) => {
                     page_of(&key).and_then(|(_, page)| ledger.previous.load(page, &value))
+                }
+                Some(&MARKED) => {
+                    page_of(&key).and_then(|(_, page)| ledger.marked.load(page, &value))
                 }
                 Some(&FEES) => load_fees(&key, &value).map(|it| fees.push(it)),
                 Some(&PART) => {
@@ -412,7 +424,7 @@ fn part_value(custody: &Custody, part: &Part) -> Option<Vec<u8>> {
                 .flat_map(|it| it.to_le_bytes())
                 .collect()
         }
-        Part::Channel(id) => json(custody.channels.get(id)?),
+        Part::Channel(id) => channel_row(custody.channels.get(id)?),
         Part::Withdrawal(id) => json(custody.withdrawals.get(id)?),
         Part::Credits(line) => json(custody.credits.get(line)?),
         Part::Received(rail) => custody.received.get(rail)?.to_le_bytes().to_vec(),
@@ -426,6 +438,7 @@ fn part_value(custody: &Custody, part: &Part) -> Option<Vec<u8>> {
         Part::Covers => {
             let mut bytes = Vec::with_capacity(custody.batch.covers.len() * COVER);
             for cover in &custody.batch.covers {
+                bytes.extend(cover.epoch.0.to_le_bytes());
                 bytes.extend(cover.shard.0.to_le_bytes());
                 bytes.extend(cover.account.0.to_le_bytes());
                 bytes.extend(cover.asset.0.to_le_bytes());
@@ -441,8 +454,84 @@ fn part_value(custody: &Custody, part: &Part) -> Option<Vec<u8>> {
     })
 }
 
+/// A channel: every one that was touched is written at a cut, so not as text.
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+struct ChannelRow {
+    deposited: u128,
+    withdrawn: u128,
+    moved: i128,
+    balance: u128,
+    deposited_seen: u128,
+    withdrawn_seen: u128,
+    excess: u128,
+    branch: [u8; 32],
+    version: u64,
+    epoch: u64,
+    account: u32,
+    place: u32,
+    /// 1 disputed, 2 closed, 4 it has a leaf.
+    flags: u64,
+}
+
+fn channel_row(channel: &Channel) -> Vec<u8> {
+    let leaf = channel.leaf.unwrap_or(ChannelLeaf {
+        version: 0,
+        epoch: Epoch(0),
+        balance: 0,
+        deposited_seen: 0,
+        withdrawn_seen: 0,
+        excess: 0,
+        branch: B256::ZERO,
+    });
+    let flags = [channel.disputed, channel.closed, channel.leaf.is_some()];
+    let row = ChannelRow {
+        deposited: channel.deposited.to_le(),
+        withdrawn: channel.withdrawn.to_le(),
+        moved: channel.moved.to_le(),
+        balance: leaf.balance.to_le(),
+        deposited_seen: leaf.deposited_seen.to_le(),
+        withdrawn_seen: leaf.withdrawn_seen.to_le(),
+        excess: leaf.excess.to_le(),
+        branch: leaf.branch.0,
+        version: leaf.version.to_le(),
+        epoch: leaf.epoch.0.to_le(),
+        account: channel.account.0.to_le(),
+        place: channel.place.to_le(),
+        flags: (0..)
+            .zip(flags)
+            .map(|(bit, is)| u64::from(is) << bit)
+            .sum::<u64>()
+            .to_le(),
+    };
+    row.as_bytes().to_vec()
+}
+
+fn load_channel(value: &[u8]) -> Option<Channel> {
+    let row = ChannelRow::read_from_bytes(value).ok()?;
+    let flags = u64::from_le(row.flags);
+    Some(Channel {
+        account: AccountId(u32::from_le(row.account)),
+        place: u32::from_le(row.place),
+        deposited: u128::from_le(row.deposited),
+        withdrawn: u128::from_le(row.withdrawn),
+        moved: i128::from_le(row.moved),
+        disputed: flags & 1 != 0,
+        closed: flags & 2 != 0,
+        leaf: (flags & 4 != 0).then_some(ChannelLeaf {
+            version: u64::from_le(row.version),
+            epoch: Epoch(u64::from_le(row.epoch)),
+            balance: u128::from_le(row.balance),
+            deposited_seen: u128::from_le(row.deposited_seen),
+            withdrawn_seen: u128::from_le(row.withdrawn_seen),
+            excess: u128::from_le(row.excess),
+            branch: B256::new(row.branch),
+        }),
+    })
+}
+
 /// Bytes of a cover.
-const COVER: usize = 20;
+const COVER: usize = 28;
 
 fn load_open(value: &[u8]) -> Option<(AccountId, Line)> {
     let (account, line) = value.split_first_chunk::<4>()?;
@@ -457,12 +546,13 @@ fn load_cover(bytes: &[u8; COVER]) -> Cover {
         let chunk = bytes[at..].first_chunk().copied().unwrap_or_default();
         u32::from_le_bytes(chunk)
     };
-    let through = bytes.last_chunk().copied().unwrap_or_default();
+    let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
     Cover {
-        shard: PeerId(word(0)),
-        account: AccountId(word(4)),
-        asset: AssetId(word(8)),
-        through: u64::from_le_bytes(through),
+        epoch: Epoch(long(0)),
+        shard: PeerId(word(8)),
+        account: AccountId(word(12)),
+        asset: AssetId(word(16)),
+        through: long(20),
     }
 }
 
@@ -496,7 +586,7 @@ fn load_part(custody: &mut Custody, part: Part, value: &[u8]) -> Option<()> {
             custody.asides.insert((account, asset), aside);
         }
         Part::Channel(id) => {
-            custody.channels.insert(id, from_json(value)?);
+            custody.channels.insert(id, load_channel(value)?);
         }
         Part::Withdrawal(id) => {
             custody.withdrawals.insert(id, from_json(value)?);

@@ -48,6 +48,11 @@ pub(crate) enum Moved {
         asset: u32,
         units: i64,
     },
+    /// A mark of an account by a batch.
+    Marked {
+        account: u32,
+        epoch: u64,
+    },
     Out(TransferOut),
     In(TransferIn),
     /// A trade was taken back: what it changed, engine units.
@@ -286,6 +291,8 @@ impl Stream {
             };
             let cell = self.cells.at(place);
             cell.marked = cell.marked.wrapping_add(mark.covered.cast_unsigned());
+            let (account, epoch) = (mark.account, mark.epoch);
+            return Ok(Some(Moved::Marked { account, epoch }));
         } else if is(Kind::Bust) {
             return self.bust(&body(record), sequence).map(Some);
         }

@@ -13,7 +13,7 @@ use ring0_engine::limits::SLOT_LEN;
 use ring0_settlement::book::Own;
 use ring0_settlement::reconcile::TreeFigure;
 use ring0_settlement::{
-    AccountId, AssetId, Difference, Epoch, Equation, Fact, Figures, Ledger, Purse, Records,
+    AccountId, AssetId, Cover, Difference, Epoch, Equation, Fact, Figures, Ledger, Purse, Records,
     Refused, Settlement, SettlementError, StoreError, reconcile,
 };
 use small::{ACCOUNTS, Event, SHARDS, World, venue};
@@ -197,7 +197,15 @@ fn books_are_what_postings_sum_to_and_every_cut_reconciles() {
         lowest = lowest.min(batch.outside.iter().copied().min().unwrap_or(0));
         // A cut with nothing before it is empty.
         if cuts % 7 == 0 {
-            let covers = ledger.batch().covers.clone();
+            let covers: Vec<Cover> = ledger
+                .batch()
+                .covers
+                .iter()
+                .map(|it| Cover {
+                    epoch: it.epoch.next(),
+                    ..*it
+                })
+                .collect();
             world.cut(&ledger);
             let renew = matches!(
                 world.events.last(),
@@ -291,6 +299,47 @@ fn check_statements(settlement: &mut Settlement) -> usize {
         assert!(whole.text().contains(&whole.hash().to_string()));
     }
     lines
+}
+
+/// A batch that is co-signed late, behind a later one, asks for no mark: the later one covered what it does.
+#[test]
+fn a_late_batch_marks_nothing_that_a_later_one_covered() {
+    let mut world = World::new(seed());
+    let mut ledger = Ledger::new(venue());
+    let (mut taken, mut batches) = (0, Vec::new());
+    let mut go_on = |world: &mut World, ledger: &mut Ledger| {
+        take(ledger, &world.events[taken..]);
+        taken = world.events.len();
+    };
+    for _ in 0..6 {
+        for _ in 0..200 {
+            world.trade_only();
+            go_on(&mut world, &mut ledger);
+        }
+        world.cut(&ledger);
+        go_on(&mut world, &mut ledger);
+        batches.push(ledger.batch().covers.clone());
+    }
+    let (first, last) = (batches[0].clone(), batches[5].clone());
+    let owed = |ledger: &Ledger, covers: &[Cover]| ledger.marks(covers).count();
+    assert!(owed(&ledger, &first) > 0 && owed(&ledger, &last) > 0);
+    let account = last[0].account;
+    // Half of a batch's marks, then the rest: each once.
+    while owed(&ledger, &last) > 0 {
+        let mark = ledger.marks(&last).next().unwrap();
+        world.mark(&mark, last[0].epoch);
+        let before = owed(&ledger, &last);
+        go_on(&mut world, &mut ledger);
+        assert_eq!(owed(&ledger, &last), before - 1);
+    }
+    let own: Vec<Cover> = first
+        .into_iter()
+        .filter(|it| it.account == account)
+        .collect();
+    assert_eq!(owed(&ledger, &own), 0);
+    for cover in &last {
+        assert_eq!(ledger.outflow(cover.shard, cover.account, cover.asset), 0);
+    }
 }
 
 #[test]

@@ -14,8 +14,8 @@ use ring0_engine::record::{
 use ring0_settlement::book::{Book, Own};
 use ring0_settlement::reconcile::{EngineFigure, HubFigures, RailFigure, TreeFigure};
 use ring0_settlement::{
-    AccountId, Asset, AssetId, CreditLine, Fact, Figures, Ledger, Mark, Peer, PeerId, Pin, Place,
-    Purse, Venue, WithdrawalId,
+    AccountId, Asset, AssetId, CreditLine, Epoch, Fact, Figures, Ledger, Mark, Peer, PeerId, Pin,
+    Place, Purse, Venue, WithdrawalId,
 };
 use std::collections::BTreeMap;
 use zerocopy::{FromZeros, IntoBytes};
@@ -382,15 +382,8 @@ impl World {
             68..71 => {
                 let covers = ledger.batch().covers.clone();
                 let all: Vec<Mark> = ledger.marks(&covers).collect();
-                if let Some(mark) = self.random.pick(&all) {
-                    let of = SHARDS.iter().position(|it| *it == mark.shard).unwrap();
-                    let body = SettlementMark {
-                        account: mark.account.0,
-                        asset: mark.asset.0,
-                        covered: mark.units,
-                        epoch: ledger.epoch().0,
-                    };
-                    self.control(of, ControlKind::SettlementMark, &body, Outcome::Accepted);
+                if let Some(mark) = self.random.pick(&all).copied() {
+                    self.mark(&mark, ledger.epoch());
                 }
             }
             71 => {
@@ -401,6 +394,35 @@ impl World {
             }
             _ => self.outside(account),
         }
+    }
+
+    /// A settlement mark is sequenced.
+    pub(crate) fn mark(&mut self, mark: &Mark, epoch: Epoch) {
+        let of = SHARDS.iter().position(|it| *it == mark.shard).unwrap();
+        let body = SettlementMark {
+            account: mark.account.0,
+            asset: mark.asset.0,
+            covered: mark.units,
+            epoch: epoch.0,
+        };
+        self.control(of, ControlKind::SettlementMark, &body, Outcome::Accepted);
+    }
+
+    /// Money by hand, and trades.
+    pub(crate) fn trade_only(&mut self) {
+        let account = self.random.below(u64::from(ACCOUNTS)) as u32;
+        let asset = self.random.below(ASSETS as u64) as u32;
+        for shard in 0..2 {
+            let amount = 1 + self.random.below(900);
+            *self.units(shard, account, asset) += amount;
+            let given = Deposit {
+                account,
+                asset,
+                amount,
+            };
+            self.control(shard, ControlKind::Deposit, &given, Outcome::Accepted);
+        }
+        self.trade();
     }
 
     fn next_out(&mut self, shard: usize, account: u32) -> u64 {
