@@ -9,6 +9,7 @@ use ring0_hashlog::{Head, verify as verify_log};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::PoisonError;
 
 /// What a check of an audit log found.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -77,6 +78,9 @@ impl Identity {
         most: usize,
     ) -> Result<Vec<(u64, Entry)>, Refused> {
         caller.may(Permission::ReadAudit)?;
+        // The whole log is read and checked for it: one at a time, and nobody asks without end.
+        self.attempts.take(caller.from, self.now_ms())?;
+        let _one = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let of = caller.organisation();
         let (mut found, mut number) = (std::collections::VecDeque::new(), 0);
         verify_log::<Entry>(&self.log_path(), |entry| {

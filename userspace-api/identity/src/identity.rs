@@ -183,6 +183,7 @@ pub struct Identity {
     pub(crate) attempts: Attempts,
     pub(crate) newcomers: Attempts,
     seen: Seen,
+    pub(crate) reading: Mutex<()>,
 }
 
 impl fmt::Debug for Identity {
@@ -228,6 +229,7 @@ impl Identity {
             attempts: Attempts::new(config.attempts),
             newcomers: Attempts::new(config.newcomers),
             seen: Seen::new(now_ms),
+            reading: Mutex::default(),
             state: RwLock::new(state),
             log: Mutex::new(log),
             sealing,

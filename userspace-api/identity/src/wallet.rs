@@ -32,7 +32,7 @@ pub struct SignInMessage {
     pub uri: String,
     /// EIP-155 chain id of the wallet.
     pub chain_id: u64,
-    /// Given by [`Nonces`], used once.
+    /// Given by [`Identity::nonce`](crate::Identity::nonce), used once.
     pub nonce: String,
     /// RFC 3339.
     pub issued_at: String,

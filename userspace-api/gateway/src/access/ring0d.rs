@@ -130,3 +130,91 @@ impl Venue for Daemons {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ring0_identity::records::{Authority, Stage, Through};
+    use ring0_identity::{B256, LoginId, OrganisationId, PersonId, SessionId};
+    use tokio::net::UnixListener;
+
+    /// A daemon that gives these answers in turn, one a connection, and keeps what it was asked.
+    async fn daemon(listener: UnixListener, answers: Vec<&'static str>) -> Vec<Value> {
+        let mut asked = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut line = String::new();
+            let (read, mut write) = stream.split();
+            BufReader::new(read).read_line(&mut line).await.unwrap();
+            asked.push(serde_json::from_str(&line).unwrap());
+            write.write_all(answer.as_bytes()).await.unwrap();
+        }
+        asked
+    }
+
+    #[tokio::test]
+    async fn a_daemon_is_asked_in_its_words_and_its_answers_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("main.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let daemons = Daemons {
+            sockets: [("main".to_owned(), path)].into(),
+            accounts: vec!["alice".to_owned()],
+            accounts_max: 9,
+        };
+        let mut session = TradingSession {
+            id: SessionId(1),
+            opening: B256::ZERO,
+            organisation: OrganisationId(1),
+            account: 0,
+            shard: "main".to_owned(),
+            person: PersonId(1),
+            through: Through::Login(LoginId(1)),
+            authority: Authority::Owner,
+            public_key: "02aa".to_owned(),
+            nonce: "11".repeat(16),
+            expires_s: 77,
+            since_ms: 0,
+            stage: Stage::Opening,
+        };
+        let granted = r##"{"ok":true,"outcome":"granted","session":"#17","id":"0017ABCDEF","nonce":"22","agreement":1,"agreement_key":"03bb"}"##;
+        let answers = vec![
+            "{\"ok\":true}\n",
+            Box::leak(format!("{granted}\n").into_boxed_str()),
+            "{\"ok\":false,\"error\":\"all sessions are granted\"}\n",
+            "{\"ok\":true}\n", // a grant that says nothing
+            "{\"ok\":true,\"outcome\":\"revoked\"}\n",
+            "{\"ok\":false,\"error\":\"its key is still there\"}\n",
+            "{\"ok\"", // torn
+            "",
+        ];
+        let daemon = tokio::spawn(daemon(listener, answers));
+        daemons.open_account(5).await.unwrap();
+        let opened = daemons.grant(&session).await.unwrap();
+        assert_eq!((opened.session, opened.id.as_str()), (17, "0017ABCDEF"));
+        session.account = 5;
+        let refused = daemons.grant(&session).await;
+        let why = "all sessions are granted".to_owned();
+        assert_eq!(refused, Err(VenueError::Refused(why)));
+        let unread = daemons.grant(&session).await;
+        assert!(matches!(unread, Err(VenueError::Unavailable(_))));
+        daemons.revoke(&session, &opened).await.unwrap();
+        // Whatever a daemon says but yes, the session may still be there.
+        for _ in 0..3 {
+            let result = daemons.revoke(&session, &opened).await;
+            assert!(matches!(result, Err(VenueError::Unavailable(_))));
+        }
+        let asked = daemon.await.unwrap();
+        let grant = json!({ "verb": "grant", "account": "alice", "public_key": "02aa", "nonce": "11".repeat(16), "expires_s": 77 });
+        let revoke = json!({ "verb": "revoke", "session": "#17", "id": "0017ABCDEF" });
+        assert_eq!(asked[0], json!({ "verb": "open-account", "account": "#5" }));
+        assert_eq!((&asked[1], &asked[4]), (&grant, &revoke));
+        assert_eq!(asked[2]["account"], "#5");
+        session.shard = "elsewhere".to_owned();
+        let nowhere = daemons.grant(&session).await;
+        assert!(matches!(nowhere, Err(VenueError::Refused(_))));
+        session.shard = "main".to_owned();
+        let gone = daemons.grant(&session).await;
+        assert!(matches!(gone, Err(VenueError::Unavailable(_))));
+    }
+}

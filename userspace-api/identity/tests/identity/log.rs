@@ -241,3 +241,40 @@ fn an_operator_gives_an_account_of_the_market_file_to_an_organisation() {
     let full = cast.identity.add_account(&owner, None, 4, |it| it < 3);
     assert!(matches!(full, Err(Refused::Conflict(_))));
 }
+
+/// How long a start takes, by a log of many logins that were used and ended.
+#[test]
+fn a_long_log_opens() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let path = folder.path().join(LOG);
+    let cast = Cast::in_folder(Arc::clone(&folder), START_MS);
+    for _ in 0..3 {
+        let caller = cast.sign_in(&wallet(1));
+        cast.pass(600_000);
+        cast.identity.renew(&caller).unwrap();
+        cast.identity.sign_out(&caller, false).unwrap();
+    }
+    drop(cast);
+    let (mut log, entries) =
+        ring0_hashlog::HashLog::<ring0_identity::event::Entry>::open(&path).unwrap();
+    let sessions: Vec<_> = entries
+        .iter()
+        .filter(|it| it.event.kind().starts_with("login"))
+        .cloned()
+        .collect();
+    let many: Vec<_> = sessions.iter().cycle().take(100_000).cloned().collect();
+    log.append_all(&many).unwrap();
+    drop(log);
+    let begun = std::time::Instant::now();
+    let identity = Identity::open(
+        folder.path(),
+        Cast::config(&Arc::new((START_MS + 9_000_000).into())),
+    );
+    let took = begun.elapsed();
+    let bytes = std::fs::metadata(&path).unwrap().len();
+    println!(
+        "{} entries, {bytes} bytes: opened in {took:?}",
+        many.len() + entries.len()
+    );
+    assert!(identity.is_ok());
+}

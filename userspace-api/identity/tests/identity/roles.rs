@@ -59,7 +59,7 @@ fn may(role: Option<Role>, scope: Option<Scope>, permission: Permission) -> bool
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
 
     #[test]
     fn nobody_acts_beyond_its_role(steps in proptest::collection::vec(step(), 1..30)) {
