@@ -30,6 +30,9 @@ pub struct Args {
         default_value = "/var/lib/ring0/signer"
     )]
     home: PathBuf,
+    /// The signer's socket [default: as its signer.toml says]: for whoever reaches it from elsewhere.
+    #[arg(long, value_name = "PATH", global = true)]
+    socket: Option<PathBuf>,
     /// Answers as JSON, one object.
     #[arg(long, global = true)]
     json: bool,
@@ -280,7 +283,10 @@ impl Args {
     }
 
     fn client(&self, home: &Home) -> Result<Client, SignerError> {
-        Ok(Client::connect(&home.config()?.socket)?)
+        match &self.socket {
+            Some(socket) => Ok(Client::connect(socket)?),
+            None => Ok(Client::connect(&home.config()?.socket)?),
+        }
     }
 
     fn tell(&self, home: &Home, request: &Request, text: &str) -> Result<(), SignerError> {

@@ -249,8 +249,8 @@ impl History {
                 }
             }
         }
-        // A file that a crash cut off before its first entry.
-        if !files.is_empty() && ring0_hashlog::verify::<Entry>(&path, |_| {})?.entries == 0 {
+        // A file that a crash cut off before its first entry. Opened, so that no running signer's is taken away.
+        if !files.is_empty() && HashLog::<Entry>::open(&path)?.0.entries() == 0 {
             fs::remove_file(&path).map_err(at(&path))?;
             (number, path) = files.pop().expect("it is not empty");
         }
@@ -607,6 +607,10 @@ pub fn verify(folder: &Path) -> Result<Seen, HistoryError> {
         if let Some(what) = wrong {
             return Err(HistoryError::Broken { path, what });
         }
+        if checked.entries == 0 {
+            // A crash cut it off before its first entry; the next start removes it.
+            continue;
+        }
         seen = Some(Seen {
             entries: seen.map_or(0, |it| it.entries) + checked.entries,
             head: checked.head,
@@ -695,6 +699,14 @@ mod tests {
             found,
             [1_000_005, 1_000_006, 1_000_007, 1_000_008, 1_000_009]
         );
+        // A crash after a file was made and before its first entry.
+        let (last, _) = files.last().unwrap();
+        fs::write(segment(&folder, last + 1), "").unwrap();
+        let whole = verify(&folder).unwrap();
+        let (history, _) = History::open(&folder, &[], 2000).unwrap();
+        assert_eq!(history.seen(), whole);
+        assert_eq!(*history.memory(), memory);
+        drop(history);
         // Another history in the place of an early file: whole in itself.
         let other = place.path().join("other");
         made(&other, &[]);

@@ -179,7 +179,11 @@ impl Keystore {
     }
 
     fn save(&self) -> Result<(), KeystoreError> {
-        let mut plain = Zeroizing::new(String::with_capacity(1 << 16));
+        // Large enough from the start: what a string leaves behind when it grows is not wiped.
+        let size =
+            |(name, secret): (&String, &Zeroizing<Vec<u8>>)| name.len() + 2 * secret.len() + 8;
+        let size: usize = self.secrets.iter().map(size).sum();
+        let mut plain = Zeroizing::new(String::with_capacity(size + 8));
         plain.push('{');
         for (place, (name, secret)) in self.secrets.iter().enumerate() {
             let comma = if place == 0 { "" } else { "," };

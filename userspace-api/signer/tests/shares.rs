@@ -3,7 +3,7 @@
 use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::secp256k1::{Message as Digest, Secp256k1, XOnlyPublicKey, schnorr::Signature};
 use bitcoin::sighash::{Prevouts, SighashCache, TapSighashType};
-use ring0_signer::bench::vault_move;
+use ring0_signer::bench::{payment, vault_move};
 use ring0_signer::message::Message;
 use ring0_signer::protocol::{Name, Outcome};
 use ring0_signer::stand::Stand;
@@ -20,6 +20,17 @@ name = "vault"
 kinds = ["vault-move"]
 per_second = 1000
 fee_max = "2000"
+"#;
+
+const TREASURY: &str = r#"
+[[key]]
+name = "treasury"
+kinds = ["transaction"]
+per_second = 1000
+gas_cost_max = "1000000"
+[[key.call]]
+chain = 1
+to = "0x3333333333333333333333333333333333333333"
 "#;
 
 /// The coordinator lets the vault pay this; holders do not.
@@ -153,6 +164,109 @@ fn a_dealer_deals_and_one_share_signs_nothing() {
         &["ceremony", "dealer", "vault", "--threshold", "2"],
     );
     assert!(again.is_err());
+}
+
+/// A key for ECDSA in shares: hubs and nodes see one signature of one key.
+#[test]
+fn two_of_three_sign_transactions() {
+    let mut stand = Stand::new(&[env!("CARGO_BIN_EXE_ring0-signer").into()]).unwrap();
+    let known = stand.holders(&["a", "b", "c"], TREASURY).unwrap();
+    let more = "[[key.call]]\nchain = 1\nto = \"0x4444444444444444444444444444444444444444\"\n";
+    stand
+        .init("vault", &format!("{TREASURY}{more}{known}"))
+        .unwrap();
+    let ceremony = [
+        "ceremony",
+        "dkg",
+        "treasury",
+        "--threshold",
+        "2",
+        "--scheme",
+        "ecdsa",
+    ];
+    stand.run("vault", &ceremony).unwrap();
+    stand.serve("vault").unwrap();
+    let socket = stand.socket("vault");
+    let mut client = Client::connect(&socket).unwrap();
+    let address = client.keys().unwrap()[0].address;
+    let mut holds = |message: Message| {
+        let digest = message.digest().unwrap();
+        let signature = client.sign_one("treasury", message)?;
+        // `recover` takes the lower s alone.
+        assert_eq!(signature.recover(digest), Ok(address));
+        Ok::<(), ring0_signer::ClientError>(())
+    };
+    holds(payment(1)).unwrap();
+    stand.kill("a");
+    holds(payment(2)).unwrap();
+    holds(payment(2)).unwrap();
+    stand.kill("c");
+    assert!(
+        holds(payment(3))
+            .unwrap_err()
+            .to_string()
+            .contains("2 shares are needed")
+    );
+    // Its share is on its disk: the same key after a start, and its own policy.
+    stand.serve("a").unwrap();
+    holds(payment(3)).unwrap();
+    let Message::Transaction(it) = payment(4) else {
+        panic!("a payment is a transaction");
+    };
+    let elsewhere = Message::Transaction(ring0_signer::transaction::Transaction {
+        to: ring0_channels::Address::repeat_byte(0x44),
+        ..it
+    });
+    let error = holds(elsewhere).unwrap_err().to_string();
+    assert!(error.contains("no [[key.call]]"), "{error}");
+    // One holder alone gives nothing, and a round that nobody began is none.
+    let mut holder = Client::connect(&stand.socket("b")).unwrap();
+    assert!(
+        holder
+            .sign("treasury", vec![payment(5)])
+            .unwrap_err()
+            .to_string()
+            .contains("one share")
+    );
+    let request = Request::EcdsaRound {
+        key: "treasury".to_owned(),
+        session: Default::default(),
+        inbox: Default::default(),
+    };
+    let error = holder
+        .call::<serde_json::Value>(&request)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("under way"), "{error}");
+    // A coordinator that relays what it likes: what a holder seals for one does not open for another.
+    let mut other = Client::connect(&stand.socket("a")).unwrap();
+    let begin = |client: &mut Client| {
+        let request = Request::EcdsaBegin {
+            key: "treasury".to_owned(),
+            message: Box::new(payment(6)),
+            session: Default::default(),
+            signers: vec![1, 2],
+        };
+        let answer: serde_json::Value = client.call(&request).unwrap();
+        answer["out"][0][1].as_str().unwrap().to_owned()
+    };
+    let (of_b, _) = (begin(&mut holder), begin(&mut other));
+    let request = Request::EcdsaRound {
+        key: "treasury".to_owned(),
+        session: Default::default(),
+        inbox: [(1, of_b)].into(),
+    };
+    let error = holder
+        .call::<serde_json::Value>(&request)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("does not open"), "{error}");
+    // What the first round kept is gone with it.
+    let error = holder
+        .call::<serde_json::Value>(&request)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("under way"), "{error}");
 }
 
 /// The holders stand still, so the coordinator has the request on its disk and no signature. Killed there and asked again it signs the same; the history has it twice.
