@@ -41,8 +41,10 @@ pub struct Config {
     pub market: PathBuf,
     /// Folder of the gateway's own stores: candles, client order ids.
     pub store: PathBuf,
-    /// File of bearer tokens; without it, and without `[identity]`, private routes let nobody in.
+    /// File of bearer tokens, for a venue on a machine of one's own; not beside `[identity]`. Without either, private routes let nobody in.
     pub tokens: Option<PathBuf>,
+    /// People, organisations, API keys.
+    pub identity: Option<Identity>,
     /// Socket of the settlement daemon; without it what only that knows is not served.
     pub settled: Option<PathBuf>,
     /// Days that a client order id is remembered.
@@ -67,6 +69,24 @@ pub struct Config {
     /// Where it was read from.
     #[serde(skip)]
     pub path: PathBuf,
+}
+
+/// See [`Config::identity`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Folder of its log.
+    pub folder: PathBuf,
+    /// Scheme, host and port of the venue's pages: `https://trade.example`. Passkeys are bound to its host.
+    pub origin: String,
+    /// EIP-155 ids of chains whose wallets sign in.
+    pub chain_ids: Vec<u64>,
+    /// The venue's id, 32 bytes: what owner and session keys sign under.
+    pub venue: ring0_identity::B256,
+    /// Where the key that seals API keys' secrets is; not given: in the folder.
+    pub key_file: Option<PathBuf>,
+    /// Folder of the shards' daemons' sockets, each SHARD.sock.
+    pub sockets: PathBuf,
 }
 
 /// A certificate and its key, as PEM files.
@@ -263,6 +283,11 @@ impl Config {
         from_there(&mut self.market);
         from_there(&mut self.store);
         self.tokens.as_mut().map(from_there);
+        if let Some(identity) = &mut self.identity {
+            from_there(&mut identity.folder);
+            from_there(&mut identity.sockets);
+            identity.key_file.as_mut().map(from_there);
+        }
         self.settled.as_mut().map(from_there);
         let ouch = self.ouch.as_mut().and_then(|it| it.tls.as_mut());
         for tls in self.http.tls.iter_mut().chain(ouch) {
@@ -303,6 +328,9 @@ impl Config {
                     "shard {name} needs a way for orders: `door` or `udp`, one of them"
                 ));
             }
+        }
+        if self.tokens.is_some() && self.identity.is_some() {
+            return Err("both `tokens` and [identity] say who is let in; give one".to_owned());
         }
         if self.shards.is_empty() {
             return Err("there is no [[shard]]".to_owned());

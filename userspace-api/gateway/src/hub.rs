@@ -147,7 +147,7 @@ mod tests {
             hub.say(Channel::Trades(2), || unreachable!("nobody listens"));
         }
         assert!(slow.is_slow() && !quick.is_slow());
-        let mut read =
+        let read =
             |from: &mut mpsc::Receiver<Text>| std::iter::from_fn(|| from.try_recv().ok()).count();
         assert_eq!((read(&mut taken), read(&mut all)), (2, 10));
         hub.leave(Channel::Trades(1), &quick);

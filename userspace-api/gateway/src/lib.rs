@@ -9,6 +9,7 @@
     reason = "a problem is the answer to a client: it is made where it is needed and sent, never in a hot path"
 )]
 
+pub mod access;
 pub mod app;
 pub mod authority;
 pub mod clock;

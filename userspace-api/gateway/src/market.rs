@@ -141,6 +141,12 @@ impl Market {
         self.now = (sequence, time_ns);
     }
 
+    /// What is traded.
+    #[must_use]
+    pub fn venue(&self) -> &Arc<Venue> {
+        &self.venue
+    }
+
     /// The clock, which learns from control commands.
     pub fn clock_mut(&mut self) -> &mut VenueClock {
         &mut self.clock

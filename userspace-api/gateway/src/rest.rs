@@ -34,6 +34,7 @@ pub use orders::{
     CanceledInfo, OrderPage, Peg, PegKind, PlaceOrder, PostOnly, ReplaceOrder, SelfTradeRule,
 };
 pub use public::{CandlePage, StatusInfo, TimeInfo, TradePage};
+pub use settlement::{BalanceInfo, BalancesInfo};
 
 /// Entries of a page where none are asked for, and at the most.
 const PAGE: usize = 100;
@@ -127,8 +128,8 @@ fn page_start(cursor: Option<&str>) -> Result<u64, Problem> {
     })
 }
 
-/// The public and the private routes.
-pub fn router(app: &Arc<App>) -> Router {
+/// All routes: public and private ones, and those of sign-in and organisations where there are any, which recognise callers by themselves.
+pub fn router(app: &Arc<App>, access: Option<Router>) -> Router {
     let public = Router::new()
         .route("/v1/time", get(public::time))
         .route("/v1/status", get(public::status))
@@ -185,13 +186,17 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(document));
+    let access = access
+        .unwrap_or_default()
+        .layer(from_fn_with_state(Arc::clone(app), limit_address));
     public
         .merge(private)
         .merge(operations)
+        .with_state(Arc::clone(app))
+        .merge(access)
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(Arc::clone(app), observe))
-        .with_state(Arc::clone(app))
 }
 
 async fn no_route() -> Problem {
@@ -415,8 +420,10 @@ impl utoipa::Modify for Security {
 /// The OpenAPI 3.1 document as text.
 #[must_use]
 pub fn openapi_json() -> String {
+    let mut document = Document::openapi();
+    document.merge(crate::access::AccessApi::openapi());
     // Names and text only: it always is JSON.
-    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+    let mut text = document.to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
 }

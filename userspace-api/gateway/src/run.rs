@@ -1,5 +1,6 @@
 //! The process: everything made from its configuration, served until SIGTERM, and ended in peace.
 
+use crate::access::{Access, Daemons, People};
 use crate::app::App;
 use crate::authority::{Authority, Nobody, Tokens, TokensError};
 use crate::clock::unix_now_ns;
@@ -41,6 +42,9 @@ pub enum GatewayError {
     /// A session's key.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// Who may do what.
+    #[error(transparent)]
+    Identity(#[from] ring0_identity::OpenError),
     /// The tokens.
     #[error(transparent)]
     Tokens(#[from] TokensError),
@@ -91,7 +95,7 @@ pub struct Checked {
     plans: Vec<Plan>,
     /// With the place of each one's plan.
     sessions: Vec<(Session, usize, Use)>,
-    authority: Arc<dyn Authority>,
+    tokens: Option<Tokens>,
     http_tls: Option<TlsAcceptor>,
     ouch_tls: Option<TlsAcceptor>,
 }
@@ -150,10 +154,7 @@ impl Checked {
             let session = Session::open(&plan.key_file)?.with_answers(plan.answers);
             sessions.push((session, index, entry.used));
         }
-        let authority: Arc<dyn Authority> = match &config.tokens {
-            Some(path) => Arc::new(Tokens::load(path)?),
-            None => Arc::new(Nobody),
-        };
+        let tokens = config.tokens.as_deref().map(Tokens::load).transpose()?;
         let http_tls = config.http.tls.as_ref().map(acceptor).transpose()?;
         let ouch_tls = config.ouch.as_ref().and_then(|it| it.tls.as_ref());
         let ouch_tls = ouch_tls.map(acceptor).transpose()?;
@@ -161,7 +162,7 @@ impl Checked {
             venue: Arc::new(venue),
             plans,
             sessions,
-            authority,
+            tokens,
             http_tls,
             ouch_tls,
             config,
@@ -204,6 +205,33 @@ impl Checked {
     }
 }
 
+/// People, organisations and API keys, where they are wanted.
+fn access(checked: &Checked) -> Result<Option<Access>, GatewayError> {
+    let Some(entry) = &checked.config.identity else {
+        return Ok(None);
+    };
+    let names: Vec<&str> = checked.plans.iter().map(|it| &*it.shard.name).collect();
+    let mut config =
+        ring0_identity::Config::new(&entry.origin, &entry.chain_ids, entry.venue, &names);
+    config.key_file.clone_from(&entry.key_file);
+    let identity = ring0_identity::Identity::open(&entry.folder, config)?;
+    let daemons = Daemons {
+        sockets: names
+            .iter()
+            .map(|name| (name.to_string(), entry.sockets.join(format!("{name}.sock"))))
+            .collect(),
+        accounts: checked.venue.accounts.clone(),
+        // What every shard has room for.
+        accounts_max: checked
+            .plans
+            .iter()
+            .map(|plan| plan.capacity().accounts)
+            .min()
+            .unwrap_or(0),
+    };
+    Ok(Some(Access::new(Arc::new(identity), Arc::new(daemons))))
+}
+
 /// Where it listens.
 #[derive(Clone, Copy, Debug)]
 pub struct Listening {
@@ -241,7 +269,13 @@ fn raise_descriptors() {
     }
 }
 
-async fn serve_all(checked: Checked, ready: impl FnOnce(Listening)) -> Result<(), GatewayError> {
+async fn serve_all(mut checked: Checked, ready: impl FnOnce(Listening)) -> Result<(), GatewayError> {
+    let access = access(&checked)?;
+    let authority: Arc<dyn Authority> = match (&access, checked.tokens.take()) {
+        (Some(access), _) => Arc::new(People(Arc::clone(access.identity()))),
+        (None, Some(tokens)) => Arc::new(tokens),
+        (None, None) => Arc::new(Nobody),
+    };
     let config = &checked.config;
     std::fs::create_dir_all(&config.store).map_err(system(format!(
         "make the folder {}",
@@ -317,12 +351,13 @@ async fn serve_all(checked: Checked, ready: impl FnOnce(Listening)) -> Result<()
         desks,
         intents,
         Arc::clone(&metrics),
-        Arc::clone(&checked.authority),
+        authority,
         config.settled.clone().map(Settled::new),
         (config.http.clone(), &config.limits),
         draining.clone(),
     ));
-    let router = crate::rest::router(&app);
+    let router = crate::rest::router(&app, access.as_ref().map(Access::router));
+    let asking = access.map(|it| tokio::spawn(it.keep_asking()));
     let web = tokio::spawn(serve::http(
         http_listener,
         Arc::clone(&app),
@@ -352,6 +387,9 @@ async fn serve_all(checked: Checked, ready: impl FnOnce(Listening)) -> Result<()
     let _ = web.await;
     if let Some((task, _)) = ouch {
         let _ = task.await;
+    }
+    if let Some(asking) = asking {
+        asking.abort();
     }
     stop.store(true, Ordering::Release);
     for thread in threads {

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +35,10 @@ use tower::Service;
 
 /// Bytes of a connection's buffer for heads of requests: no route needs more, and ten thousand of them are memory.
 const HEAD_BYTES: usize = 16 << 10;
+
+/// Bytes that the system keeps of what a client has not taken yet (it doubles them). By itself it would keep megabytes of each, and a client that
+/// does not read would be noticed when it is far behind.
+const SEND_BYTES: usize = 128 << 10;
 
 /// Header fields of a request.
 const HEADERS_MAX: usize = 64;
@@ -143,6 +148,7 @@ pub async fn secure(
     at_most: Duration,
 ) -> io::Result<Stream> {
     stream.set_nodelay(true)?;
+    set_socket_send_buffer_size(&stream, SEND_BYTES)?;
     let Some(tls) = tls else {
         return Ok(Stream::Plain(stream));
     };

@@ -43,6 +43,8 @@ pub struct Asset {
     pub name: String,
     /// A whole unit is 10^places engine units.
     pub places: u32,
+    /// A whole unit is 10^decimals base units, the chain's smallest.
+    pub decimals: u32,
 }
 
 impl Asset {
@@ -210,6 +212,7 @@ impl Venue {
             .map(|asset| Asset {
                 name: asset.name.clone(),
                 places: asset.places(),
+                decimals: asset.decimals,
             })
             .collect();
         let mut instruments = Vec::with_capacity(count);
@@ -252,6 +255,17 @@ impl Venue {
             accounts,
             by_symbol,
         })
+    }
+
+    /// Of instruments alone, which are told apart by their places.
+    #[cfg(test)]
+    pub(crate) fn of_instruments(instruments: Vec<Instrument>) -> Venue {
+        Venue {
+            assets: Vec::new(),
+            instruments,
+            accounts: Vec::new(),
+            by_symbol: HashMap::new(),
+        }
     }
 
     /// The instrument of a symbol.

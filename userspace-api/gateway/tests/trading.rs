@@ -43,7 +43,10 @@ fn an_order_is_placed_filled_and_seen_everywhere() {
     assert_eq!(taken["fees"], "3", "0.03 % of 10,000 USD");
 
     let maker = stand.get_as(ALICE, "/v1/accounts/alice/client-orders/a-1");
-    assert_eq!((&maker["filled"], &maker["open"]), (&json!("0.2"), &json!("0.3")));
+    assert_eq!(
+        (&maker["filled"], &maker["open"]),
+        (&json!("0.2"), &json!("0.3"))
+    );
     assert_eq!(maker["fees"], "-0.5");
     let fills = stand.get_as(ALICE, "/v1/accounts/alice/fills");
     assert_eq!(fills["fills"][0]["liquidity"], "maker");
@@ -62,7 +65,10 @@ fn an_order_is_placed_filled_and_seen_everywhere() {
     assert_eq!(candles["candles"][0]["volume"], "0.2");
     let now = stand.get("/v1/time")["time"].as_u64().unwrap();
     let began = candles["candles"][0]["time"].as_u64().unwrap();
-    assert!(now - began < 2 * 3_600_000, "the candle is of this hour, or the last one");
+    assert!(
+        now - began < 2 * 3_600_000,
+        "the candle is of this hour, or the last one"
+    );
 
     // Replaced in place, then cancelled.
     let id = maker["id"].as_str().unwrap();
@@ -70,10 +76,17 @@ fn an_order_is_placed_filled_and_seen_everywhere() {
     let terms = json!({ "client_order_id": "a-2", "quantity": "0.1", "price": "50000" });
     let (status, replaced) = stand.ask("PUT", &path, Some(ALICE), Some(&terms));
     assert_eq!(status, 201, "{replaced}");
-    assert_eq!((&replaced["id"], &replaced["open"]), (&maker["id"], &json!("0.1")));
+    assert_eq!(
+        (&replaced["id"], &replaced["open"]),
+        (&maker["id"], &json!("0.1"))
+    );
     assert_eq!(replaced["client_order_id"], "a-2");
     let (status, gone) = stand.ask("DELETE", &path, Some(ALICE), None);
-    assert_eq!((status, &gone["status"]), (200, &json!("canceled")), "{gone}");
+    assert_eq!(
+        (status, &gone["status"]),
+        (200, &json!("canceled")),
+        "{gone}"
+    );
     let (status, problem) = stand.ask("DELETE", &path, Some(ALICE), None);
     assert_eq!((status, &problem["code"]), (409, &json!("order-over")));
     assert_eq!(stand.get("/v1/instruments/BTC-USD/book")["bids"], json!([]));
@@ -88,7 +101,10 @@ fn the_same_client_order_id_enters_once() {
     let (status, again) = stand.place(ALICE, "alice", &asked);
     assert_eq!((status, &again), (200, &first));
     let (status, problem) = stand.place(ALICE, "alice", &order("once", "buy", "0.6", "50000"));
-    assert_eq!((status, &problem["code"]), (409, &json!("client-order-id-used")));
+    assert_eq!(
+        (status, &problem["code"]),
+        (409, &json!("client-order-id-used"))
+    );
     // Another account's ids are its own.
     let (status, _) = stand.place(BOB, "bob", &order("once", "buy", "0.1", "40000"));
     assert_eq!(status, 201);
@@ -98,7 +114,12 @@ fn the_same_client_order_id_enters_once() {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
         threads.into_iter().map(|it| it.join().unwrap()).collect()
     });
-    let count = |wanted| answers.iter().filter(|(status, _)| *status == wanted).count();
+    let count = |wanted| {
+        answers
+            .iter()
+            .filter(|(status, _)| *status == wanted)
+            .count()
+    };
     assert_eq!(count(201), 1, "{answers:?}");
     assert_eq!(count(200) + count(409), 7, "{answers:?}");
 
@@ -108,7 +129,12 @@ fn the_same_client_order_id_enters_once() {
     let (status, again) = stand.place(ALICE, "alice", &asked);
     assert_eq!((status, &again["id"]), (200, &first["id"]));
     let live = stand.get_as(ALICE, "/v1/accounts/alice/orders");
-    let ids: Vec<_> = live["orders"].as_array().unwrap().iter().map(|it| &it["client_order_id"]).collect();
+    let ids: Vec<_> = live["orders"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["client_order_id"])
+        .collect();
     assert_eq!(ids, ["race", "once"]);
     // A new one goes on above all references of before.
     let (status, next) = stand.place(ALICE, "alice", &order("next", "sell", "0.5", "60000"));
@@ -119,7 +145,13 @@ fn the_same_client_order_id_enters_once() {
         let live = stand.get_as(ALICE, "/v1/accounts/alice/orders");
         (live["orders"] == json!([])).then_some(())
     });
-    assert_eq!(stand.get_as(BOB, "/v1/accounts/bob/orders")["orders"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        stand.get_as(BOB, "/v1/accounts/bob/orders")["orders"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -127,7 +159,11 @@ fn problems_carry_the_engines_reason() {
     let stand = Stand::up();
     let check = |order: Value, status: u16, code: &str| {
         let (found, problem) = stand.place(ALICE, "alice", &order);
-        assert_eq!((found, problem["code"].as_str()), (status, Some(code)), "{problem}");
+        assert_eq!(
+            (found, problem["code"].as_str()),
+            (status, Some(code)),
+            "{problem}"
+        );
         assert_eq!(problem["type"], format!("urn:ring0:problem:{code}"));
         assert_eq!(problem["status"], status);
         assert!(!problem["detail"].as_str().unwrap().is_empty());
@@ -169,7 +205,10 @@ fn problems_carry_the_engines_reason() {
     let (status, problem) = stand.ask("POST", "/v1/time", None, Some(&json!({})));
     assert_eq!((status, &problem["code"]), (405, &json!("method")));
     let response = stand.raw("GET", "/v1/nothing", None, None);
-    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
     assert!(response.headers().contains_key("x-request-id"));
 
     // A halted shard takes nothing, and says so.
@@ -189,7 +228,9 @@ fn pages_follow_each_other_and_end() {
     let mut trader = stand.trader("carol-1");
     for _ in 0..5 {
         trader.submit(&[limit(false, 10, 50_000)]).unwrap();
-        trader.submit(&[limit(true, 10, 50_000).immediate()]).unwrap();
+        trader
+            .submit(&[limit(true, 10, 50_000).immediate()])
+            .unwrap();
     }
     stand.wait("ten fills", |stand| {
         let all = stand.get("/v1/instruments/BTC-USD/trades");
@@ -233,11 +274,15 @@ fn it_ends_in_peace_and_its_numbers_tell() {
     }
     let mut socket = stand.socket(None);
     socket.subscribe(&json!({ "channel": "trades", "symbol": "BTC-USD" }));
-    let waiting = std::thread::spawn(move || loop {
-        match socket.0.read() {
-            Ok(tokio_tungstenite::tungstenite::Message::Close(Some(frame))) => return frame.code,
-            Ok(_) => {}
-            Err(error) => panic!("{error}"),
+    let waiting = std::thread::spawn(move || {
+        loop {
+            match socket.0.read() {
+                Ok(tokio_tungstenite::tungstenite::Message::Close(Some(frame))) => {
+                    return frame.code;
+                }
+                Ok(_) => {}
+                Err(error) => panic!("{error}"),
+            }
         }
     });
     std::thread::sleep(Duration::from_millis(100));
@@ -250,4 +295,70 @@ fn it_ends_in_peace_and_its_numbers_tell() {
     stand.start_gateway();
     let again = stand.get_as(ALICE, "/v1/accounts/alice/client-orders/m-1");
     assert_eq!(again["status"], "open");
+}
+
+/// A settlement daemon that answers what it is told to, and keeps what it was asked.
+fn settled(path: &std::path::Path, answers: Vec<Value>) -> std::thread::JoinHandle<Vec<Value>> {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        for answer in answers {
+            let (stream, _) = listener.accept().unwrap();
+            let mut stream = BufReader::new(stream);
+            let mut line = String::new();
+            stream.read_line(&mut line).unwrap();
+            asked.push(serde_json::from_str(&line).unwrap());
+            writeln!(stream.get_mut(), "{answer}").unwrap();
+        }
+        asked
+    })
+}
+
+#[test]
+fn settlement_is_asked_about_the_callers_account_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("settled.sock");
+    let usd = json!({
+        "total": "1500000", "units_in_shards": { "example": "1500000" }, "in_transit": "0",
+        "pending_withdrawals": "0", "arriving": "250000", "dust": "0",
+    });
+    let daemon = settled(
+        &socket,
+        vec![
+            json!({ "ok": true, "account": 0, "at": 7, "assets": { "USD": usd } }),
+            json!({ "ok": true, "accepted": 1 }),
+            json!({ "ok": false, "error": "the account has no part in it; ask for the newest" }),
+        ],
+    );
+    let stand = Stand::with("", &format!("settled = {socket:?}"));
+    let balances = stand.get_as(ALICE, "/v1/accounts/alice/balances");
+    let expected = json!({
+        "asset": "USD", "total": "1.5", "in_shards": { "example": "1.5" }, "in_transit": "0",
+        "pending_withdrawals": "0", "arriving": "0.25", "dust": "0",
+    });
+    assert_eq!(balances["balances"], json!([expected]));
+    let cosign = "/v1/accounts/alice/cosign";
+    let body = json!({ "epoch": 3, "signature": "0xab" });
+    let (status, answer) = stand.ask("POST", cosign, Some(ALICE), Some(&body));
+    assert_eq!((status, answer), (200, json!({ "accepted": 1 })));
+    let (status, problem) = stand.ask("GET", "/v1/accounts/0/batch?epoch=3", Some(ALICE), None);
+    assert_eq!((status, &problem["code"]), (422, &json!("settlement")));
+    // None of these gets there.
+    let mine = json!({ "epoch": 3, "signature": "0xab", "account": 1 });
+    for (method, path, token, body, status) in [
+        ("GET", "/v1/accounts/bob/balances", ALICE, None, 404),
+        ("POST", cosign, VIEWER, Some(&body), 403),
+        ("POST", cosign, ALICE, Some(&mine), 400),
+    ] {
+        let (found, answer) = stand.ask(method, path, Some(token), body);
+        assert_eq!(found, status, "{method} {path}: {answer}");
+    }
+    let asked = daemon.join().unwrap();
+    let expected = [
+        json!({ "verb": "balances", "account": 0 }),
+        json!({ "verb": "cosign", "parts": [{ "account": 0, "epoch": 3, "signature": "0xab" }] }),
+        json!({ "verb": "batch", "account": 0, "epoch": 3 }),
+    ];
+    assert_eq!(asked, expected);
 }

@@ -4,11 +4,13 @@
 use super::{Caller, JsonBody, Params};
 use crate::app::App;
 use crate::authority::Right;
+use crate::decimal;
 use crate::problem::Problem;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
@@ -114,18 +116,91 @@ pub(crate) struct Move {
     signature: String,
 }
 
-/// Balances: available, held, on their way, by asset.
+/// What an account has of an asset.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct BalanceInfo {
+    /// The asset.
+    pub asset: String,
+    /// All of it.
+    pub total: String,
+    /// Of it in each shard, available or held for orders.
+    pub in_shards: BTreeMap<String, String>,
+    /// On its way from one shard to another.
+    pub in_transit: String,
+    /// Debited for withdrawals that are not paid yet.
+    pub pending_withdrawals: String,
+    /// Of deposits that are not confirmed, which do not count yet.
+    pub arriving: String,
+    /// Below one engine unit: not traded, and withdrawn with the rest.
+    pub dust: String,
+}
+
+/// What an account has.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct BalancesInfo {
+    /// By asset, in whole units.
+    pub balances: Vec<BalanceInfo>,
+    /// The records up to which that is so, as settlement says it.
+    #[schema(value_type = Object)]
+    pub at: Value,
+}
+
+/// Settlement counts base and engine units; clients are told whole ones.
+fn in_whole_units(app: &App, answer: &Value) -> Option<BalancesInfo> {
+    let mut balances = Vec::new();
+    for (name, of) in answer["assets"].as_object()? {
+        let asset = app.venue.assets.iter().find(|it| it.name == *name)?;
+        let base = |field: &str| {
+            let units: i128 = of[field].as_str()?.parse().ok()?;
+            Some(decimal::format_signed(units, asset.decimals))
+        };
+        let shards = of["units_in_shards"].as_object()?.iter();
+        let in_shards = shards.map(|(shard, units)| {
+            let units: i128 = units.as_str()?.parse().ok()?;
+            Some((shard.clone(), asset.amount(units)))
+        });
+        balances.push(BalanceInfo {
+            asset: name.clone(),
+            total: base("total")?,
+            in_shards: in_shards.collect::<Option<_>>()?,
+            in_transit: base("in_transit")?,
+            pending_withdrawals: base("pending_withdrawals")?,
+            arriving: base("arriving")?,
+            dust: base("dust")?,
+        });
+    }
+    Some(BalancesInfo {
+        balances,
+        at: answer["at"].clone(),
+    })
+}
+
+/// Balances by asset, in whole units.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/balances", tag = "settlement", security(("bearer" = [])),
     params(("account" = String, Path, description = "Name or number of the account")),
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    responses((status = 200, body = BalancesInfo), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
 )]
 pub(crate) async fn balances(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(account): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    ask(&app, &caller, &account, Right::Read, "balances", only_account).await
+) -> Result<Json<BalancesInfo>, Problem> {
+    let Json(answer) = ask(
+        &app,
+        &caller,
+        &account,
+        Right::Read,
+        "balances",
+        only_account,
+    )
+    .await?;
+    in_whole_units(&app, &answer).map(Json).ok_or_else(|| {
+        tracing::error!("settlement's balances are not of this market, or of another version");
+        Problem::unavailable(
+            "settlement's answer cannot be read; the operator compares versions and market files",
+        )
+    })
 }
 
 /// What changed the balances, from batch to batch.
@@ -156,7 +231,15 @@ pub(crate) async fn channels(
     Extension(caller): Extension<Caller>,
     Path(account): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    ask(&app, &caller, &account, Right::Read, "channels", only_account).await
+    ask(
+        &app,
+        &caller,
+        &account,
+        Right::Read,
+        "channels",
+        only_account,
+    )
+    .await
 }
 
 /// Withdrawals and where they are.
@@ -170,7 +253,15 @@ pub(crate) async fn withdrawals(
     Extension(caller): Extension<Caller>,
     Path(account): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    ask(&app, &caller, &account, Right::Read, "withdrawals", only_account).await
+    ask(
+        &app,
+        &caller,
+        &account,
+        Right::Read,
+        "withdrawals",
+        only_account,
+    )
+    .await
 }
 
 /// Ask for a withdrawal, with the owner's signature over it. The same again tells how far it is.
@@ -186,7 +277,10 @@ pub(crate) async fn withdraw(
     Path(account): Path<String>,
     JsonBody(body): JsonBody<Withdrawal>,
 ) -> Result<Json<Value>, Problem> {
-    ask(&app, &caller, &account, Right::Withdraw, "withdraw", |_| json!(body)).await
+    ask(&app, &caller, &account, Right::Withdraw, "withdraw", |_| {
+        json!(body)
+    })
+    .await
 }
 
 /// Name an address for withdrawals, with the owner's signature; money may go there after the venue's delay.
@@ -219,9 +313,15 @@ pub(crate) async fn batch(
     Path(account): Path<String>,
     Params(query): Params<BatchQuery>,
 ) -> Result<Json<Value>, Problem> {
-    ask(&app, &caller, &account, Right::Read, "batch", |account| {
-        json!({ "account": account, "epoch": query.epoch.unwrap_or(0) })
-    }).await
+    ask(
+        &app,
+        &caller,
+        &account,
+        Right::Read,
+        "batch",
+        |account| json!({ "account": account, "epoch": query.epoch.unwrap_or(0) }),
+    )
+    .await
 }
 
 /// Hand in a co-signature of a batch.
@@ -269,5 +369,8 @@ pub(crate) async fn sign_move(
     Path(account): Path<String>,
     JsonBody(body): JsonBody<Move>,
 ) -> Result<Json<Value>, Problem> {
-    ask(&app, &caller, &account, Right::Cosign, "rebalance", |_| json!(body)).await
+    ask(&app, &caller, &account, Right::Cosign, "rebalance", |_| {
+        json!(body)
+    })
+    .await
 }

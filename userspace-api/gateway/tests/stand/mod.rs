@@ -31,8 +31,20 @@ fn ring0d() -> &'static Path {
     BUILT.get_or_init(|| {
         let test = std::env::current_exe().unwrap();
         let folder = test.ancestors().nth(2).unwrap();
+        // Whoever has just built everything need not wait for cargo's lock once more.
+        if std::env::var_os("RING0_BUILT").is_some() {
+            return folder.join("ring0d");
+        }
         let status = Command::new(env!("CARGO"))
-            .args(["build", "--release", "--quiet", "-p", "ring0d", "--bin", "ring0d"])
+            .args([
+                "build",
+                "--release",
+                "--quiet",
+                "-p",
+                "ring0d",
+                "--bin",
+                "ring0d",
+            ])
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
             .status()
             .unwrap();
@@ -70,10 +82,14 @@ impl Stand {
         Stand::with("", "")
     }
 
-    /// With further lines in `[http]` and at the end of the configuration.
+    /// With further lines in `[http]`, and above all tables.
     pub(crate) fn with(extra_http: &str, extra: &str) -> Stand {
         let folder = tempfile::tempdir().unwrap();
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let text = MARKET.replace("port = 9000", &format!("port = {port}"));
         assert_ne!(text, MARKET);
         let file = folder.path().join("market.toml");
@@ -102,7 +118,11 @@ impl Stand {
 
     fn log(&self) -> File {
         let path = self.path("log");
-        File::options().append(true).create(true).open(path).unwrap()
+        File::options()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap()
     }
 
     pub(crate) fn log_text(&self) -> String {
@@ -144,16 +164,19 @@ impl Stand {
         } else {
             format!("udp = \"127.0.0.1:{port}\"")
         };
+        // Certificate and key are those of both.
+        let tls = self.extra_http.lines().find(|it| it.starts_with("tls"));
+        let tls = tls.unwrap_or_default();
         format!(
-            "market = \"market.toml\"\nstore = \"store\"\ntokens = \"tokens.toml\"\n\
+            "market = \"market.toml\"\nstore = \"store\"\ntokens = \"tokens.toml\"\n{}\n\
             [http]\nlisten = \"127.0.0.1:0\"\n{}\n\
-            [ouch]\nlisten = \"127.0.0.1:0\"\n\
+            [ouch]\nlisten = \"127.0.0.1:0\"\n{tls}\n\
             [limits]\npublic_per_second = 100000\npublic_burst = 100000\nprivate_per_second = 100000\nprivate_burst = 100000\n\
             [[shard]]\nname = \"example\"\nring = \"ring\"\n{way}\n\
             [[session]]\nname = \"alice-1\"\nuse = \"api\"\n\
             [[session]]\nname = \"bob-1\"\nuse = \"api\"\n\
-            [[session]]\nname = \"ops-1\"\nuse = \"ouch\"\n{}\n",
-            self.extra_http, self.extra
+            [[session]]\nname = \"ops-1\"\nuse = \"ouch\"\n",
+            self.extra, self.extra_http
         )
     }
 
@@ -221,7 +244,11 @@ impl Stand {
             if let Some(answer) = ask(self) {
                 return answer;
             }
-            assert!(Instant::now() < end, "{what} does not come: {}", self.log_text());
+            assert!(
+                Instant::now() < end,
+                "{what} does not come: {}",
+                self.log_text()
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
     }
