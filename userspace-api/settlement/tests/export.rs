@@ -188,7 +188,8 @@ fn a_database_has_the_same_sums() {
     let server = Server::start(database.path());
     let mut script = Vec::new();
     let exported = export::script(&mut settlement, Epoch(1), &mut script).unwrap();
-    assert!(exported.batches >= 20 && exported.lines > 100 && exported.books > 20);
+    assert_eq!(exported.batches, 20);
+    assert!(exported.lines > 50 && exported.books > 20, "{exported:?}");
     server.run(&script);
     server.run(&script); // again: nothing doubles
 

@@ -433,7 +433,11 @@ fn from_the_journals_or_an_old_store_the_same_ledger_comes_again() {
         "{} rows, {lines} statement lines; reopened {reopened:?}",
         grown.len()
     );
-    assert!(lines > 0 && grown.len() > 100);
+    assert!(
+        lines > 50 && grown.len() > 60,
+        "{lines} lines, {} rows",
+        grown.len()
+    );
 
     // A journal of records that lost what facts stand behind is not gone on with.
     drop(rebuilt);

@@ -173,6 +173,12 @@ impl World {
         for (shard, instrument, base, quote) in [(0, 0, 1, 0), (1, 1, 2, 0), (1, 2, 2, 1)] {
             world.list(shard, instrument, base, quote);
         }
+        // Something to trade with from the first step on.
+        for account in 0..ACCOUNTS {
+            for (shard, asset) in [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)] {
+                world.hand_out(shard, account, asset, 3_000);
+            }
+        }
         // The node's own coins, out of which it pays for its ways.
         let (rail, asset, amount) = (LIGHTNING, AssetId(2), 1_000_000_000_000);
         world.lightning.insert(2, amount);
@@ -273,13 +279,7 @@ impl World {
         match self.random.below(100) {
             0..4 => {
                 let amount = 1 + self.random.below(5_000);
-                *self.units(shard, account, asset) += amount;
-                let given = Deposit {
-                    account,
-                    asset,
-                    amount,
-                };
-                self.control(shard, ControlKind::Deposit, &given, Outcome::Accepted);
+                self.hand_out(shard, account, asset, amount);
             }
             4..6 => {
                 let has = *self.units(shard, account, asset);
@@ -414,15 +414,19 @@ impl World {
         let asset = self.random.below(ASSETS as u64) as u32;
         for shard in 0..2 {
             let amount = 1 + self.random.below(900);
-            *self.units(shard, account, asset) += amount;
-            let given = Deposit {
-                account,
-                asset,
-                amount,
-            };
-            self.control(shard, ControlKind::Deposit, &given, Outcome::Accepted);
+            self.hand_out(shard, account, asset, amount);
         }
         self.trade();
+    }
+
+    fn hand_out(&mut self, shard: usize, account: u32, asset: u32, amount: u64) {
+        *self.units(shard, account, asset) += amount;
+        let given = Deposit {
+            account,
+            asset,
+            amount,
+        };
+        self.control(shard, ControlKind::Deposit, &given, Outcome::Accepted);
     }
 
     fn next_out(&mut self, shard: usize, account: u32) -> u64 {
@@ -710,11 +714,7 @@ impl World {
                     self.naive.post(Book::Own(own), asset, amount);
                 }
             }
-            17 => {
-                if self.random.below(3) == 0 {
-                    self.end_channel();
-                }
-            }
+            17 => self.end_channel(),
             18 => {
                 let place = self.random.below(3) as u32;
                 let at = place as usize;
@@ -893,7 +893,11 @@ impl World {
         }
         let (place, account) = (self.channels[at].place, self.channels[at].account);
         let (escrow, asset) = (self.channels[at].escrow(), self.asset_of(place));
-        let entitled = i128::from(self.random.below(2 * escrow as u64 + 10));
+        // Now and then more than there is: the rest is a claim.
+        let entitled = match self.random.below(3) {
+            0 => escrow + self.vaults[place as usize] + 1 + i128::from(self.random.below(100)),
+            _ => i128::from(self.random.below(2 * escrow as u64 + 10)),
+        };
         let paid = entitled.min(escrow + self.vaults[place as usize]);
         let claim = entitled - paid;
         self.channels[at].closed = true;
