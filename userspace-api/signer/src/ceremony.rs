@@ -124,7 +124,7 @@ impl std::fmt::Debug for Step {
 /// A ceremony that a holder takes part in; it ends with the process.
 pub(crate) enum Running {
     /// Of a taproot key.
-    Taproot(Taproot),
+    Taproot(Box<Taproot>),
     /// Of a key for ECDSA.
     Ecdsa(Box<Making>),
 }
@@ -229,7 +229,7 @@ pub(crate) fn step(
             .map_err(text)?;
             let package = package.serialize().map_err(text)?;
             let answer = serde_json::json!({"ok": true, "package": hex::encode(&package)});
-            *running = Some(Running::Taproot(Taproot {
+            *running = Some(Running::Taproot(Box::new(Taproot {
                 key,
                 session,
                 number,
@@ -238,7 +238,7 @@ pub(crate) fn step(
                 first: Some(secret),
                 second: None,
                 packages: BTreeMap::from([(number, package)]),
-            }));
+            })));
             Ok(said(answer))
         }
         Step::Exchange { session, packages } => {

@@ -222,7 +222,7 @@ impl History {
         Ok(())
     }
 
-    /// Opens the newest file and reads it. A witness that is not there is no error here: see [`History::stale`].
+    /// Opens the newest file and reads it. Gives with it why it is not the newest history, if its witnesses tell so.
     ///
     /// # Errors
     /// See [`HistoryError`].

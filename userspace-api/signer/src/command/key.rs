@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 pub(crate) enum Verb {
     /// Make a key. The signer must not run.
     New {
-        /// Its name, which its [[key]] rule has.
+        /// Its name, which its rule in signer.toml has.
         name: String,
         /// Where it is kept.
         #[arg(long, value_enum, default_value_t = Where::Local)]
@@ -35,7 +35,7 @@ pub(crate) enum Verb {
 pub(crate) enum Where {
     /// The encrypted keystore.
     Local,
-    /// The token of [pkcs11].
+    /// The token that signer.toml names.
     Pkcs11,
 }
 
