@@ -574,9 +574,11 @@ impl Files<'_> {
     }
 
     fn write(&self) -> Result<(), Trouble> {
-        DirBuilder::new()
-            .mode(0o700)
-            .create(self.folder.join("sockets"))?;
+        for name in ["sockets", "gateway", "identity", "settlement"] {
+            DirBuilder::new()
+                .mode(0o700)
+                .create(self.folder.join(name))?;
+        }
         let plan = &self.market.plan;
         let (name, ring) = (self.shard_name(), self.ring());
         let mut rules = Vec::new();
@@ -630,11 +632,14 @@ impl Files<'_> {
             None => "",
         };
         let gateway = format!(
-            "market = \"market.toml\"\nstore = \"gateway\"\n{settled}[http]\nlisten = \"{}\"\n[ouch]\nlisten = \"{}\"\n\
+            "market = \"market.toml\"\nstore = \"gateway\"\n{settled}\
+             [identity]\nfolder = \"identity\"\norigin = \"http://localhost:{port}\"\nchain_ids = [31337]\nvenue = \"{venue}\"\nsockets = \"sockets\"\n[http]\nlisten = \"{}\"\n[ouch]\nlisten = \"{}\"\n\
              [[shard]]\nname = \"{name}\"\nring = \"{}\"\njournal = \"journal\"\ndoor = \"sockets/{name}.door\"\n{sessions}",
             self.http,
             self.ouch,
-            ring.display()
+            ring.display(),
+            port = self.http.port(),
+            venue = self.id,
         );
         fs::write(self.folder.join("gateway.toml"), gateway)?;
         Ok(())

@@ -6,13 +6,12 @@ use crate::duty::Duties;
 use crate::grants::{Grants, Sessions};
 use crate::home::{self, Home};
 use crate::instrument::{Limits, rejected};
-use crate::metrics::Metrics;
 use crate::protocol::state_name;
 use crate::server::{Asked, listen};
 use crate::steady::steady;
 use crate::transfers::Transfers;
 use crate::watch::Watch;
-use crate::{Args, DaemonError, Request, amount, end_with_parent, setup, stop_flag};
+use crate::{Args, DaemonError, Request, amount, end_with_parent, metrics, setup, stop_flag};
 use ring0_abi::command;
 use ring0_engine::control::{
     Body, Control, ControlKind, Deposit, Empty, SetLimit, SetRisk, SetSelfTrade, Target,
@@ -80,7 +79,7 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
     let (calls, requests) = channel();
     // First: an address that is taken changes nothing.
     let metrics = match args.metrics {
-        Some(address) => Some(Metrics::serve(address, calls.clone())?),
+        Some(address) => Some(metrics::serve(address, calls.clone())?),
         None => None,
     };
     let (home, shard) = home::find(args, &market)?;

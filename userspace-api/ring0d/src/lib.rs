@@ -218,15 +218,8 @@ pub enum DaemonError {
         what: String,
     },
     /// Nobody could ask for numbers.
-    #[error(
-        "cannot serve metrics at {address}: {source}; give --metrics another address, of this machine and free"
-    )]
-    Metrics {
-        /// Where.
-        address: SocketAddr,
-        /// Why not.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    #[error(transparent)]
+    Metrics(#[from] ring0_scrape::ScrapeError),
     /// The operator's socket, or the door.
     #[error(transparent)]
     Socket(#[from] ring0_socket::SocketError),

@@ -8,61 +8,22 @@ use crate::server::{Asked, Call};
 use crate::{DaemonError, Request};
 use ring0_engine::totals::TOTALS;
 use ring0_rings::Live;
+use ring0_scrape::Scrape;
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, sync_channel};
-use std::thread::JoinHandle;
-use tiny_http::{Header, Method, Response, Server};
+use std::sync::{Mutex, PoisonError};
 use xdp_loader::Families;
 
-/// The server, ended with the value.
-pub(crate) struct Metrics {
-    server: Arc<Server>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Metrics {
-    /// Serves from now on.
-    pub(crate) fn serve(address: SocketAddr, calls: Sender<Asked>) -> Result<Metrics, DaemonError> {
-        let fail = |source| DaemonError::Metrics { address, source };
-        let server = Arc::new(Server::http(address).map_err(fail)?);
-        let served = Arc::clone(&server);
-        let thread = std::thread::Builder::new()
-            .name("metrics".to_owned())
-            .spawn(move || answer_all(&served, &calls))
-            .map_err(|error| fail(error.into()))?;
-        Ok(Metrics {
-            server,
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Metrics {
-    fn drop(&mut self) {
-        self.server.unblock();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // it has nothing to say
-        }
-    }
-}
-
-fn answer_all(server: &Server, calls: &Sender<Asked>) {
-    for request in server.incoming_requests() {
-        let answer = match (request.method(), request.url()) {
-            (Method::Get, "/metrics") => match ask(calls) {
-                Ok(text) => Response::from_string(text + "\n").with_header(
-                    "Content-Type: text/plain; version=0.0.4"
-                        .parse::<Header>()
-                        .expect("a header"),
-                ),
-                Err(why) => Response::from_string(why).with_status_code(503),
-            },
-            _ => Response::from_string("GET /metrics is all there is\n").with_status_code(404),
-        };
-        let _ = request.respond(answer); // whoever asked has gone
-    }
+/// Serves the numbers from now on.
+pub(crate) fn serve(address: SocketAddr, calls: Sender<Asked>) -> Result<Scrape, DaemonError> {
+    // One request at a time asks the shard's thread, which is one too.
+    let calls = Mutex::new(calls);
+    let numbers = move || {
+        let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+        ask(&calls).map(|text| text + "\n")
+    };
+    Ok(Scrape::serve(address, numbers)?)
 }
 
 fn ask(calls: &Sender<Asked>) -> Result<String, String> {
@@ -71,13 +32,13 @@ fn ask(calls: &Sender<Asked>) -> Result<String, String> {
         request: Request::Metrics,
         answer,
     };
-    let ending = || "the daemon is ending\n".to_owned();
+    let ending = || "the daemon is ending".to_owned();
     calls
         .send(Asked::Verb(Box::new(call)))
         .map_err(|_| ending())?;
     let answer = answers.recv().map_err(|_| ending())?;
     let text = answer["text"].as_str().map(str::to_owned);
-    text.ok_or_else(|| format!("{answer}\n"))
+    text.ok_or_else(|| answer.to_string())
 }
 
 impl Daemon {
