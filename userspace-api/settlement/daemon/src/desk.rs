@@ -27,12 +27,12 @@ use ring0_channels::key::Signature;
 use ring0_channels::message::{ChannelState, KIND_TRADING, Rebalancing, Withdrawal};
 use ring0_channels::{Address, B256};
 use ring0_hashlog::{HashLog, LogError};
-use ring0_socket::{Peer, refusal};
 use ring0_settlement::reconcile::{EngineFigure, HubFigures, TreeFigure};
 use ring0_settlement::{
     AccountId, AssetId, Difference, Figures, Mark, PeerId, account_number, exposure,
 };
 use ring0_signer::message as to_sign;
+use ring0_socket::{Peer, refusal};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

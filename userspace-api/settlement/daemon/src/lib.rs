@@ -38,9 +38,9 @@ mod workers;
 
 pub use chain::KeyError;
 pub use client::Client;
-pub use ring0_socket::ClientError;
 pub use config::Config;
 pub use desk::{Audited, DeskError};
 pub use follower::FollowError;
 pub use process::{ProcessError, run};
+pub use ring0_socket::ClientError;
 pub use ring0_socket::SocketError;

@@ -7,21 +7,30 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
 /// As it comes.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a signature: 64 bytes (EIP-2098) or 65 as hexadecimal text, or r and vs")]
+#[serde(
+    untagged,
+    expecting = "a signature: 64 bytes (EIP-2098) or 65 as hexadecimal text, or r and vs"
+)]
 enum Either {
     Text(String),
     Words(Signature),
 }
 
 pub(crate) fn serialize<S: Serializer>(signature: &Signature, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&format!("0x{}{}", hex::encode(signature.r), hex::encode(signature.vs)))
+    to.serialize_str(&format!(
+        "0x{}{}",
+        hex::encode(signature.r),
+        hex::encode(signature.vs)
+    ))
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Signature, D::Error> {
     match Either::deserialize(from)? {
         Either::Words(signature) => Ok(signature),
         Either::Text(text) => read(&text).ok_or_else(|| {
-            D::Error::custom("a signature is 64 bytes (EIP-2098) or 65 (r, s, v) as hexadecimal text")
+            D::Error::custom(
+                "a signature is 64 bytes (EIP-2098) or 65 (r, s, v) as hexadecimal text",
+            )
         }),
     }
 }
@@ -59,7 +68,11 @@ mod tests {
 
     #[test]
     fn every_form_is_the_same_signature() {
-        for digest in [B256::repeat_byte(1), B256::repeat_byte(2), B256::repeat_byte(3)] {
+        for digest in [
+            B256::repeat_byte(1),
+            B256::repeat_byte(2),
+            B256::repeat_byte(3),
+        ] {
             let signature = Signer::new([7; 32]).unwrap().sign_digest(digest);
             let short = serde_json::to_string(&Held(signature)).unwrap();
             let words = serde_json::to_string(&signature).unwrap();
@@ -67,7 +80,10 @@ mod tests {
             s[0] &= 0x7f;
             let long = |v: u8| format!("\"{}{}{v:02x}\"", hex::encode(signature.r), hex::encode(s));
             for text in [short, words, long(parity), long(parity + 27)] {
-                assert_eq!(serde_json::from_str::<Held>(&text).unwrap(), Held(signature));
+                assert_eq!(
+                    serde_json::from_str::<Held>(&text).unwrap(),
+                    Held(signature)
+                );
             }
             for bad in [long(2), "\"0x12\"".to_owned(), "7".to_owned()] {
                 assert!(serde_json::from_str::<Held>(&bad).is_err(), "{bad}");

@@ -105,14 +105,25 @@ alloy_sol_types::sol! {
     }
 }
 
-/// Programs of other packages, built once a run.
+/// Programs of other packages, built once a run; or those in a folder that RING0_PROGRAMS names.
 fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
+        if let Some(folder) = std::env::var_os("RING0_PROGRAMS") {
+            return folder.into();
+        }
         let test = std::env::current_exe().expect("a test has a file");
         let folder = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
         let status = Command::new(env!("CARGO"))
-            .args(["build", "--release", "--quiet", "-p", "ring0", "-p", "ring0-signer"])
+            .args([
+                "build",
+                "--release",
+                "--quiet",
+                "-p",
+                "ring0",
+                "-p",
+                "ring0-signer",
+            ])
             .args(["--bin", "ring0", "--bin", "ring0-signer"])
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.."))
             .status()
@@ -123,7 +134,10 @@ fn programs() -> &'static Path {
 }
 
 fn contracts() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../contracts/evm"))
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../contracts/evm"
+    ))
 }
 
 /// Creation code of a contract; compiled if it is not.
@@ -137,7 +151,11 @@ fn code(contract: &str) -> Vec<u8> {
                 .current_dir(&folder)
                 .output()
                 .unwrap_or_else(|error| panic!("{program}: {error}"));
-            assert!(ran.status.success(), "{program}: {}", String::from_utf8_lossy(&ran.stderr));
+            assert!(
+                ran.status.success(),
+                "{program}: {}",
+                String::from_utf8_lossy(&ran.stderr)
+            );
         }
     });
     let built = fs::read(folder.join("out/cancun").join(contract)).unwrap();
@@ -163,7 +181,11 @@ pub(crate) struct Node {
 
 impl Node {
     fn start() -> Node {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
             .arg(contracts().join("tools/bin/anvil"))
@@ -204,14 +226,22 @@ impl Node {
 
     /// Mines blocks, each this many seconds behind the one before.
     pub(crate) fn mine(&self, blocks: u64, seconds: u64) {
-        self.call("anvil_mine", json!([U256::from(blocks), U256::from(seconds)]));
+        self.call(
+            "anvil_mine",
+            json!([U256::from(blocks), U256::from(seconds)]),
+        );
     }
 }
 
 /// A key in a file that nobody else may read.
 fn key_file(path: &Path, name: &str) -> Signer {
     let secret = keccak256(format!("{name} of {}", std::process::id())).0;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
     writeln!(file, "{}", hex::encode(secret)).unwrap();
     Signer::new(secret).unwrap()
 }
@@ -268,7 +298,10 @@ impl Venue {
         let operator: Address = address(&made);
 
         let lineage = U256::from(31_337);
-        let unknown = Hub { lineage, address: Address::ZERO };
+        let unknown = Hub {
+            lineage,
+            address: Address::ZERO,
+        };
         let mut bank = Evm::connect(&node.url, unknown, Some(payer.clone())).unwrap();
         let dollar = deploy(&mut bank, &code("Tokens.sol/Token.json"), &[]);
         let settings = abi::Settings {
@@ -284,7 +317,11 @@ impl Venue {
             confirmations: CONFIRMATIONS as u32,
             firstEpoch: U40::ZERO,
         };
-        let address = deploy(&mut bank, &code("ChannelHub.sol/ChannelHub.json"), &settings.abi_encode());
+        let address = deploy(
+            &mut bank,
+            &code("ChannelHub.sol/ChannelHub.json"),
+            &settings.abi_encode(),
+        );
         let hub = Hub { lineage, address };
         let start = bank.tip().unwrap().height;
         let bank = Evm::connect(&node.url, hub, Some(payer)).unwrap();
@@ -298,10 +335,20 @@ impl Venue {
         signer.configure("operator", &rules).unwrap();
         signer.serve("operator").unwrap();
 
-        let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let file = folder.path().join("market.toml");
         let acks = format!("acks = {acks:?}");
-        fs::write(&file, MARKET.replace("PORT", &free.to_string()).replace("ACKS", &acks)).unwrap();
+        fs::write(
+            &file,
+            MARKET
+                .replace("PORT", &free.to_string())
+                .replace("ACKS", &acks),
+        )
+        .unwrap();
         keygen(&file, Existing::Keep).unwrap();
         let fees = key_file(&folder.path().join("fees.key"), "the fees");
         node.give(fees.address(), 1_000 * ETHER);
@@ -335,28 +382,53 @@ impl Venue {
             token => {
                 let payer = self.bank.payer().unwrap();
                 self.mint(payer, amount);
-                let approve = Token::approveCall { spender: self.hub.address, amount: U256::from(amount) };
+                let approve = Token::approveCall {
+                    spender: self.hub.address,
+                    amount: U256::from(amount),
+                };
                 pay(&mut self.bank, token, &approve, 0);
                 0
             }
         };
         let hub = self.hub.address;
-        pay(&mut self.bank, hub, &ChannelHub::fundVaultCall { token, amount }, value);
+        pay(
+            &mut self.bank,
+            hub,
+            &ChannelHub::fundVaultCall { token, amount },
+            value,
+        );
     }
 
     pub(crate) fn mint(&mut self, to: Address, amount: u128) {
         let amount = U256::from(amount);
-        pay(&mut self.bank, self.dollar, &Token::mintCall { to, amount }, 0);
+        pay(
+            &mut self.bank,
+            self.dollar,
+            &Token::mintCall { to, amount },
+            0,
+        );
     }
 
     fn spawn(&self, name: &str, command: &mut Command) -> Process {
-        let log = File::options().append(true).create(true).open(self.folder.path().join(format!("{name}.log"))).unwrap();
-        Process(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+        let log = File::options()
+            .append(true)
+            .create(true)
+            .open(self.folder.path().join(format!("{name}.log")))
+            .unwrap();
+        Process(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(log)
+                .spawn()
+                .unwrap(),
+        )
     }
 
     /// What a process has said.
     pub(crate) fn log(&self, name: &str) -> String {
-        let text = fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap_or_default();
+        let text =
+            fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
@@ -374,7 +446,9 @@ impl Venue {
             .arg("--mq")
             .arg(&ring);
         self.shard = Some(self.spawn("shard", &mut daemon));
-        self.wait("the shard", |venue| venue.shard(&Verb::Status { hash: false }).ok());
+        self.wait("the shard", |venue| {
+            venue.shard(&Verb::Status { hash: false }).ok()
+        });
         let mut recorder = Command::new(programs().join("ring0"));
         recorder
             .args(["record", "--with-parent"])
@@ -394,13 +468,26 @@ impl Venue {
     pub(crate) fn in_shard(&self, account: &str, asset: &str) -> u128 {
         let answer = self.shard(&Verb::Accounts).unwrap();
         let accounts = answer["accounts"].as_array().unwrap().clone();
-        let own = accounts.into_iter().find(|it| it["name"] == account).unwrap();
-        let places = self.market.plan.assets.iter().find(|it| it.name == asset).unwrap().places();
+        let own = accounts
+            .into_iter()
+            .find(|it| it["name"] == account)
+            .unwrap();
+        let places = self
+            .market
+            .plan
+            .assets
+            .iter()
+            .find(|it| it.name == asset)
+            .unwrap()
+            .places();
         ["available", "held"]
             .map(|part| {
                 let text = own["balances"][asset][part].as_str().unwrap().to_owned();
                 let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-                let digits = format!("{whole}{fraction}{}", "0".repeat(places as usize - fraction.len()));
+                let digits = format!(
+                    "{whole}{fraction}{}",
+                    "0".repeat(places as usize - fraction.len())
+                );
                 digits.parse::<u128>().unwrap()
             })
             .into_iter()
@@ -468,13 +555,20 @@ new_address_h = 24
 
     pub(crate) fn start_settled(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ring0-settled"));
-        command.arg("run").arg(self.config_path()).arg("--with-parent");
+        command
+            .arg("run")
+            .arg(self.config_path())
+            .arg("--with-parent");
         self.settled = Some(self.spawn("settled", &mut command));
-        self.wait("the settlement daemon", |venue| venue.try_ask(&Request::Batches));
+        self.wait("the settlement daemon", |venue| {
+            venue.try_ask(&Request::Batches)
+        });
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
-        self.settled.as_mut().is_some_and(|it| it.0.try_wait().unwrap().is_none())
+        self.settled
+            .as_mut()
+            .is_some_and(|it| it.0.try_wait().unwrap().is_none())
     }
 
     /// Ends the settlement daemon as a loss of power to it would.
@@ -535,7 +629,15 @@ new_address_h = 24
             let to = (Ipv4Addr::LOCALHOST, plan.shard.port).into();
             Trader::new(session, UdpTransport::connect(to).unwrap())
         });
-        Member { name, account, owner, cosigner, evm, trader, holdings: Vec::new() }
+        Member {
+            name,
+            account,
+            owner,
+            cosigner,
+            evm,
+            trader,
+            holdings: Vec::new(),
+        }
     }
 
     pub(crate) fn register(&self, member: &Member) {
@@ -559,17 +661,28 @@ new_address_h = 24
         let mut value = amount;
         if token != Address::ZERO {
             self.mint(terms.owner, amount);
-            let approve = Token::approveCall { spender: self.hub.address, amount: U256::from(amount) };
+            let approve = Token::approveCall {
+                spender: self.hub.address,
+                amount: U256::from(amount),
+            };
             pay(&mut member.evm, token, &approve, 0);
             value = 0;
         }
         let hub = self.hub.address;
         if member.holdings.iter().any(|it| it.terms == terms) {
-            let deposit = ChannelHub::depositCall { c: (&terms).into(), amount };
+            let deposit = ChannelHub::depositCall {
+                c: (&terms).into(),
+                amount,
+            };
             pay(&mut member.evm, hub, &deposit, value);
             return;
         }
-        let open = ChannelHub::openCall { cosigner: terms.cosigner, token, nonce: terms.nonce, amount };
+        let open = ChannelHub::openCall {
+            cosigner: terms.cosigner,
+            token,
+            nonce: terms.nonce,
+            amount,
+        };
         pay(&mut member.evm, hub, &open, value);
         member.holdings.push(Holding {
             hub: self.hub,
@@ -582,22 +695,34 @@ new_address_h = 24
 
     /// An account's channel of a token, as the daemon tells it.
     pub(crate) fn channel(&self, member: &Member, token: Address) -> Option<Value> {
-        let answer = self.try_ask(&Request::Channels { account: member.account })?;
+        let answer = self.try_ask(&Request::Channels {
+            account: member.account,
+        })?;
         let all = answer["channels"].as_array()?.clone();
-        all.into_iter().find(|it| it["terms"]["token"] == json!(token))
+        all.into_iter()
+            .find(|it| it["terms"]["token"] == json!(token))
     }
 
     /// What all that an account has of an asset comes to, base units.
     pub(crate) fn total(&self, member: &Member, asset: &str) -> Option<i128> {
-        let answer = self.try_ask(&Request::Balances { account: member.account })?;
+        let answer = self.try_ask(&Request::Balances {
+            account: member.account,
+        })?;
         answer["assets"][asset]["total"].as_str()?.parse().ok()
     }
 
     /// The trader checks its part of the newest batch, keeps it, and signs. Whether there was any.
     pub(crate) fn cosign(&self, member: &mut Member) -> Result<bool, String> {
-        let Some(mut client) = self.client() else { return Ok(false) };
-        let Ok(file) = client.batch(0, member.account) else { return Ok(false) };
-        let known = member.holdings.iter().any(|it| it.newest.as_ref().is_some_and(|it| it.epoch >= file.epoch));
+        let Some(mut client) = self.client() else {
+            return Ok(false);
+        };
+        let Ok(file) = client.batch(0, member.account) else {
+            return Ok(false);
+        };
+        let known = member
+            .holdings
+            .iter()
+            .any(|it| it.newest.as_ref().is_some_and(|it| it.epoch >= file.epoch));
         let kept: Vec<Holding> = match known {
             // Signed before; the daemon may have died before it was durable there.
             true => Vec::new(),
@@ -608,14 +733,22 @@ new_address_h = 24
         let signed = file.cosigned(signature);
         for holding in &signed {
             holding.verify().map_err(|why| why.to_string())?;
-            for own in member.holdings.iter_mut().filter(|it| it.terms == holding.terms) {
+            for own in member
+                .holdings
+                .iter_mut()
+                .filter(|it| it.terms == holding.terms)
+            {
                 if known {
                     assert_eq!(own.newest, holding.newest, "two states of one epoch");
                 }
                 *own = holding.clone();
             }
         }
-        let part = CoSignature { account: member.account, epoch: file.epoch, signature };
+        let part = CoSignature {
+            account: member.account,
+            epoch: file.epoch,
+            signature,
+        };
         let answer = client.call(&Request::Cosign { parts: vec![part] });
         let answer = match answer {
             Ok(answer) => answer,
@@ -628,18 +761,38 @@ new_address_h = 24
     pub(crate) fn order(&self, member: &mut Member, orders: &[Order]) {
         let trader = member.trader.as_mut().expect("it has a session");
         for ack in trader.submit(orders).unwrap() {
-            ack.accepted().unwrap_or_else(|why| panic!("{}: {why}", member.name));
+            ack.accepted()
+                .unwrap_or_else(|why| panic!("{}: {why}", member.name));
         }
     }
 
     /// The owner's signed wish to have so much more in all, until some seconds from now by the chain's clock.
-    pub(crate) fn withdrawal(&self, member: &Member, token: Address, amount: u128, seconds: u64) -> Option<Request> {
+    pub(crate) fn withdrawal(
+        &self,
+        member: &Member,
+        token: Address,
+        amount: u128,
+        seconds: u64,
+    ) -> Option<Request> {
         let it = self.channel(member, token)?;
         let before: u128 = it["withdrawn"].as_str()?.parse().ok()?;
-        self.withdrawal_to(member, token, before + amount, it["chain_time"].as_u64()? + seconds, member.owner.address())
+        self.withdrawal_to(
+            member,
+            token,
+            before + amount,
+            it["chain_time"].as_u64()? + seconds,
+            member.owner.address(),
+        )
     }
 
-    pub(crate) fn withdrawal_to(&self, member: &Member, token: Address, withdrawn: u128, deadline: u64, recipient: Address) -> Option<Request> {
+    pub(crate) fn withdrawal_to(
+        &self,
+        member: &Member,
+        token: Address,
+        withdrawn: u128,
+        deadline: u64,
+        recipient: Address,
+    ) -> Option<Request> {
         let it = self.channel(member, token)?;
         let message = Withdrawal {
             channel: serde_json::from_value(it["channel"].clone()).ok()?,
@@ -663,9 +816,15 @@ new_address_h = 24
     pub(crate) fn take(&self, member: &mut Member, told: &Value) -> Result<(), String> {
         let of = |name: &str| told[name].clone();
         let channel: B256 = serde_json::from_value(of("channel")).unwrap();
-        let terms = member.holdings.iter().find(|it| it.channel() == channel).unwrap().terms;
+        let terms = member
+            .holdings
+            .iter()
+            .find(|it| it.channel() == channel)
+            .unwrap()
+            .terms;
         let owner: ring0_channels::key::Signature = serde_json::from_value(of("owner")).unwrap();
-        let operator: ring0_channels::key::Signature = serde_json::from_value(of("operator")).unwrap();
+        let operator: ring0_channels::key::Signature =
+            serde_json::from_value(of("operator")).unwrap();
         let w = abi::Withdrawal {
             channel: (&terms).into(),
             withdrawn: of("withdrawn").as_str().unwrap().parse().unwrap(),
@@ -675,22 +834,36 @@ new_address_h = 24
             owner: owner.into(),
             operator: operator.into(),
         };
-        let sent = member.evm.send("withdrawal", &ChannelHub::withdrawCall { w }, 0);
+        let sent = member
+            .evm
+            .send("withdrawal", &ChannelHub::withdrawCall { w }, 0);
         let sent = sent.map_err(|error| error.to_string())?;
-        member.evm.confirm(sent, PATIENCE, PATIENCE).map_err(|error| error.to_string())?;
+        member
+            .evm
+            .confirm(sent, PATIENCE, PATIENCE)
+            .map_err(|error| error.to_string())?;
         Ok(())
     }
 
     /// What a wallet has of the dollars.
     pub(crate) fn dollars(&self, of: Address) -> u128 {
-        let balance = self.bank.read_from(self.dollar, &Token::balanceOfCall { account: of }).unwrap();
+        let balance = self
+            .bank
+            .read_from(self.dollar, &Token::balanceOfCall { account: of })
+            .unwrap();
         balance.saturating_to()
     }
 
     /// What the hub has of the dollars, and of that the vault.
     pub(crate) fn hub_dollars(&self) -> (u128, u128) {
-        let vault = self.bank.read(&ChannelHub::vaultOfCall { token: self.dollar }).unwrap();
-        (self.dollars(self.hub.address), vault.balance.saturating_to())
+        let vault = self
+            .bank
+            .read(&ChannelHub::vaultOfCall { token: self.dollar })
+            .unwrap();
+        (
+            self.dollars(self.hub.address),
+            vault.balance.saturating_to(),
+        )
     }
 
     pub(crate) fn sign_move(&self, member: &Member, it: &Value) -> Request {
@@ -714,7 +887,14 @@ new_address_h = 24
     /// Digest of a withdrawal's request.
     pub(crate) fn id(&self, request: &Request) -> B256 {
         match request {
-            Request::Withdraw { channel, withdrawn, recipient, branch, deadline, .. } => Withdrawal {
+            Request::Withdraw {
+                channel,
+                withdrawn,
+                recipient,
+                branch,
+                deadline,
+                ..
+            } => Withdrawal {
                 channel: *channel,
                 withdrawn: *withdrawn,
                 recipient: *recipient,
@@ -742,7 +922,12 @@ fn address(made: &Value) -> Address {
 }
 
 fn pay<C: SolCall>(evm: &mut Evm, to: Address, call: &C, value: u128) {
-    let sent = evm.send_to("a test's transaction", TxKind::Call(to), call.abi_encode().into(), value);
+    let sent = evm.send_to(
+        "a test's transaction",
+        TxKind::Call(to),
+        call.abi_encode().into(),
+        value,
+    );
     evm.confirm(sent.unwrap(), PATIENCE, PATIENCE).unwrap();
 }
 
@@ -750,5 +935,8 @@ fn deploy(evm: &mut Evm, code: &[u8], arguments: &[u8]) -> Address {
     let code = Bytes::from([code, arguments].concat());
     let sent = evm.send_to("deployment", TxKind::Create, code, 0).unwrap();
     let mined = evm.confirm(sent, PATIENCE, PATIENCE).unwrap();
-    evm.receipt(mined.id).unwrap().0.expect("a contract was made")
+    evm.receipt(mined.id)
+        .unwrap()
+        .0
+        .expect("a contract was made")
 }
