@@ -169,10 +169,8 @@ fn a_websocket_that_misbehaves_is_cut_off_with_the_reason() {
         .map(|it| stand::limit(true, 1, 40_000 + it))
         .collect();
     let end = Instant::now() + PATIENCE;
-    while !metric(
-        &stand,
-        "ring0_gateway_refused_total{protocol=\"websocket\",reason=\"slow\"}",
-    ) {
+    let before = cut_off_slow(&stand);
+    while cut_off_slow(&stand) == before {
         assert!(Instant::now() < end, "a slow reader is not cut off");
         for _ in 0..20 {
             trader.submit(&orders).unwrap();
@@ -185,9 +183,13 @@ fn a_websocket_that_misbehaves_is_cut_off_with_the_reason() {
     assert!(code == 1008 && reason.contains("slow"), "{code} {reason}");
 }
 
-fn metric(stand: &Stand, name: &str) -> bool {
+/// WebSockets that were cut off because they did not read.
+fn cut_off_slow(stand: &Stand) -> u64 {
     let metrics = stand.get("/metrics");
-    metrics.as_str().unwrap().contains(name)
+    let lines = metrics.as_str().unwrap().lines();
+    let name = "ring0_gateway_refused_total{protocol=\"websocket\",reason=\"slow\"} ";
+    let mut found = lines.filter_map(|line| line.strip_prefix(name));
+    found.next().map_or(0, |number| number.parse().unwrap())
 }
 
 /// Bytes of memory that a process has now.

@@ -38,13 +38,13 @@ async def main(port, user, password, folder):
     order.cross_type = "N"
     order.client_order_id = "python"
     order.appendage_length = 0
-    session.send_msg(order)
+    session.send_message(order)
     order.user_ref = 2
     order.symbol = "NOSUCH"
-    session.send_msg(order)
+    session.send_message(order)
     wanted = {"Accepted", "Executed", "Rejected"}
     while wanted:
-        message = await asyncio.wait_for(session.receive_msg(), 60)
+        message = await asyncio.wait_for(session.receive_message(), 60)
         name = type(message).__name__
         if name in wanted:
             wanted.remove(name)
