@@ -203,19 +203,72 @@ impl Line {
     }
 }
 
+/// Seven bits a byte, the lowest first, the eighth says that more follow: most amounts are small, and lines are most of what a cut writes.
+fn put(bytes: &mut Vec<u8>, mut number: u128) {
+    while number > 0x7F {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// Signed numbers by their distance from zero, the sign last.
+fn put_signed(bytes: &mut Vec<u8>, number: i128) {
+    put(bytes, (number << 1 ^ number >> 127).cast_unsigned());
+}
+
+fn get(bytes: &mut &[u8]) -> Option<u128> {
+    let mut number = 0_u128;
+    for shift in (0..128).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let bits = u128::from(byte & 0x7F);
+        if bits << shift >> shift != bits {
+            return None;
+        }
+        number |= bits << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn get_signed(bytes: &mut &[u8]) -> Option<i128> {
+    let number = get(bytes)?;
+    Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+}
+
+fn get_as<N: TryFrom<u128>>(bytes: &mut &[u8]) -> Option<N> {
+    N::try_from(get(bytes)?).ok()
+}
+
 impl AccountLines {
     /// Previous epoch, number of lines, lines, closings.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes =
-            Vec::with_capacity(12 + self.lines.len() * Line::LEN + self.closing.len() * 20);
-        bytes.extend(self.previous.0.to_le_bytes());
-        bytes.extend((self.lines.len() as u32).to_le_bytes());
+        let mut bytes = Vec::with_capacity(8 + self.lines.len() * 12 + self.closing.len() * 8);
+        put(&mut bytes, self.previous.0.into());
+        put(&mut bytes, self.lines.len() as u128);
         for line in &self.lines {
-            bytes.extend(line.to_bytes());
+            bytes.push(line.kind as u8);
+            put(&mut bytes, line.asset.0.into());
+            put_signed(&mut bytes, line.amount);
+            match line.source {
+                Source::Batch => bytes.push(0),
+                Source::Record { shard, sequence } => {
+                    bytes.push(1);
+                    put(&mut bytes, shard.into());
+                    put(&mut bytes, sequence.into());
+                }
+                Source::Fact(number) => {
+                    bytes.push(2);
+                    put(&mut bytes, number.into());
+                }
+            }
         }
         for closing in &self.closing {
-            bytes.extend(closing.asset.0.to_le_bytes());
-            bytes.extend(closing.balance.to_le_bytes());
+            put(&mut bytes, closing.asset.0.into());
+            put_signed(&mut bytes, closing.balance);
         }
         bytes
     }
@@ -223,28 +276,45 @@ impl AccountLines {
     pub(crate) fn from_bytes(
         account: AccountId,
         epoch: Epoch,
-        bytes: &[u8],
+        mut bytes: &[u8],
     ) -> Option<AccountLines> {
-        let (previous, rest) = bytes.split_first_chunk::<8>()?;
-        let (count, rest) = rest.split_first_chunk::<4>()?;
-        let len = (u32::from_le_bytes(*count) as usize).checked_mul(Line::LEN)?;
-        let (lines, closings) = rest.split_at_checked(len)?;
-        let closing = |bytes: &[u8]| {
-            let (asset, balance) = bytes.split_first_chunk::<4>()?;
-            Some(Closing {
-                asset: AssetId(u32::from_le_bytes(*asset)),
-                balance: i128::from_le_bytes(balance.try_into().ok()?),
-            })
-        };
+        let rest = &mut bytes;
+        let previous = Epoch(get_as(rest)?);
+        let count: usize = get_as(rest)?;
+        let mut lines = Vec::new();
+        for _ in 0..count {
+            let kind = LineKind::from_number(get_as(rest)?)?;
+            let asset = AssetId(get_as(rest)?);
+            let amount = get_signed(rest)?;
+            let source = match get(rest)? {
+                0 => Source::Batch,
+                1 => Source::Record {
+                    shard: get_as(rest)?,
+                    sequence: get_as(rest)?,
+                },
+                2 => Source::Fact(get_as(rest)?),
+                _ => return None,
+            };
+            lines.push(Line {
+                asset,
+                kind,
+                amount,
+                source,
+            });
+        }
+        let mut closing = Vec::new();
+        while !rest.is_empty() {
+            closing.push(Closing {
+                asset: AssetId(get_as(rest)?),
+                balance: get_signed(rest)?,
+            });
+        }
         Some(AccountLines {
             account,
             epoch,
-            previous: Epoch(u64::from_le_bytes(*previous)),
-            lines: lines
-                .chunks(Line::LEN)
-                .map(Line::from_bytes)
-                .collect::<Option<_>>()?,
-            closing: closings.chunks(20).map(closing).collect::<Option<_>>()?,
+            previous,
+            lines,
+            closing,
         })
     }
 }
@@ -286,7 +356,7 @@ mod tests {
         for end in 0..bytes.len() {
             let cut = read(&bytes[..end]);
             // Cut exactly before the closing it is a shorter entry; the store keeps lengths.
-            assert!(cut.is_none() || end == bytes.len() - 20, "{end}");
+            assert!(cut.is_none() || end == bytes.len() - 2, "{end}");
         }
     }
 }
