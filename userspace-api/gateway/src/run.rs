@@ -269,7 +269,10 @@ fn raise_descriptors() {
     }
 }
 
-async fn serve_all(mut checked: Checked, ready: impl FnOnce(Listening)) -> Result<(), GatewayError> {
+async fn serve_all(
+    mut checked: Checked,
+    ready: impl FnOnce(Listening),
+) -> Result<(), GatewayError> {
     let access = access(&checked)?;
     let authority: Arc<dyn Authority> = match (&access, checked.tokens.take()) {
         (Some(access), _) => Arc::new(People(Arc::clone(access.identity()))),

@@ -164,11 +164,16 @@ impl Stand {
         } else {
             format!("udp = \"127.0.0.1:{port}\"")
         };
+        let tokens = if self.extra.contains("[identity]") {
+            ""
+        } else {
+            "tokens = \"tokens.toml\"\n"
+        };
         // Certificate and key are those of both.
         let tls = self.extra_http.lines().find(|it| it.starts_with("tls"));
         let tls = tls.unwrap_or_default();
         format!(
-            "market = \"market.toml\"\nstore = \"store\"\ntokens = \"tokens.toml\"\n{}\n\
+            "market = \"market.toml\"\nstore = \"store\"\n{tokens}{}\n\
             [http]\nlisten = \"127.0.0.1:0\"\n{}\n\
             [ouch]\nlisten = \"127.0.0.1:0\"\n{tls}\n\
             [limits]\npublic_per_second = 100000\npublic_burst = 100000\nprivate_per_second = 100000\nprivate_burst = 100000\n\
