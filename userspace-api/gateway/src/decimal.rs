@@ -36,7 +36,7 @@ pub fn format(units: u128, places: u32) -> String {
     }
 }
 
-/// As [`format`], of a number that may be negative.
+/// As [`format()`], of a number that may be negative.
 #[must_use]
 pub fn format_signed(units: i128, places: u32) -> String {
     let text = format(units.unsigned_abs(), places);

@@ -1,7 +1,7 @@
 //! REST: routes, what every request goes through, and the document that describes them.
 //!
 //! From the outside in: a request id and a log line, a time limit, then for public routes the address's bucket, for private ones the credential
-//! and its bucket ([`admit`]), then the handler. Whatever goes wrong is a [`Problem`].
+//! and its bucket (`admit`), then the handler. Whatever goes wrong is a [`Problem`].
 
 mod account;
 mod enter;
@@ -44,7 +44,7 @@ const PAGE_MAX: usize = 1_000;
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// Who is asking, behind [`admit`].
+/// Who is asking, behind `admit`.
 #[derive(Clone)]
 pub struct Caller(pub Arc<dyn Who>);
 
