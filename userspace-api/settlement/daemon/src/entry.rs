@@ -68,7 +68,7 @@ pub struct Move {
 
 /// One entry.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "entry", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Entry {
     /// New rules for withdrawals: the configuration was changed.
     Controls {
@@ -240,4 +240,53 @@ pub enum Entry {
         /// The operator's.
         operator: Signature,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controls::Limits;
+    use std::collections::BTreeMap;
+
+    /// What is written is read again, amounts beyond 64 bits and keys that are numbers too.
+    #[test]
+    fn entries_come_back() {
+        let limits = Limits {
+            account_hour: Some(u128::MAX),
+            ..Limits::default()
+        };
+        let controls = Controls {
+            new_address_s: 1,
+            approvers: vec![Address::repeat_byte(1)],
+            assets: BTreeMap::from([(3, limits)]),
+        };
+        let told = Told {
+            height: 7,
+            event: crate::events::HubEvent::Rebalanced {
+                channel: B256::repeat_byte(2),
+                number: 1,
+                moved: i128::MIN,
+            },
+        };
+        let fact = ring0_channels::life::Fact::Opened {
+            deposited: 1 << 100,
+        };
+        let seen = Seen {
+            height: 7,
+            channel: B256::repeat_byte(2),
+            fact,
+        };
+        for entry in [
+            Entry::Controls { controls },
+            Entry::Advanced {
+                hub: 0,
+                blocks: vec![],
+                seen: vec![seen],
+                told: vec![told],
+            },
+        ] {
+            let json = serde_json::to_string(&entry).unwrap();
+            assert_eq!(serde_json::from_str::<Entry>(&json).unwrap(), entry);
+        }
+    }
 }

@@ -723,10 +723,12 @@ new_address_h = 24
             .holdings
             .iter()
             .any(|it| it.newest.as_ref().is_some_and(|it| it.epoch >= file.epoch));
+        let in_file = |it: &&Holding| it.newest.is_some() || file.holdings.iter().any(|one| one.terms == it.terms);
+        // A channel that nothing was signed of and that is not confirmed yet comes with a later batch.
         let kept: Vec<Holding> = match known {
             // Signed before; the daemon may have died before it was durable there.
             true => Vec::new(),
-            false => member.holdings.clone(),
+            false => member.holdings.iter().filter(in_file).cloned().collect(),
         };
         let state = file.check(&kept).map_err(|why| why.to_string())?;
         let signature = member.cosigner.sign(&state, &venue_domain(self.id));
