@@ -760,11 +760,21 @@ new_address_h = 24
         Ok(answer["accepted"] == 1)
     }
 
+    /// Sends orders that must be taken; after a deposit as soon as the account's limit of un-co-signed exposure was raised.
     pub(crate) fn order(&self, member: &mut Member, orders: &[Order]) {
         let trader = member.trader.as_mut().expect("it has a session");
-        for ack in trader.submit(orders).unwrap() {
-            ack.accepted()
-                .unwrap_or_else(|why| panic!("{}: {why}", member.name));
+        let end = Instant::now() + PATIENCE;
+        for order in orders {
+            loop {
+                let acks = trader.submit(std::slice::from_ref(order)).unwrap();
+                let waits = acks[0].reason() == Some(ring0_trader::Reason::UnsettledLimit);
+                if waits && Instant::now() < end {
+                    std::thread::sleep(Duration::from_millis(50));
+                    continue;
+                }
+                acks[0].accepted().unwrap_or_else(|why| panic!("{}: {why}", member.name));
+                break;
+            }
         }
     }
 
