@@ -136,7 +136,7 @@ const NONE: Appendage<'static> = Appendage::EMPTY;
 
 #[test]
 fn orders_go_in_and_answers_come_from_the_record() {
-    let mut stand = Stand::up();
+    let mut stand = Stand::over_udp();
     let (mut client, next) = Client::login(&stand, 1);
     assert_eq!(next, 1);
     let mut seen = vec![client.answer()];

@@ -66,6 +66,8 @@ pub(crate) struct Stand {
     /// Lines of the configuration beside the usual ones.
     pub(crate) extra_http: String,
     pub(crate) extra: String,
+    /// Its orders go to the shard's UDP port, not to its door.
+    over_udp: bool,
 }
 
 impl Drop for Stand {
@@ -82,8 +84,16 @@ impl Stand {
         Stand::with("", "")
     }
 
+    pub(crate) fn over_udp() -> Stand {
+        Stand::of("", "", true)
+    }
+
     /// With further lines in `[http]`, and above all tables.
     pub(crate) fn with(extra_http: &str, extra: &str) -> Stand {
+        Stand::of(extra_http, extra, false)
+    }
+
+    fn of(extra_http: &str, extra: &str, over_udp: bool) -> Stand {
         let folder = tempfile::tempdir().unwrap();
         let port = UdpSocket::bind("127.0.0.1:0")
             .unwrap()
@@ -106,6 +116,7 @@ impl Stand {
             ouch: unknown,
             extra_http: extra_http.to_owned(),
             extra: extra.to_owned(),
+            over_udp,
         };
         stand.start_daemon();
         stand.start_gateway();
@@ -133,7 +144,7 @@ impl Stand {
         let child = Command::new(ring0d())
             .arg("--market")
             .arg(self.path("market.toml"))
-            .args(["--ring", "udp", "--with-parent", "--mq"])
+            .args(["--ring", "udp", "--door", "--with-parent", "--mq"])
             .arg(self.path("ring"))
             .arg("--sockets")
             .arg(self.folder.path())
@@ -158,11 +169,10 @@ impl Stand {
     fn config(&self) -> String {
         let port = self.market.plan.shard.port;
         let door = self.path("example.door");
-        // The door where the daemon has one; its UDP port takes the same packets.
-        let way = if door.exists() {
-            format!("door = {door:?}")
-        } else {
+        let way = if self.over_udp {
             format!("udp = \"127.0.0.1:{port}\"")
+        } else {
+            format!("door = {door:?}")
         };
         let tokens = if self.extra.contains("[identity]") {
             ""
