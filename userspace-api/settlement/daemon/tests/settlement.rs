@@ -543,7 +543,7 @@ fn killed_at_random_points_nothing_happens_twice() {
     ) {
         let end = std::time::Instant::now() + 2 * venue::PATIENCE;
         let mut next =
-            std::time::Instant::now() + Duration::from_millis(random.random_range(5..600));
+            std::time::Instant::now() + Duration::from_millis(random.random_range(5..150));
         loop {
             for member in members.iter_mut() {
                 venue
@@ -558,8 +558,8 @@ fn killed_at_random_points_nothing_happens_twice() {
                 venue.kill_settled();
                 std::thread::sleep(Duration::from_millis(random.random_range(0..50)));
                 venue.start_settled();
-                next = std::time::Instant::now()
-                    + Duration::from_millis(random.random_range(5..1_500));
+                next =
+                    std::time::Instant::now() + Duration::from_millis(random.random_range(5..250));
             }
             assert!(
                 venue.is_running(),
@@ -575,7 +575,7 @@ fn killed_at_random_points_nothing_happens_twice() {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-    let rounds = 3;
+    let rounds = 6;
     let (mut usd_of, mut eth_of) = ([0_u128; 2], [0_u128; 2]);
     let mut home = 0;
     for round in 0..rounds {

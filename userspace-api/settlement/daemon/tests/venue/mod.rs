@@ -723,7 +723,9 @@ new_address_h = 24
             .holdings
             .iter()
             .any(|it| it.newest.as_ref().is_some_and(|it| it.epoch >= file.epoch));
-        let in_file = |it: &&Holding| it.newest.is_some() || file.holdings.iter().any(|one| one.terms == it.terms);
+        let in_file = |it: &&Holding| {
+            it.newest.is_some() || file.holdings.iter().any(|one| one.terms == it.terms)
+        };
         // A channel that nothing was signed of and that is not confirmed yet comes with a later batch.
         let kept: Vec<Holding> = match known {
             // Signed before; the daemon may have died before it was durable there.
@@ -772,7 +774,9 @@ new_address_h = 24
                     std::thread::sleep(Duration::from_millis(50));
                     continue;
                 }
-                acks[0].accepted().unwrap_or_else(|why| panic!("{}: {why}", member.name));
+                acks[0]
+                    .accepted()
+                    .unwrap_or_else(|why| panic!("{}: {why}", member.name));
                 break;
             }
         }
