@@ -228,6 +228,7 @@ fn access(checked: &Checked) -> Result<Option<Access>, GatewayError> {
             .map(|plan| plan.capacity().accounts)
             .min()
             .unwrap_or(0),
+        settled: checked.config.settled.clone(),
     };
     Ok(Some(Access::new(Arc::new(identity), Arc::new(daemons))))
 }

@@ -401,6 +401,12 @@ impl Identity {
         account.ok_or(Refused::NotFound("account"))
     }
 
+    /// All accounts, by index; for other parts of the exchange.
+    #[must_use]
+    pub fn account_records(&self) -> Vec<Account> {
+        self.read(|state| state.accounts.values().copied().collect())
+    }
+
     /// Whose an account is; for other parts of the exchange.
     #[must_use]
     pub fn account_record(&self, index: u32) -> Option<Account> {

@@ -230,7 +230,7 @@ pub(super) async fn add_account(
         })
         .await?;
     // It is this organisation's from now on; if a shard does not answer, opening a session there says so, and the account is opened with the first deposit.
-    let opened = access.venue.open_account(account.index).await;
+    let opened = access.venue.open_account(account).await;
     opened.map_err(|error| {
         Problem::unavailable(format!(
             "account {} is yours, and not open on every shard yet: {error}",

@@ -261,8 +261,22 @@ impl Access {
         }
     }
 
+    /// Opens the accounts again that a process before this one may not have come to. Whether the venue has answered for all.
+    async fn open_accounts(&self) -> bool {
+        for account in self.identity.account_records() {
+            if let Err(error) = self.venue.open_account(account).await {
+                tracing::warn!(account = account.index, %error, "an account is not open at the venue yet");
+                return false;
+            }
+        }
+        true
+    }
+
     /// [`ask_again`](Access::ask_again) every second, for ever: spawn it.
     pub async fn keep_asking(self) {
+        while !self.open_accounts().await {
+            tokio::time::sleep(AGAIN).await;
+        }
         loop {
             tokio::time::sleep(AGAIN).await;
             self.ask_again().await;

@@ -1,7 +1,7 @@
 //! The shards' daemons by their Unix sockets: one JSON object a line, answered by one (`ring0d`'s protocol).
 
 use super::venue::{Answer, Venue, VenueError};
-use ring0_identity::records::{Opened, TradingSession};
+use ring0_identity::records::{Account, Opened, TradingSession};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,8 @@ pub struct Daemons {
     pub accounts: Vec<String>,
     /// Accounts that a shard has room for.
     pub accounts_max: u32,
+    /// Socket of the settlement daemon, where there is one.
+    pub settled: Option<PathBuf>,
 }
 
 impl Daemons {
@@ -37,18 +39,23 @@ impl Daemons {
     async fn ask(&self, shard: &str, request: Value) -> Result<Value, VenueError> {
         let path = self.sockets.get(shard);
         let path = path.ok_or_else(|| VenueError::Refused(format!("there is no shard {shard}")))?;
-        let answer = tokio::time::timeout(PATIENCE, call(path, &request)).await;
-        let unavailable = |what: &str| VenueError::Unavailable(format!("shard {shard}: {what}"));
-        let answer = answer
-            .map_err(|_| unavailable("no answer in 5 seconds"))?
-            .map_err(|error| unavailable(&error.to_string()))?;
-        match (answer["ok"].as_bool(), answer["error"].as_str()) {
-            (Some(true), _) => Ok(answer),
-            (_, Some(error)) => Err(VenueError::Refused(error.to_owned())),
-            _ => Err(unavailable(
-                "its answer cannot be read; are both of one version?",
-            )),
-        }
+        ask(&format!("shard {shard}"), path, &request).await
+    }
+}
+
+/// Asks a daemon, which waits no longer than it should.
+async fn ask(who: &str, path: &Path, request: &Value) -> Result<Value, VenueError> {
+    let answer = tokio::time::timeout(PATIENCE, call(path, request)).await;
+    let unavailable = |what: &str| VenueError::Unavailable(format!("{who}: {what}"));
+    let answer = answer
+        .map_err(|_| unavailable("no answer in 5 seconds"))?
+        .map_err(|error| unavailable(&error.to_string()))?;
+    match (answer["ok"].as_bool(), answer["error"].as_str()) {
+        (Some(true), _) => Ok(answer),
+        (_, Some(error)) => Err(VenueError::Refused(error.to_owned())),
+        _ => Err(unavailable(
+            "its answer cannot be read; are both of one version?",
+        )),
     }
 }
 
@@ -89,13 +96,23 @@ impl Venue for Daemons {
         (account as usize) < self.accounts.len()
     }
 
-    fn open_account(&self, account: u32) -> Answer<'_, ()> {
+    fn open_account(&self, account: Account) -> Answer<'_, ()> {
         Box::pin(async move {
             for shard in self.sockets.keys() {
-                let request = json!({ "verb": "open-account", "account": self.name(account) });
+                let request =
+                    json!({ "verb": "open-account", "account": self.name(account.index) });
                 self.ask(shard, request).await?;
             }
-            Ok(())
+            let Some(settled) = &self.settled else {
+                return Ok(());
+            };
+            let request = json!({
+                "verb": "register",
+                "account": account.index,
+                "owner": account.owner,
+                "cosigner": account.cosigner,
+            });
+            ask("settlement", settled, &request).await.map(drop)
         })
     }
 
@@ -135,7 +152,7 @@ impl Venue for Daemons {
 mod tests {
     use super::*;
     use ring0_identity::records::{Authority, Stage, Through};
-    use ring0_identity::{B256, LoginId, OrganisationId, PersonId, SessionId};
+    use ring0_identity::{Address, B256, LoginId, OrganisationId, PersonId, SessionId};
     use tokio::net::UnixListener;
 
     /// A daemon that gives these answers in turn, one a connection, and keeps what it was asked.
@@ -161,6 +178,7 @@ mod tests {
             sockets: [("main".to_owned(), path)].into(),
             accounts: vec!["alice".to_owned()],
             accounts_max: 9,
+            settled: Some(folder.path().join("main.sock")),
         };
         let mut session = TradingSession {
             id: SessionId(1),
@@ -180,6 +198,7 @@ mod tests {
         let granted = r##"{"ok":true,"outcome":"granted","session":"#17","id":"0017ABCDEF","nonce":"22","agreement":1,"agreement_key":"03bb"}"##;
         let answers = vec![
             "{\"ok\":true}\n",
+            "{\"ok\":true}\n", // as settlement
             Box::leak(format!("{granted}\n").into_boxed_str()),
             "{\"ok\":false,\"error\":\"all sessions are granted\"}\n",
             "{\"ok\":true}\n", // a grant that says nothing
@@ -189,7 +208,13 @@ mod tests {
             "",
         ];
         let daemon = tokio::spawn(daemon(listener, answers));
-        daemons.open_account(5).await.unwrap();
+        let account = Account {
+            index: 5,
+            organisation: OrganisationId(1),
+            owner: Address::repeat_byte(1),
+            cosigner: Address::repeat_byte(2),
+        };
+        daemons.open_account(account).await.unwrap();
         let opened = daemons.grant(&session).await.unwrap();
         assert_eq!((opened.session, opened.id.as_str()), (17, "0017ABCDEF"));
         session.account = 5;
@@ -208,8 +233,12 @@ mod tests {
         let grant = json!({ "verb": "grant", "account": "alice", "public_key": "02aa", "nonce": "11".repeat(16), "expires_s": 77 });
         let revoke = json!({ "verb": "revoke", "session": "#17", "id": "0017ABCDEF" });
         assert_eq!(asked[0], json!({ "verb": "open-account", "account": "#5" }));
-        assert_eq!((&asked[1], &asked[4]), (&grant, &revoke));
-        assert_eq!(asked[2]["account"], "#5");
+        let register = json!({ "verb": "register", "account": 5, "owner": account.owner, "cosigner": account.cosigner });
+        assert_eq!(
+            (&asked[1], &asked[2], &asked[5]),
+            (&register, &grant, &revoke)
+        );
+        assert_eq!(asked[3]["account"], "#5");
         session.shard = "elsewhere".to_owned();
         let nowhere = daemons.grant(&session).await;
         assert!(matches!(nowhere, Err(VenueError::Refused(_))));

@@ -8,7 +8,7 @@ use axum::http::{Request, header};
 use ring0_identity::api_key::Signing;
 use ring0_identity::channels::key::Signer;
 use ring0_identity::channels::message::venue_domain;
-use ring0_identity::records::{Authority, GrantTerms, Opened, Stage, TradingSession};
+use ring0_identity::records::{Account, Authority, GrantTerms, Opened, Stage, TradingSession};
 use ring0_identity::wallet::{SignInMessage, digest};
 use ring0_identity::{ApiKeyId, B256, Config, Identity, NewSession, Signature, hex};
 use serde_json::{Value, json};
@@ -62,8 +62,8 @@ impl Venue for Shards {
         account < 3
     }
 
-    fn open_account(&self, account: u32) -> Answer<'_, ()> {
-        Box::pin(async move { self.note(format!("open-account {account}")) })
+    fn open_account(&self, account: Account) -> Answer<'_, ()> {
+        Box::pin(async move { self.note(format!("open-account {}", account.index)) })
     }
 
     fn grant(&self, session: &TradingSession) -> Answer<'_, Opened> {

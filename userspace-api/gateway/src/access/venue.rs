@@ -1,6 +1,6 @@
 //! What the routes ask of the venue's shards.
 
-use ring0_identity::records::{Opened, TradingSession};
+use ring0_identity::records::{Account, Opened, TradingSession};
 use std::pin::Pin;
 
 /// What the venue answers, later.
@@ -25,8 +25,8 @@ pub trait Venue: Send + Sync {
     /// Whether an account index is used by the market file.
     fn is_taken(&self, account: u32) -> bool;
 
-    /// Opens an account on every shard; again does no harm.
-    fn open_account(&self, account: u32) -> Answer<'_, ()>;
+    /// Opens an account on every shard, and tells settlement whose channels are its; again does no harm.
+    fn open_account(&self, account: Account) -> Answer<'_, ()>;
 
     /// Grants a session on its shard. The same key and nonce again give the same session.
     fn grant(&self, session: &TradingSession) -> Answer<'_, Opened>;
