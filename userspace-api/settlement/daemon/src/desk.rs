@@ -221,6 +221,12 @@ struct Asked {
     waits: bool,
 }
 
+/// A mark as a shard's verb takes it: account, asset, engine units.
+type MarkWords = (u32, u32, i64);
+
+/// A limit as a shard's verb takes it: account, asset, engine units.
+type LimitWords = (u32, u32, Option<u64>);
+
 /// How far marks are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum MarkWork {
@@ -2211,7 +2217,7 @@ impl Desk {
     }
 
     fn send_marks(&mut self, marks: Vec<(u64, Mark)>) {
-        let mut by: BTreeMap<(u32, u64), Vec<(u32, u32, i64)>> = BTreeMap::new();
+        let mut by: BTreeMap<(u32, u64), Vec<MarkWords>> = BTreeMap::new();
         for (epoch, mark) in marks {
             let shard = self
                 .config
@@ -2272,7 +2278,7 @@ impl Desk {
     }
 
     fn send_limits(&mut self, asset: u32, limits: &[exposure::Limit]) {
-        let mut by: BTreeMap<u32, Vec<(u32, u32, Option<u64>)>> = BTreeMap::new();
+        let mut by: BTreeMap<u32, Vec<LimitWords>> = BTreeMap::new();
         for limit in limits {
             let shard = self
                 .config

@@ -89,9 +89,12 @@ pub(crate) struct Follower {
     since: Instant,
     /// A cut waits for its figures.
     cut: bool,
-    marks: Vec<(Vec<(u64, Vec<Cover>)>, Vec<u64>)>,
+    marks: Vec<MarkJob>,
     desk: Sender<Message>,
 }
+
+/// Covers by epoch, and the records of each shard that have to be in before what marks they need is computed.
+type MarkJob = (Vec<(u64, Vec<Cover>)>, Vec<u64>);
 
 /// The venue of a configuration.
 pub(crate) fn venue(config: &Config) -> Result<Venue, VenueError> {
@@ -250,7 +253,7 @@ impl Follower {
     fn answer_marks(&mut self) {
         let at = self.ledger().at();
         let is_ready = |after: &[u64]| after.iter().zip(&at).all(|(after, at)| at >= after);
-        let (ready, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.marks)
+        let (ready, waiting): (Vec<MarkJob>, Vec<MarkJob>) = std::mem::take(&mut self.marks)
             .into_iter()
             .partition(|(_, after)| is_ready(after));
         self.marks = waiting;
