@@ -107,14 +107,11 @@ fn money_comes_in_trades_is_co_signed_and_goes_home() {
         });
     }
     assert_eq!(venue.in_shard("dave", "USD"), 0);
-    let status = venue.ask(&Request::Status).unwrap();
-    assert!(
-        status["waiting_channels"][0]["why"]
-            .as_str()
-            .unwrap()
-            .contains("not registered"),
-        "{status}"
-    );
+    venue.wait("why the stranger's waits", |it| {
+        let status = it.try_ask(&Request::Status)?;
+        let why = status["waiting_channels"][0]["why"].as_str()?.to_owned();
+        why.contains("not registered").then_some(())
+    });
     assert_eq!(
         venue.total(&carol, "ETH"),
         Some(10 * ETHER as i128 + 3),

@@ -509,7 +509,7 @@ signer = {{ socket = {signer:?}, key = "operator", operator = "{operator}" }}
 
 [batch]
 period_ms = 200
-cosign_ms = 60_000
+cosign_ms = 2_000
 compare_ms = 1
 
 [[shard]]
