@@ -588,6 +588,11 @@ impl Files<'_> {
                 "[[hub]]\nname = \"dev\"\nlineage = \"{}\"\naddress = \"{}\"\n",
                 hub.lineage, hub.address
             ));
+            for (name, token) in [("ETH", Address::ZERO), ("USD", token)] {
+                rules.push(format!(
+                    "[[asset]]\nname = \"{name}\"\nhub = \"dev\"\ntoken = \"{token}\"\n"
+                ));
+            }
             rules.push(format!(
                 "[[key]]\nname = \"operator\"\nkinds = [\"batch\", \"state\", \"withdrawal\", \"close\", \"rebalance\", \"revocation\", \"statement\"]\n\
                  venues = [\"{}\"]\nhubs = [\"dev\"]\nper_second = 20000\n",
