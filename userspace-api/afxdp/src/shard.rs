@@ -142,8 +142,8 @@ impl Live for AfxdpShard {
         Ok(())
     }
 
-    fn packet(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
-        self.shard.packet(payload)
+    fn deliver(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
+        self.shard.deliver(payload)
     }
 
     fn tags(&self) -> &[Option<Key>] {

@@ -202,7 +202,7 @@ impl Daemon {
                     .unwrap_or_else(|error| refusal(&error));
                 let _ = call.answer.send(answer); // the client has gone
             }
-            Asked::Packet { payload, answer } => match self.shard.packet(&payload) {
+            Asked::Packet { payload, answer } => match self.shard.deliver(&payload) {
                 Ok(delivered) => {
                     let _ = answer.send(delivered); // the client has gone
                 }

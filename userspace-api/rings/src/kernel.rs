@@ -393,7 +393,7 @@ impl Live for KernelShard {
     }
 
     /// A test-run with the packet's frame. It names no port that it comes from, so that no held answer is sent to anybody.
-    fn packet(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
+    fn deliver(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
         let held = |shard: &KernelShard| -> Result<u64, RingError> {
             if shard.acks() != Acks::Durable {
                 return Ok(0);

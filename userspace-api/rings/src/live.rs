@@ -60,7 +60,7 @@ pub trait Live {
     ///
     /// # Errors
     /// As [`Live::ring_doorbell`].
-    fn packet(&mut self, payload: &[u8]) -> Result<Delivered, RingError>;
+    fn deliver(&mut self, payload: &[u8]) -> Result<Delivered, RingError>;
 
     /// Keys by session index, as this process has set them.
     fn tags(&self) -> &[Option<Key>];
@@ -206,8 +206,8 @@ impl<T: Live + ?Sized> Live for Box<T> {
         (**self).clear_key(session)
     }
 
-    fn packet(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
-        (**self).packet(payload)
+    fn deliver(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
+        (**self).deliver(payload)
     }
 
     fn in_kernel(&mut self) -> Option<&mut KernelShard> {

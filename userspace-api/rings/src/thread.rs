@@ -405,7 +405,7 @@ impl Live for UserShard {
         self.ask(move |thread| thread.desk.set_tag(session, TagRule::NoKey))
     }
 
-    fn packet(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
+    fn deliver(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
         let payload = payload.to_vec();
         self.ask(move |thread| thread.delivered(&payload))
     }
