@@ -1,6 +1,8 @@
 //! Batches at the desk: cuts, states, reconciliation, publication, co-signatures, marks and limits.
 
 use super::*;
+use ring0_channels::life::Refused;
+use std::cell::Cell;
 
 impl Desk {
     /// Decides the next step of the batch.
@@ -78,7 +80,14 @@ impl Desk {
             let _ = self.ways.ledger.send(Job::Resume); // it has ended: told by itself
             return Ok(());
         }
-        let states = self.states(epoch, &leaves);
+        let (states, is_stale) = self.states(epoch, &leaves);
+        let why = "a block is pinned that is too old to sign under; the batch waits for the next pin to be confirmed";
+        self.trouble("pin".to_owned(), is_stale.then(|| why.to_owned()));
+        if is_stale {
+            // Trees without what they have to say anew would differ from the ledger, and nothing would be wrong.
+            let _ = self.ways.ledger.send(Job::Resume); // it has ended: told by itself
+            return self.give_up();
+        }
         let has_new = states.iter().any(|it| it.epoch == epoch);
         let mut shorts = Vec::new();
         let built = match states.is_empty() {
@@ -204,8 +213,10 @@ impl Desk {
         let _ = self.ways.ledger.send(Job::Reconcile(figures)); // it has ended: told by itself
     }
 
-    /// The states of a cut, all channels': a trader who is touched, or lags, gets new ones for all of its channels.
-    pub(super) fn states(&self, epoch: u64, leaves: &[Leaf]) -> Vec<State> {
+    /// The states of a cut, all channels': a trader who is touched, or lags, gets new ones for all of its channels. And whether one that has to be new could
+    /// not be, because the pinned block is too old (CUSTODY 9).
+    pub(super) fn states(&self, epoch: u64, leaves: &[Leaf]) -> (Vec<State>, bool) {
+        let is_stale = Cell::new(false);
         let mut all = Vec::new();
         let mut renewed = BTreeSet::new();
         for leaf in leaves {
@@ -233,7 +244,8 @@ impl Desk {
             }
             all.push((hub, account, leaf));
         }
-        all.into_iter()
+        let states = all
+            .into_iter()
             .filter_map(|(hub, account, leaf)| {
                 let channel = leaf.state.channel;
                 let lives = &self.book.hubs[hub as usize].lives;
@@ -261,9 +273,11 @@ impl Desk {
                     new.excess = offered.map_or(0, |it| it.excess);
                 }
                 let takes = || {
-                    lives
-                        .would(channel, |life| life.offer(signed(&new)))
-                        .is_ok()
+                    let offer = lives.would(channel, |life| life.offer(signed(&new)));
+                    if matches!(offer, Err(Refused::Pin { .. })) {
+                        is_stale.set(true);
+                    }
+                    offer.is_ok()
                 };
                 match offered {
                     // The state says nothing of the excess: its signatures stay good.
@@ -275,7 +289,8 @@ impl Desk {
                     _ => Some(new),
                 }
             })
-            .collect()
+            .collect();
+        (states, is_stale.get())
     }
 
     pub(super) fn build(
