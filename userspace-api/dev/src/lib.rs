@@ -10,7 +10,7 @@ mod program;
 mod venue;
 
 pub use program::{PATIENCE, Program, find};
-pub use venue::{Backend, MARKET, OnChain, Options, Venue};
+pub use venue::{MARKET, OnChain, Options, Venue};
 
 /// What went wrong, in words.
 pub type Trouble = Box<dyn std::error::Error + Send + Sync>;

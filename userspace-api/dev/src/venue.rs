@@ -24,16 +24,6 @@ pub const MARKET: &str = include_str!("../../../markets/dev.toml");
 /// Whole units that the operator's vault begins with: ether, dollars.
 const VAULT: (u128, u128) = (1_000, 10_000_000);
 
-/// Where the operator's key is.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Backend {
-    /// In the signer's encrypted keystore.
-    #[default]
-    Local,
-    /// In a SoftHSM token.
-    Pkcs11,
-}
-
 /// How a venue is made.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -49,8 +39,6 @@ pub struct Options {
     pub batch_ms: u64,
     /// How long traders have to sign, milliseconds.
     pub cosign_ms: u64,
-    /// Where the operator's key is.
-    pub backend: Backend,
 }
 
 impl Options {
@@ -64,7 +52,6 @@ impl Options {
             any_port: false,
             batch_ms: 1_000,
             cosign_ms: 5_000,
-            backend: Backend::Local,
         }
     }
 }
@@ -132,7 +119,6 @@ pub struct Venue {
     pub http: SocketAddr,
     /// Where OUCH listens.
     pub ouch: SocketAddr,
-    environment: Vec<(String, String)>,
 }
 
 impl Venue {
@@ -173,8 +159,7 @@ impl Venue {
         let market = Market::load(&market_file)?;
 
         say("the signer's key");
-        let mut environment = Vec::new();
-        let operator = operators_key(&folder, options.backend, &mut environment)?;
+        let operator = operators_key(&folder)?;
         let id = keccak256("a venue of ring0d --dev");
         let chain = match anvil::is_here() {
             true => {
@@ -240,7 +225,6 @@ impl Venue {
             veth,
             http,
             ouch,
-            environment,
         };
         say("the shard");
         venue.start_shard()?;
@@ -321,7 +305,6 @@ impl Venue {
     /// It does not start.
     pub fn start_signer(&mut self) -> Result<(), Trouble> {
         let socket = self.path("signer/signer.sock");
-        let _ = &self.environment;
         self.signer.start(|| {
             Client::connect(&socket)
                 .is_ok_and(|mut it| it.call(&json!({ "verb": "status" })).is_ok())
@@ -449,14 +432,9 @@ fn signers(folder: &Path, arguments: &[&str]) -> Vec<String> {
     all
 }
 
-fn signer(
-    folder: &Path,
-    arguments: &[&str],
-    environment: &[(String, String)],
-) -> Result<Value, Trouble> {
+fn signer(folder: &Path, arguments: &[&str]) -> Result<Value, Trouble> {
     let done = Command::new(find("ring0-signer")?)
         .args(signers(folder, arguments))
-        .envs(environment.iter().cloned())
         .stdin(Stdio::null())
         .output()?;
     if !done.status.success() {
@@ -467,21 +445,16 @@ fn signer(
 }
 
 /// Makes the signer's folder with the operator's key; gives its address.
-fn operators_key(
-    folder: &Path,
-    backend: Backend,
-    environment: &mut Vec<(String, String)>,
-) -> Result<Address, Trouble> {
+fn operators_key(folder: &Path) -> Result<Address, Trouble> {
     let mut random = [0; 16];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
     secret(&folder.join("passphrase"), &hex::encode(random))?;
     let home = folder.join("signer");
     DirBuilder::new().mode(0o700).create(&home)?;
-    let _ = (backend, &environment);
     fs::write(home.join("signer.toml"), signer_rules(&[]))?;
-    signer(folder, &["init", "--per-second", "100"], environment)?;
-    signer(folder, &["key", "new", "operator"], environment)?;
-    let keys = signer(folder, &["key", "list"], environment)?;
+    signer(folder, &["init", "--per-second", "100"])?;
+    signer(folder, &["key", "new", "operator"])?;
+    let keys = signer(folder, &["key", "list"])?;
     let found = keys["keys"]
         .as_array()
         .into_iter()
