@@ -253,25 +253,24 @@ impl Arbiter {
         now: Duration,
         listener: &mut dyn Listener,
     ) -> bool {
-        let Some(session) = self.session else {
-            let is_over = self.over.contains(&packet.session());
-            if is_over || packet.kind() == Kind::EndOfSession || from == Via::Answer {
+        if self.session == Some(packet.session()) {
+            return true;
+        }
+        // An end is all that is left to hear of a session whose few packets were lost: its messages can be asked for, but
+        // there will be no snapshot of it.
+        let is_late = packet.kind() == Kind::EndOfSession
+            && (self.options.snapshots || packet.next_sequence() == 1);
+        if is_late || from == Via::Answer || self.over.contains(&packet.session()) {
+            return false;
+        }
+        if self.session.is_some() {
+            if now.saturating_sub(self.heard_at) < self.options.silence {
                 return false;
             }
-            self.enter(packet.session(), now, listener);
-            return true;
-        };
-        if session == packet.session() {
-            return true;
-        }
-        let is_silent = now.saturating_sub(self.heard_at) >= self.options.silence;
-        let is_next = packet.kind() != Kind::EndOfSession && !self.over.contains(&packet.session());
-        if is_silent && is_next && from != Via::Answer {
             self.heard.lost += u64::from(self.next < self.known);
-            self.enter(packet.session(), now, listener);
-            return true;
         }
-        false
+        self.enter(packet.session(), now, listener);
+        true
     }
 
     /// The present session is over.
