@@ -129,25 +129,8 @@ fn serve(shared: &Shared, stream: &TcpStream) -> Result<(), CutOff> {
 fn admit(shared: &Shared, login: &LoginRequest) -> Result<(Session, u64), u8> {
     let name = Session::new(login.session.as_str()).map_err(|_| rejected::SESSION_NOT_AVAILABLE)?;
     let access = (shared.options.access)(name).ok_or(rejected::NOT_AUTHORISED)?;
-    let differs = access
-        .password
-        .0
-        .iter()
-        .zip(login.password.0)
-        .fold(0, |all, (a, b)| all | (a ^ b));
-    if differs != 0 {
-        return Err(rejected::NOT_AUTHORISED);
-    }
-    let wanted = login
-        .sequence
-        .get()
-        .map_err(|_| rejected::SESSION_NOT_AVAILABLE)?;
     let (first, end) = shared.streams().range(name);
-    let next = if wanted == 0 {
-        end
-    } else {
-        wanted.clamp(first, end)
-    };
+    let next = login.admit(&access.password, first, end)?;
     Ok((name, next))
 }
 

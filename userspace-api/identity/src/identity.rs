@@ -249,8 +249,9 @@ impl Identity {
         self.log().head()
     }
 
-    /// Milliseconds of Unix time.
-    pub(crate) fn now_ms(&self) -> u64 {
+    /// What time it is here, in milliseconds of Unix time.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
         (self.config.clock)()
     }
 

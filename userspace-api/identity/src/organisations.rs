@@ -294,13 +294,13 @@ impl Identity {
                 state,
                 &mut events,
                 "its opener's role no longer trades",
-                |it| loses && it.organisation == of.id && it.person == person,
+                |it| loses && it.organisation == of.id && it.is_of(person),
             );
             Ok((Done { value: (), ending }, events))
         })
     }
 
-    /// Removes a member. Its API keys here and the trading sessions that it opened end with it. Anybody may leave.
+    /// Removes a member. Its API keys here and the trading sessions that it opened end with it; an account's seat at REST stays, as its grant does. Anybody may leave.
     ///
     /// # Errors
     /// Why not.
@@ -325,7 +325,7 @@ impl Identity {
                 state,
                 &mut events,
                 "its opener is no longer a member",
-                |it| it.organisation == of.id && it.person == person,
+                |it| it.organisation == of.id && it.is_of(person),
             );
             Ok((Done { value: (), ending }, events))
         })

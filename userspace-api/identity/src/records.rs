@@ -219,6 +219,16 @@ pub enum Through {
     ApiKey(ApiKeyId),
 }
 
+/// What a session of the venue's own gateway is for: it trades for an account under a grant to the gateway's key.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seat {
+    /// REST: the account's, for everybody who may enter orders of it.
+    Rest,
+    /// OUCH: for whoever was given its password.
+    Ouch,
+}
+
 /// How far a trading session is.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -273,6 +283,9 @@ pub struct TradingSession {
     pub nonce: String,
     /// Its end for new orders, in seconds of Unix time.
     pub expires_s: u64,
+    /// What it is for, if the gateway itself holds its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seat: Option<Seat>,
     /// Milliseconds of Unix time.
     pub since_ms: u64,
     /// How far it is.
@@ -284,5 +297,11 @@ impl TradingSession {
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self.stage, Stage::Opening | Stage::Open(_))
+    }
+
+    /// Whether it goes with this person: whoever opened it has the key, or the password. The account's seat at REST goes with its grant alone.
+    #[must_use]
+    pub fn is_of(&self, person: PersonId) -> bool {
+        self.person == person && self.seat != Some(Seat::Rest)
     }
 }

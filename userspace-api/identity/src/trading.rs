@@ -10,7 +10,9 @@ use crate::identity::{Done, Identity};
 use crate::ids::SessionId;
 use crate::owner::OwnerSigned;
 use crate::permission::Permission;
-use crate::records::{Authority, ChannelLimits, Grant, GrantTerms, Opened, Stage, TradingSession};
+use crate::records::{
+    Authority, ChannelLimits, Grant, GrantTerms, Opened, Seat, Stage, TradingSession,
+};
 use crate::refused::Refused;
 use crate::state::{State, kind};
 use alloy_primitives::aliases::U40;
@@ -249,6 +251,29 @@ impl Identity {
         caller: &Caller,
         wanted: &NewSession,
     ) -> Result<TradingSession, Refused> {
+        self.open_as(caller, wanted, None)
+    }
+
+    /// [`open_session`](Identity::open_session) for a key that the gateway itself holds, under a grant to it: the caller has asked for it, and has no
+    /// key of it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn open_seat(
+        &self,
+        caller: &Caller,
+        wanted: &NewSession,
+        seat: Seat,
+    ) -> Result<TradingSession, Refused> {
+        self.open_as(caller, wanted, Some(seat))
+    }
+
+    fn open_as(
+        &self,
+        caller: &Caller,
+        wanted: &NewSession,
+        seat: Option<Seat>,
+    ) -> Result<TradingSession, Refused> {
         let invalid = |text: &str| Refused::Invalid(text.to_owned());
         let key = PublicKey::from_slice(&wanted.public_key)
             .map_err(|_| invalid("the public key is no compressed secp256k1 point"))?;
@@ -321,6 +346,7 @@ impl Identity {
                 public_key: hex::encode(wanted.public_key),
                 nonce: hex::encode(wanted.nonce),
                 expires_s: wanted.expires_s,
+                seat,
                 since_ms: now_ms,
                 stage: Stage::Opening,
             };
@@ -375,6 +401,29 @@ impl Identity {
         )
     }
 
+    /// Ends a trading session whose end for new orders has come: what it still has at the venue is its place in the shard's table. Gives it where
+    /// the venue is to be asked.
+    ///
+    /// # Errors
+    /// It is not there, or its end has not come; the disk.
+    pub fn end_expired(&self, session: SessionId) -> Result<Option<TradingSession>, Refused> {
+        self.change(
+            |_| Actor::Venue,
+            |state, now_ms| {
+                let found = state.sessions.get(&session);
+                let found = found.ok_or(Refused::NotFound("trading session"))?;
+                if found.expires_s > now_ms / 1_000 {
+                    return Err(Refused::Conflict("its end has not come".to_owned()));
+                }
+                let mut events = Vec::new();
+                let ending = ending(state, &mut events, "its end has come", |it| {
+                    it.id == session
+                });
+                Ok((ending.into_iter().next(), events))
+            },
+        )
+    }
+
     /// Ends a trading session of the caller's organisation.
     ///
     /// # Errors
@@ -406,6 +455,27 @@ impl Identity {
             let mine = all.filter(|it| Some(it.organisation) == caller.organisation());
             Ok(mine.cloned().collect())
         })
+    }
+
+    /// All trading sessions that the venue may have, for other parts of the exchange.
+    #[must_use]
+    pub fn live_sessions(&self) -> Vec<TradingSession> {
+        self.read(|state| {
+            let all = state.sessions.values();
+            all.filter(|it| it.is_live()).cloned().collect()
+        })
+    }
+
+    /// Grants to a session key over an account, the one that ends last first; for other parts of the exchange.
+    #[must_use]
+    pub fn grants_to(&self, session: Address, account: u32) -> Vec<Grant> {
+        let mut grants: Vec<_> = self.read(|state| {
+            let all = state.grants.values();
+            let to = all.filter(|it| it.terms.session == session && it.terms.account == account);
+            to.cloned().collect()
+        });
+        grants.sort_by_key(|it| std::cmp::Reverse(it.terms.expires_s));
+        grants
     }
 
     /// A trading session, for other parts of the exchange.

@@ -84,6 +84,25 @@ impl LoginRequest {
             sequence: Digits::new(sequence),
         })
     }
+
+    /// Whether it opens a stream with this password, and with which number that begins: the one that is wanted, where it is kept. `first` is the
+    /// oldest kept message, `next` the one that comes next. Passwords are compared in a time that tells nothing of them.
+    ///
+    /// # Errors
+    /// The reason of a [`kind::LOGIN_REJECTED`].
+    pub fn admit(&self, password: &Text<10>, first: u64, next: u64) -> Result<u64, u8> {
+        let pairs = password.0.iter().zip(self.password.0);
+        if pairs.fold(0, |differs, (a, b)| differs | (a ^ b)) != 0 {
+            return Err(rejected::NOT_AUTHORISED);
+        }
+        let wanted = self.sequence.get();
+        let wanted = wanted.map_err(|_| rejected::SESSION_NOT_AVAILABLE)?;
+        Ok(if wanted == 0 {
+            next
+        } else {
+            wanted.clamp(first, next)
+        })
+    }
 }
 
 impl std::fmt::Debug for LoginRequest {
@@ -372,6 +391,27 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_login_begins_where_it_wants_within_what_is_kept() {
+        let password = Text(*b"ABCDEFGHJK");
+        let asks = |word: &str, from| {
+            let login = LoginRequest::new("TRADER", word, "", from).unwrap();
+            login.admit(&password, 10, 20)
+        };
+        for (from, begins) in [(0, 20), (1, 10), (15, 15), (20, 20), (99, 20)] {
+            assert_eq!(asks("ABCDEFGHJK", from), Ok(begins), "{from}");
+        }
+        for word in ["", "ABCDEFGHJ", "ABCDEFGHJL", "abcdefghjk"] {
+            assert_eq!(asks(word, 0), Err(rejected::NOT_AUTHORISED), "{word}");
+        }
+        let mut strange = LoginRequest::new("TRADER", "ABCDEFGHJK", "", 1).unwrap();
+        strange.sequence.0[19] = b'x';
+        assert_eq!(
+            strange.admit(&password, 1, 2),
+            Err(rejected::SESSION_NOT_AVAILABLE)
+        );
+    }
 
     /// All packets of a stream that comes in these pieces.
     fn decode(pieces: &[&[u8]], payload_max: usize) -> Result<Vec<(u8, Vec<u8>)>, SoupError> {

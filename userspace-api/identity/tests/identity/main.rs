@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod cast;
+mod device;
 mod document;
 mod log;
 mod passkeys;

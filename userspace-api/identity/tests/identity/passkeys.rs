@@ -1,100 +1,10 @@
 //! Passkeys, with a software authenticator and a client as browsers have them.
 
 use crate::cast::{Cast, ORIGIN, here, wallet};
-use passkey::authenticator::{Authenticator, UiHint, UserCheck, UserValidationMethod};
-use passkey::client::{Client, DefaultClientData, WebauthnError};
-use passkey::crypto::rust_crypto::RustCryptoBackend;
-use passkey::types::Passkey;
-use passkey::types::ctap2::{Aaguid, Ctap2Error};
-use ring0_identity::{
-    Caller, Permission, PublicKeyCredential, Refused, RegisterPublicKeyCredential, Role, SignedIn,
-};
-use serde::Serialize;
-use serde_json::Value;
-use std::pin::Pin;
-use webauthn_rs::prelude::Url;
-
-/// Somebody who touches the authenticator and shows a finger, or only touches it.
-struct Finger {
-    verifies: bool,
-}
-
-impl UserValidationMethod for Finger {
-    type PasskeyItem = Passkey;
-
-    fn check_user<'hint, 'this, 'all>(
-        &'this self,
-        _: UiHint<'hint, Passkey>,
-        presence: bool,
-        verification: bool,
-    ) -> Pin<Box<dyn Future<Output = Result<UserCheck, Ctap2Error>> + Send + 'all>>
-    where
-        'this: 'all,
-        'hint: 'all,
-        Self: 'all,
-    {
-        let verification = verification && self.verifies;
-        Box::pin(async move {
-            Ok(UserCheck {
-                presence,
-                verification,
-            })
-        })
-    }
-
-    fn is_verification_enabled(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    fn is_presence_enabled(&self) -> bool {
-        true
-    }
-}
-
-/// A device with at most one passkey.
-struct Device {
-    passkey: Option<Passkey>,
-    origin: Url,
-}
+use crate::device::Device;
+use ring0_identity::{Caller, Permission, Refused, Role, SignedIn};
 
 impl Device {
-    fn new() -> Device {
-        Device {
-            passkey: None,
-            origin: ORIGIN.parse().unwrap(),
-        }
-    }
-
-    fn authenticator(&mut self) -> Authenticator<Option<Passkey>, Finger, RustCryptoBackend> {
-        let finger = Finger { verifies: true };
-        let passkey = self.passkey.take();
-        let mut made = Authenticator::new(Aaguid::new_empty(), passkey, finger, RustCryptoBackend);
-        made.set_make_credentials_with_signature_counter(true);
-        made
-    }
-
-    /// What a browser does with the challenge's JSON and gives back as JSON.
-    fn create(
-        &mut self,
-        challenge: &impl Serialize,
-    ) -> Result<RegisterPublicKeyCredential, WebauthnError> {
-        let options = serde_json::to_value(challenge).unwrap();
-        let options = serde_json::from_value(options).unwrap();
-        let mut client = Client::new(self.authenticator());
-        let made = wait(client.register(&self.origin, options, DefaultClientData));
-        self.passkey.clone_from(client.authenticator().store());
-        Ok(serde_json::from_value(serde_json::to_value(made?).unwrap()).unwrap())
-    }
-
-    fn get(&mut self, challenge: &impl Serialize) -> Result<PublicKeyCredential, WebauthnError> {
-        let options: Value = serde_json::to_value(challenge).unwrap();
-        let options = serde_json::from_value(options).unwrap();
-        let mut client = Client::new(self.authenticator());
-        let found = wait(client.authenticate(&self.origin, options, DefaultClientData));
-        self.passkey.clone_from(client.authenticator().store());
-        Ok(serde_json::from_value(serde_json::to_value(found?).unwrap()).unwrap())
-    }
-
     fn register(
         &mut self,
         cast: &Cast,
@@ -116,11 +26,6 @@ impl Device {
     }
 }
 
-fn wait<T>(what: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    runtime.unwrap().block_on(what)
-}
-
 fn why<T>(result: Result<T, Refused>) -> String {
     match result {
         Err(Refused::SignIn(why)) => why,
@@ -133,7 +38,7 @@ fn why<T>(result: Result<T, Refused>) -> String {
 fn a_passkey_of_a_wallets_person_signs_in_as_that_person() {
     let cast = Cast::new();
     let owner = cast.organisation(1)[0].clone();
-    let mut device = Device::new();
+    let mut device = Device::new(ORIGIN);
     let passkey = device.register(&cast, &owner).unwrap();
     let signed_in = device.sign_in(&cast).unwrap();
     assert_eq!(signed_in.person, owner.person);
@@ -169,7 +74,7 @@ fn a_passkey_of_a_wallets_person_signs_in_as_that_person() {
         Err(Refused::WalletOnly { .. })
     ));
     assert!(matches!(
-        Device::new().register(&cast, &caller),
+        Device::new(ORIGIN).register(&cast, &caller),
         Err(Refused::WalletOnly { .. })
     ));
     assert!(matches!(
@@ -195,9 +100,9 @@ fn a_passkey_of_a_wallets_person_signs_in_as_that_person() {
 fn a_copied_passkey_is_found_by_its_counter() {
     let cast = Cast::new();
     let owner = cast.sign_in(&wallet(1));
-    let mut device = Device::new();
+    let mut device = Device::new(ORIGIN);
     device.register(&cast, &owner).unwrap();
-    let mut copy = Device::new();
+    let mut copy = Device::new(ORIGIN);
     copy.passkey.clone_from(&device.passkey);
     device.sign_in(&cast).unwrap();
     device.sign_in(&cast).unwrap();
@@ -209,7 +114,7 @@ fn a_copied_passkey_is_found_by_its_counter() {
     }
     // The counter is in the log, so a restart does not forget it.
     let cast = cast.reopened();
-    let mut late = Device::new();
+    let mut late = Device::new(ORIGIN);
     late.passkey.clone_from(&device.passkey);
     device.sign_in(&cast).unwrap();
     assert!(why(late.sign_in(&cast)).contains("copy"));
@@ -219,7 +124,7 @@ fn a_copied_passkey_is_found_by_its_counter() {
 fn a_ceremony_is_answered_once_in_time_for_what_it_was() {
     let cast = Cast::new();
     let owner = cast.sign_in(&wallet(1));
-    let mut device = Device::new();
+    let mut device = Device::new(ORIGIN);
     let identity = &cast.identity;
     // Registration.
     let begun = identity.start_passkey_registration(&owner).unwrap();
@@ -272,7 +177,7 @@ fn a_ceremony_is_answered_once_in_time_for_what_it_was() {
     // A login that has ended meanwhile registers nothing.
     let owner = cast.sign_in(&wallet(1));
     let begun = identity.start_passkey_registration(&owner).unwrap();
-    let mut second = Device::new();
+    let mut second = Device::new(ORIGIN);
     // The device does not know the first passkey, so it makes one.
     let answer = second.create(&begun.challenge).unwrap();
     identity.sign_out(&owner, false).unwrap();
@@ -284,7 +189,7 @@ fn a_ceremony_is_answered_once_in_time_for_what_it_was() {
 fn another_sites_answer_and_an_altered_one_are_refused() {
     let cast = Cast::new();
     let owner = cast.sign_in(&wallet(1));
-    let mut device = Device::new();
+    let mut device = Device::new(ORIGIN);
     device.register(&cast, &owner).unwrap();
     // A page of another site: the client itself does not answer for this host.
     device.origin = "https://evil.example".parse().unwrap();
@@ -325,7 +230,7 @@ fn somebody_invited_enters_by_a_passkey_and_no_further() {
     let cast = Cast::new();
     let owner = cast.organisation(1)[0].clone();
     let (_, code) = cast.identity.invite(&owner, Role::Trader).unwrap();
-    let mut device = Device::new();
+    let mut device = Device::new(ORIGIN);
     let start =
         |code: &str, name: &str| cast.identity.start_invited_registration(code, name, here());
     assert!(matches!(
@@ -355,7 +260,7 @@ fn somebody_invited_enters_by_a_passkey_and_no_further() {
     );
     assert_eq!(cast.identity.person(&caller).unwrap().name, "Tess");
     // The code is used up, also for whoever had begun with it.
-    let answer = Device::new().create(&second.challenge).unwrap();
+    let answer = Device::new(ORIGIN).create(&second.challenge).unwrap();
     let late =
         cast.identity
             .finish_passkey_registration(&second.ceremony, &answer, "phone", here());
@@ -377,7 +282,7 @@ fn somebody_invited_enters_by_a_passkey_and_no_further() {
 fn user_verification_is_required() {
     let cast = Cast::new();
     let owner = cast.sign_in(&wallet(1));
-    let mut device = Device::new();
+    let mut device = Device::new(ORIGIN);
     device.register(&cast, &owner).unwrap();
     let begun = cast.identity.start_passkey_sign_in(here()).unwrap();
     let mut options = serde_json::to_value(&begun.challenge).unwrap();
