@@ -86,7 +86,7 @@ class Ring0:
         for name in (
             "fetchTime", "fetchStatus", "fetchMarkets", "fetchCurrencies", "fetchTicker", "fetchTickers", "fetchOrderBook", "fetchTrades",
             "fetchOHLCV", "fetchBalance", "createOrder", "editOrder", "cancelOrder", "cancelAllOrders", "fetchOrder", "fetchOrders",
-            "fetchOpenOrders", "fetchClosedOrders", "fetchMyTrades",
+            "fetchOpenOrders", "fetchClosedOrders", "fetchMyTrades", "fetchTradingFees", "fetchDeposits",
         )
     }
 
@@ -369,11 +369,45 @@ class Ring0:
         return [it for it in trades if since is None or it["timestamp"] >= since]
 
     def fetch_balance(self, params=None):
-        """All of each asset. What of it is held for orders is the engine's to know, and is not told apart here."""
+        """`free` can be traded, `used` is held for orders; what is on its way is in `info`."""
         answer = self._call(self.client.balances, self.account)
-        total = {it["asset"]: float(it["total"]) for it in answer["balances"]}
-        balance = {name: {"free": None, "used": None, "total": amount} for name, amount in total.items()}
-        return {**balance, "total": total, "info": answer}
+        free = {it["asset"]: float(it["free"]) for it in answer["balances"]}
+        used = {it["asset"]: float(it["held"]) for it in answer["balances"]}
+        total = {it["asset"]: float(Decimal(it["free"]) + Decimal(it["held"])) for it in answer["balances"]}
+        balance = {name: {"free": free[name], "used": used[name], "total": total[name]} for name in total}
+        return {**balance, "free": free, "used": used, "total": total, "info": answer}
+
+    def fetch_trading_fees(self, params=None):
+        self.load_markets()
+        fees = {}
+        for it in self._call(self.client.fees):
+            if it["current"]:
+                symbol = self.market(it["symbol"])["symbol"]
+                fees[symbol] = {
+                    "symbol": symbol,
+                    "maker": float(it["maker_fee"]),
+                    "taker": float(it["taker_fee"]),
+                    "percentage": True,
+                    "tierBased": False,
+                    "info": it,
+                }
+        return fees
+
+    def fetch_deposits(self, code=None, since=None, limit=None, params=None):
+        page = self._call(self.client.deposits, self.account, limit)
+        return [
+            {
+                "id": None,
+                "type": "deposit",
+                "currency": it["asset"],
+                "amount": float(it["amount"]),
+                "timestamp": None,
+                "status": "ok",
+                "info": it,
+            }
+            for it in reversed(page["deposits"])
+            if code is None or it["asset"] == code
+        ]
 
     # The names that ccxt writes in its other style.
     loadMarkets, fetchMarkets, fetchCurrencies, fetchTime = load_markets, fetch_markets, fetch_currencies, fetch_time
@@ -381,4 +415,4 @@ class Ring0:
     fetchTrades, fetchOHLCV, createOrder, editOrder = fetch_trades, fetch_ohlcv, create_order, edit_order
     cancelOrder, cancelAllOrders, fetchOrder, fetchOrders = cancel_order, cancel_all_orders, fetch_order, fetch_orders
     fetchOpenOrders, fetchClosedOrders, fetchMyTrades = fetch_open_orders, fetch_closed_orders, fetch_my_trades
-    fetchBalance = fetch_balance
+    fetchBalance, fetchTradingFees, fetchDeposits = fetch_balance, fetch_trading_fees, fetch_deposits

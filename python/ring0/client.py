@@ -1,5 +1,6 @@
 """REST: one method a route, standard library only."""
 
+import hashlib
 import http.client
 import json
 import time
@@ -124,6 +125,10 @@ class Client:
     def tickers(self):
         return self.request("GET", "/v1/tickers")
 
+    def fees(self, symbol=None):
+        """Fee schedules with all their versions, the newest first."""
+        return self.request("GET", "/v1/fees", {"symbol": symbol})
+
     # Private.
 
     def accounts(self):
@@ -168,6 +173,31 @@ class Client:
 
     def balances(self, account):
         return self.request("GET", f"{_account(account)}/balances")
+
+    def deposits(self, account, limit=None, cursor=None):
+        return self.request("GET", f"{_account(account)}/deposits", {"limit": limit, "cursor": cursor})
+
+    def withdrawals(self, account, limit=None, cursor=None):
+        return self.request("GET", f"{_account(account)}/withdrawals", {"limit": limit, "cursor": cursor})
+
+    def statement(self, account, first=None, last=None):
+        """What changed the balances in a range of batches, with the signed batch at its end; raises ValueError where it does not sum or is not what
+        its hash says."""
+        answer = self.request("GET", f"{_account(account)}/statement", {"from": first, "to": last})
+        check_statement(answer)
+        return answer
+
+
+def check_statement(answer):
+    """Each asset's lines that count lead from its opening to its closing balance, and the hash is of just this."""
+    statement = answer["statement"]
+    text = json.dumps(statement, separators=(",", ":"), ensure_ascii=False)
+    if hashlib.sha256(text.encode()).hexdigest() != answer["hash"].removeprefix("0x"):
+        raise ValueError("the statement is not the one that its hash names")
+    for of in statement["assets"]:
+        counting = sum(int(line["amount"]) for line in of["lines"] if line["counts"])
+        if int(of["opening"]) + counting != int(of["closing"]):
+            raise ValueError(f"the lines of {of['asset']} do not lead from its opening to its closing balance")
 
 
 def _instrument(symbol):

@@ -43,6 +43,6 @@ async def books(url, symbol):
             await stream.subscribe("book", symbol=symbol)
             book = Book()
             async for message in stream:
-                if message.get("channel") == "book":
+                if message.get("channel") == "book" and "data" in message:
                     book.take(message)
                     yield book

@@ -1,19 +1,22 @@
 //! Everything that a request may need, made once.
 
+use crate::access::Seating;
 use crate::authority::Authority;
+use crate::clock::unix_now_ns;
 use crate::config::{Http, Limits};
 use crate::desk::Desk;
+use crate::desks::Desks;
 use crate::intents::Intents;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::rate::Buckets;
+use crate::seats::Seats;
 use crate::settled::Settled;
 use crate::shard::Shard;
 use crate::venue::{Instrument, Venue};
-use ring0_wire::SessionId;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 /// See the module.
@@ -22,8 +25,10 @@ pub struct App {
     pub venue: Arc<Venue>,
     /// By number.
     pub shards: Vec<Arc<Shard>>,
-    /// Sessions of the REST interface, by account and shard.
-    pub desks: RwLock<HashMap<(u32, u32), Arc<Desk>>>,
+    /// Sessions of the REST interface.
+    pub desks: Arc<Desks>,
+    /// Sessions that accounts granted to the gateway, where there are people.
+    pub seats: Option<Arc<Seats>>,
     /// What clients call their orders.
     pub intents: Arc<Intents>,
     /// Numbers.
@@ -54,7 +59,7 @@ impl App {
     pub fn new(
         venue: Arc<Venue>,
         shards: Vec<Arc<Shard>>,
-        desks: HashMap<(u32, u32), Arc<Desk>>,
+        (desks, seats): (Arc<Desks>, Option<Arc<Seats>>),
         intents: Arc<Intents>,
         metrics: Arc<Metrics>,
         authority: Arc<dyn Authority>,
@@ -65,7 +70,8 @@ impl App {
         App {
             venue,
             shards,
-            desks: RwLock::new(desks),
+            desks,
+            seats,
             intents,
             metrics,
             authority,
@@ -85,22 +91,29 @@ impl App {
         &self.shards[instrument.shard as usize]
     }
 
-    /// The session by which an account trades in a shard.
+    /// The session by which an account enters orders on a shard.
     ///
     /// # Errors
-    /// It has none here.
+    /// It has none here, or its end has come.
     pub fn desk(&self, account: u32, shard: u32) -> Result<Arc<Desk>, Problem> {
-        let desks = self.desks.read().unwrap_or_else(PoisonError::into_inner);
-        desks.get(&(account, shard)).cloned().ok_or_else(|| {
-            Problem::conflict(
+        let now_s = unix_now_ns() / 1_000_000_000;
+        let desk = self.desks.longest(account, shard);
+        desk.filter(|it| it.expires_s.is_none_or(|end| end > now_s))
+            .ok_or_else(|| self.no_desk(account, shard))
+    }
+
+    fn no_desk(&self, account: u32, shard: u32) -> Problem {
+        let shard = &self.shards[shard as usize].name;
+        match &self.seats {
+            Some(seats) => seats.none(account, shard),
+            None => Problem::conflict(
                 "no-trading-session",
                 format!(
-                    "the gateway has no trading session of account {} in shard {}; its operator names one in the configuration (`[[session]]`)",
+                    "the gateway has no trading session of account {} in shard {shard}; its operator names one in the configuration (`[[session]]`)",
                     self.venue.account_name(account),
-                    self.shards[shard as usize].name
                 ),
-            )
-        })
+            ),
+        }
     }
 
     /// The shard and the id of a kept order of an account.
@@ -110,14 +123,6 @@ impl App {
             let state = shard.state();
             state.orders.get(id).is_some_and(|it| it.account == account)
         })
-    }
-
-    /// The shard of a session of the gateway.
-    #[must_use]
-    pub fn shard_of_session(&self, session: SessionId) -> Option<Arc<Shard>> {
-        let desks = self.desks.read().unwrap_or_else(PoisonError::into_inner);
-        let desk = desks.values().find(|desk| desk.session == session)?;
-        Some(Arc::clone(&desk.shard))
     }
 
     /// Whether the process is to end.

@@ -155,6 +155,10 @@ pub struct Limits {
     pub private_per_second: u32,
     /// At once.
     pub private_burst: u32,
+    /// Attempts of an address to sign in, to use an invitation, or with a credential that is none: at once, and one more every so many milliseconds.
+    pub attempts_burst: u32,
+    /// See `attempts_burst`.
+    pub attempts_every_ms: u64,
 }
 
 impl Default for Limits {
@@ -164,6 +168,8 @@ impl Default for Limits {
             public_burst: 100,
             private_per_second: 100,
             private_burst: 500,
+            attempts_burst: 20,
+            attempts_every_ms: 3_000,
         }
     }
 }
@@ -264,7 +270,8 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        let mut config: Config = toml::from_str(&text).map_err(|source| ConfigError::Content {
+        let read = ring0_config::read(path, &text, "gateway");
+        let mut config: Config = read.map_err(|source| ConfigError::Content {
             path: path.to_owned(),
             source: Box::new(source),
         })?;
@@ -359,6 +366,7 @@ impl Config {
                 self.limits.private_per_second as usize,
             ),
             ("limits.private_burst", self.limits.private_burst as usize),
+            ("limits.attempts_burst", self.limits.attempts_burst as usize),
             ("keep.ouch_mib", self.keep.ouch_mib),
         ];
         match numbers.iter().find(|(_, number)| *number == 0) {

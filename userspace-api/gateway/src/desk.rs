@@ -158,6 +158,8 @@ pub struct Desk {
     pub shard: Arc<Shard>,
     /// The session's id.
     pub session: SessionId,
+    /// Its end for new orders, in seconds of Unix time, where that is known here: the engine holds it by its own clock.
+    pub expires_s: Option<u64>,
     requests: Option<SyncSender<Request>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -180,6 +182,8 @@ pub struct DeskOptions {
     pub way: Way,
     /// Whether the exchange cancels its orders when it is silent.
     pub heartbeat: bool,
+    /// Its end for new orders, in seconds of Unix time, where that is known here.
+    pub expires_s: Option<u64>,
 }
 
 impl Desk {
@@ -194,6 +198,7 @@ impl Desk {
         let (requests, taken) = sync_channel(WAITING_MAX);
         let (name, account, session) =
             (options.name.clone(), options.account, options.session.id());
+        let expires_s = options.expires_s;
         let seat = Seat {
             account,
             session,
@@ -211,6 +216,7 @@ impl Desk {
             account,
             shard: Arc::clone(shard),
             session,
+            expires_s,
             requests: Some(requests),
             thread: Some(thread),
         }

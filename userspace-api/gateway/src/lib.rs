@@ -1,7 +1,8 @@
 //! The APIs for people and programs: REST, WebSocket, OUCH over SoupBinTCP.
 //!
 //! What is shown follows from the shards' records alone ([`market`], [`orders`], [`streams`]); what is asked goes to the exchange as anybody's
-//! packets do ([`desk`]). The process holds trading sessions' keys and no other power: it can neither sign for an account nor move money.
+//! packets do ([`desk`]). The process holds trading sessions' keys, and a key to which accounts grant sessions ([`trading_key`]), and no other power:
+//! it can neither sign a state for an account nor move money.
 //! Knows how clients ask and what records say; knows nothing of matching, and nothing of how credentials come about ([`authority`]).
 #![deny(unsafe_code)]
 #![expect(
@@ -12,10 +13,14 @@
 pub mod access;
 pub mod app;
 pub mod authority;
+pub mod balances;
 pub mod clock;
 pub mod config;
 pub mod decimal;
 pub mod desk;
+pub mod desks;
+pub mod fees;
+mod hello;
 pub mod hub;
 pub mod intents;
 pub mod market;
@@ -27,14 +32,17 @@ pub mod problem;
 pub mod rate;
 pub mod rest;
 mod run;
+pub mod seats;
 pub mod serve;
 pub mod settled;
 pub mod shard;
 mod socket;
 pub mod source;
 pub mod streams;
+pub mod trading_key;
 pub mod venue;
 
+pub use hello::hello;
 pub use ouch::password as ouch_password;
 pub use rest::openapi_json;
 pub use run::{Checked, GatewayError, Listening, run};

@@ -1,8 +1,10 @@
 //! `ring0-gateway`: see the library.
 
 use clap::{Parser, Subcommand, ValueEnum};
-use ring0_gateway::{Checked, Listening, openapi_json, ouch_password, run};
+use ring0_gateway::{Checked, Listening, hello, openapi_json, ouch_password, run};
+use ring0_identity::Address;
 use ring0_trader::Session;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -30,12 +32,32 @@ enum Verb {
         /// The configuration.
         file: PathBuf,
     },
+    /// Bring an account of the market file into an organisation of people. While the gateway runs it has the log, and this is refused.
+    AssignAccount {
+        /// The configuration.
+        file: PathBuf,
+        /// The account's name in the market file.
+        account: String,
+        /// Number of the organisation, as `GET /v1/organisations` tells its members.
+        organisation: u64,
+        /// Address of the key that owns the account's channels and signs its grants.
+        owner: Address,
+        /// Address of the key that signs its states [default: the owner's].
+        cosigner: Option<Address>,
+    },
     /// Print the OpenAPI 3.1 document.
     Openapi,
     /// Print user and password with which a session logs in over OUCH. Both are secrets of its owner.
     OuchLogin {
         /// The session's key file.
         key_file: PathBuf,
+    },
+    /// Serve one route that says hello: what `ring0 bench rest` measures the gateway beside.
+    #[command(hide = true)]
+    Hello {
+        /// Where.
+        #[arg(default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
     },
 }
 
@@ -72,6 +94,18 @@ fn carry_out(verb: Verb) -> Result<(), Box<dyn std::error::Error>> {
             })?;
         }
         Verb::Check { file } => println!("{}", Checked::load(&file)?.summary()),
+        Verb::AssignAccount {
+            file,
+            account,
+            organisation,
+            owner,
+            cosigner,
+        } => {
+            let checked = Checked::load(&file)?;
+            checked.assign_account(&account, organisation, owner, cosigner.unwrap_or(owner))?;
+            println!("{account} is of organisation {organisation}; start the gateway");
+        }
+        Verb::Hello { listen } => hello(listen, |at| println!("http {at}\nready"))?,
         Verb::Openapi => print!("{}", openapi_json()),
         Verb::OuchLogin { key_file } => {
             let session = Session::open(&key_file)?;

@@ -21,9 +21,10 @@ use ring0_itch::soup::{
     rejected,
 };
 use ring0_trader::{Flags, Message, Order, Session};
+use ring0_wire::SessionId;
 use ring0_wire::message::{PEG_MIDPOINT, PEG_PRIMARY, STOCK_SPACES};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::TcpListener;
@@ -102,7 +103,25 @@ impl OuchSession {
 }
 
 /// Sessions by their ids.
-pub type OuchSessions = HashMap<Text<10>, Arc<OuchSession>>;
+#[derive(Default)]
+pub struct OuchSessions(RwLock<HashMap<Text<10>, Arc<OuchSession>>>);
+
+impl OuchSessions {
+    /// Takes one more.
+    pub fn add(&self, session: OuchSession) {
+        let id = Text(session.desk.session.0);
+        let mut sessions = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        sessions.insert(id, Arc::new(session));
+    }
+
+    /// Gives one back: nobody logs in any more, and whoever has is cut off.
+    pub fn remove(&self, session: SessionId) -> Option<Arc<OuchSession>> {
+        let mut sessions = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let removed = sessions.remove(&Text(session.0))?;
+        removed.latest.send_modify(|login| *login += 1);
+        Some(removed)
+    }
+}
 
 /// Serves until the process is to end.
 pub async fn serve(
@@ -157,7 +176,7 @@ enum CutOff {
     Silent,
     #[error("it took nothing for too long, or wants what is no longer kept")]
     Slow,
-    #[error("the same session logged in again")]
+    #[error("the same session logged in again, or was revoked")]
     Replaced,
 }
 
@@ -337,6 +356,7 @@ fn admit(sessions: &OuchSessions, login: &LoginRequest) -> Result<(Arc<OuchSessi
     // The six letters of a user are the beginning of the session's id, where the session is not named whole.
     let named = login.session.as_str().trim();
     let user = login.username.as_str().trim();
+    let sessions = sessions.0.read().unwrap_or_else(PoisonError::into_inner);
     let mut found = sessions.iter().filter(|(id, _)| {
         if named.is_empty() {
             user.len() == 6 && id.as_str().ends_with(user)
@@ -348,30 +368,11 @@ fn admit(sessions: &OuchSessions, login: &LoginRequest) -> Result<(Arc<OuchSessi
     let (Some((_, session)), None) = (first, second) else {
         return Err(rejected::NOT_AUTHORISED);
     };
-    let differs = session
-        .password
-        .0
-        .iter()
-        .zip(login.password.0)
-        .fold(0, |all, (a, b)| all | (a ^ b));
-    if differs != 0 {
-        return Err(rejected::NOT_AUTHORISED);
-    }
-    let wanted = login
-        .sequence
-        .get()
-        .map_err(|_| rejected::SESSION_NOT_AVAILABLE)?;
+    let id = session.desk.session;
     let state = session.desk.shard.state();
-    let (first, next) = (
-        state.streams.first(session.desk.session),
-        state.streams.next(session.desk.session),
-    );
-    let number = if wanted == 0 {
-        next
-    } else {
-        wanted.clamp(first, next)
-    };
+    let (first, next) = (state.streams.first(id), state.streams.next(id));
     drop(state);
+    let number = login.admit(&session.password, first, next)?;
     Ok((Arc::clone(session), number))
 }
 

@@ -4,6 +4,7 @@
 //! and its bucket (`admit`), then the handler. Whatever goes wrong is a [`Problem`].
 
 mod account;
+mod described;
 mod enter;
 mod orders;
 mod public;
@@ -30,11 +31,12 @@ use std::time::{Duration, Instant};
 use utoipa::OpenApi;
 
 pub use account::{AccountInfo, FillPage};
+pub(crate) use described::Problems;
 pub use orders::{
     CanceledInfo, OrderPage, Peg, PegKind, PlaceOrder, PostOnly, ReplaceOrder, SelfTradeRule,
 };
-pub use public::{CandlePage, StatusInfo, TimeInfo, TradePage};
-pub use settlement::{BalanceInfo, BalancesInfo};
+pub use public::{CandlePage, FeeInfo, StatusInfo, TimeInfo, TradePage};
+pub use settlement::{BalanceInfo, BalancesInfo, DepositPage, StatementInfo, WithdrawalPage};
 
 /// Entries of a page where none are asked for, and at the most.
 const PAGE: usize = 100;
@@ -80,6 +82,12 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
         let bytes = bytes.map_err(|error: BytesRejection| {
             Problem::malformed(error.status(), error.body_text())
         })?;
+        if !is_object(&bytes) {
+            return Err(Problem::malformed(
+                StatusCode::BAD_REQUEST,
+                "the body is no JSON object; send the fields by their names",
+            ));
+        }
         serde_json::from_slice(&bytes)
             .map(JsonBody)
             .map_err(|error| {
@@ -89,6 +97,11 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
                 )
             })
     }
+}
+
+/// Whether a body is a JSON object: fields that come in a list, by their places, would be read too.
+pub(crate) fn is_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'{')
 }
 
 /// What stands behind `?`; what is wrong with it is a problem.
@@ -134,6 +147,7 @@ pub fn router(app: &Arc<App>, access: Option<Router>) -> Router {
         .route("/v1/time", get(public::time))
         .route("/v1/status", get(public::status))
         .route("/v1/assets", get(public::assets))
+        .route("/v1/fees", get(public::fees))
         .route("/v1/instruments", get(public::instruments))
         .route("/v1/instruments/{symbol}", get(public::instrument))
         .route("/v1/instruments/{symbol}/book", get(public::book))
@@ -166,6 +180,7 @@ pub fn router(app: &Arc<App>, access: Option<Router>) -> Router {
             get(settlement::statement),
         )
         .route("/v1/accounts/{account}/channels", get(settlement::channels))
+        .route("/v1/accounts/{account}/deposits", get(settlement::deposits))
         .route(
             "/v1/accounts/{account}/withdrawals",
             get(settlement::withdrawals).post(settlement::withdraw),
@@ -372,6 +387,7 @@ pub(crate) fn who(
         public::time,
         public::status,
         public::assets,
+        public::fees,
         public::instruments,
         public::instrument,
         public::book,
@@ -392,6 +408,7 @@ pub(crate) fn who(
         settlement::balances,
         settlement::statement,
         settlement::channels,
+        settlement::deposits,
         settlement::withdrawals,
         settlement::withdraw,
         settlement::batch,

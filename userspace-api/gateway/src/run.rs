@@ -1,23 +1,29 @@
 //! The process: everything made from its configuration, served until SIGTERM, and ended in peace.
 
-use crate::access::{Access, Daemons, People};
+use crate::access::{Access, Daemons, People, Seating};
 use crate::app::App;
 use crate::authority::{Authority, Nobody, Tokens, TokensError};
 use crate::clock::unix_now_ns;
 use crate::config::{Config, ConfigError, ShardEntry, Use};
 use crate::desk::{Desk, DeskOptions, Way};
+use crate::desks::Desks;
 use crate::intents::{IntentError, Intents};
 use crate::market::{CandleStore, StoreError};
 use crate::metrics::Metrics;
 use crate::orders::Kept;
 use crate::ouch::{self, OuchSession, OuchSessions};
+use crate::seats::{self, Seats};
 use crate::serve::{self, TlsError, acceptor};
 use crate::settled::Settled;
 use crate::shard::{Follower, Shard, ShardError, ShardOptions};
+use crate::trading_key::{TradingKey, TradingKeyError};
 use crate::venue::{Venue, VenueError};
+use ring0_identity::records::Account;
+use ring0_identity::{Address, OrganisationId, Pace};
 use ring0_itch::Text;
 use ring0_market::{Plan, SessionPlan};
 use ring0_trader::{Session, SessionError};
+use ring0_wire::SessionId;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::HashMap;
 use std::io;
@@ -26,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -45,6 +52,9 @@ pub enum GatewayError {
     /// Who may do what.
     #[error(transparent)]
     Identity(#[from] ring0_identity::OpenError),
+    /// The gateway's own trading key.
+    #[error(transparent)]
+    TradingKey(#[from] TradingKeyError),
     /// The tokens.
     #[error(transparent)]
     Tokens(#[from] TokensError),
@@ -186,7 +196,45 @@ impl Checked {
         )
     }
 
-    fn options(&self, plan: &Plan, entry: &ShardEntry) -> ShardOptions {
+    /// Brings an account of the market file into an organisation, at the word of whoever may run this program here. The log is the gateway's while it
+    /// runs.
+    ///
+    /// # Errors
+    /// There is no such account or organisation, or it is somebody's; the log is in use.
+    pub fn assign_account(
+        &self,
+        named: &str,
+        organisation: u64,
+        owner: Address,
+        cosigner: Address,
+    ) -> Result<(), GatewayError> {
+        let unfit = |what: String| GatewayError::Unfit {
+            path: self.config.path.clone(),
+            what,
+        };
+        let index = self.venue.accounts.iter().position(|it| it == named);
+        let index = index.and_then(|it| u32::try_from(it).ok());
+        let index = index.ok_or_else(|| {
+            unfit(format!(
+                "the market has no account {named}; one that people open for themselves needs no command"
+            ))
+        })?;
+        let access = access(self)?;
+        let access = access.ok_or_else(|| {
+            unfit("there is no [identity], so there are no organisations; add it".to_owned())
+        })?;
+        let operator = format!("uid {}", rustix::process::getuid().as_raw());
+        let account = Account {
+            index,
+            organisation: OrganisationId(organisation),
+            owner,
+            cosigner,
+        };
+        let assigned = access.identity().assign_account(&operator, account);
+        assigned.map_err(|refused| unfit(refused.to_string()))
+    }
+
+    fn options(&self, plan: &Plan, entry: &ShardEntry, seats: Vec<SessionId>) -> ShardOptions {
         let streams = self.sessions.iter().filter(|(_, index, used)| {
             *used == Use::Ouch && plan.sessions[*index].shard == plan.number
         });
@@ -195,7 +243,10 @@ impl Checked {
             number: plan.number,
             ring: entry.ring.clone(),
             journal: entry.journal.clone(),
-            streams: streams.map(|(session, ..)| session.id()).collect(),
+            streams: streams
+                .map(|(session, ..)| session.id())
+                .chain(seats)
+                .collect(),
             stream_bytes: self.config.keep.ouch_mib << 20,
             kept: Kept {
                 orders: self.config.keep.orders,
@@ -214,6 +265,10 @@ fn access(checked: &Checked) -> Result<Option<Access>, GatewayError> {
     let mut config =
         ring0_identity::Config::new(&entry.origin, &entry.chain_ids, entry.venue, &names);
     config.key_file.clone_from(&entry.key_file);
+    config.attempts = Pace {
+        burst: checked.config.limits.attempts_burst,
+        every_ms: checked.config.limits.attempts_every_ms,
+    };
     let identity = ring0_identity::Identity::open(&entry.folder, config)?;
     let daemons = Daemons {
         sockets: names
@@ -242,16 +297,20 @@ pub struct Listening {
     pub ouch: Option<SocketAddr>,
 }
 
+/// The threads that serve.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+}
+
 /// Serves until SIGTERM or SIGINT. `ready` is told where, once it listens.
 ///
 /// # Errors
 /// It cannot start, or a shard's records cannot be followed any more.
 pub fn run(checked: Checked, ready: impl FnOnce(Listening)) -> Result<(), GatewayError> {
     raise_descriptors();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(system("start threads"))?;
+    let runtime = runtime().map_err(system("start threads"))?;
     let ran = runtime.block_on(serve_all(checked, ready));
     // What still waits for a client is not worth waiting for.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
@@ -315,7 +374,10 @@ async fn serve_all(
         // `load` has seen to it that there is one.
         let entry = config.shards.iter().find(|it| it.name == plan.shard.name);
         let entry = entry.expect("every shard has its entry");
-        let options = checked.options(plan, entry);
+        let seats = access.as_ref().map_or_else(Vec::new, |it| {
+            seats::streams(it.identity(), &plan.shard.name)
+        });
+        let options = checked.options(plan, entry, seats);
         let opened = Shard::open(&options, &checked.venue, &candles, &intents);
         let (shard, follower) = opened.map_err(|source| GatewayError::Shard {
             name: plan.shard.name.clone(),
@@ -335,6 +397,21 @@ async fn serve_all(
         followers.push(follower);
     }
     let (desks, sessions) = desks(&checked, &shards, &ways, &intents, &metrics);
+    let (mut access, mut seats) = (access, None);
+    if let Some(of) = access.take() {
+        let taken = Arc::new(Seats {
+            key: TradingKey::open(&config.store.join("trading.key"))?,
+            identity: Arc::clone(of.identity()),
+            shards: shards.iter().cloned().zip(ways.clone()).collect(),
+            desks: Arc::clone(&desks),
+            ouch: Arc::clone(&sessions),
+            intents: Arc::clone(&intents),
+            metrics: Arc::clone(&metrics),
+        });
+        taken.take_up();
+        access = Some(of.with_seating(Arc::clone(&taken) as Arc<dyn Seating>));
+        seats = Some(taken);
+    }
 
     let stop = Arc::new(AtomicBool::new(false));
     let (failed, mut failures) = mpsc::channel(1);
@@ -352,7 +429,7 @@ async fn serve_all(
     let app = Arc::new(App::new(
         Arc::clone(&checked.venue),
         shards,
-        desks,
+        (desks, seats),
         intents,
         Arc::clone(&metrics),
         authority,
@@ -374,7 +451,7 @@ async fn serve_all(
             listener,
             checked.ouch_tls.clone(),
             connections_max,
-            Arc::new(sessions),
+            sessions,
             metrics,
             draining,
         ));
@@ -429,16 +506,14 @@ fn follow(
     }
 }
 
-type Desks = HashMap<(u32, u32), Arc<Desk>>;
-
 fn desks(
     checked: &Checked,
     shards: &[Arc<Shard>],
     ways: &[Way],
     intents: &Arc<Intents>,
     metrics: &Arc<Metrics>,
-) -> (Desks, OuchSessions) {
-    let (mut desks, mut sessions) = (HashMap::new(), HashMap::new());
+) -> (Arc<Desks>, Arc<OuchSessions>) {
+    let (desks, sessions) = (Desks::default(), OuchSessions::default());
     for (session, index, used) in &checked.sessions {
         let plan = &checked.plans[0].sessions[*index];
         let options = DeskOptions {
@@ -447,20 +522,18 @@ fn desks(
             session: session.clone(),
             way: ways[plan.shard as usize].clone(),
             heartbeat: plan.cancel_on_disconnect_s != 0,
+            expires_s: None,
         };
         let shard = &shards[plan.shard as usize];
         let desk = Arc::new(Desk::start(options, shard, intents, metrics));
         match used {
-            Use::Api => {
-                desks.insert((plan.account, plan.shard), desk);
-            }
+            Use::Api => desks.add(desk),
             Use::Ouch => {
                 // A session without a key is of a shard without tags: whoever reaches that may trade.
                 let password = ouch::password(session).unwrap_or(Text(*b"          "));
-                let id = Text(session.id().0);
-                sessions.insert(id, Arc::new(OuchSession::new(desk, password)));
+                sessions.add(OuchSession::new(desk, password));
             }
         }
     }
-    (desks, sessions)
+    (Arc::new(desks), Arc::new(sessions))
 }

@@ -3,7 +3,9 @@
 //! Writer of the state: that thread alone. It applies a batch and tells the listeners under one lock, so whoever begins to listen under the same
 //! lock has a picture and everything behind it, and nothing twice.
 
+use crate::balances::Balances;
 use crate::clock::VenueClock;
+use crate::fees::Fees;
 use crate::hub::{Channel, Hub};
 use crate::intents::Intents;
 use crate::market::{Candle, CandleStore, Interval, Market, StoreError};
@@ -71,6 +73,10 @@ pub struct State {
     pub market: Market,
     /// Everybody's own orders.
     pub orders: Orders,
+    /// What everybody has here.
+    pub balances: Balances,
+    /// Fee schedules.
+    pub fees: Fees,
     /// OUCH.
     pub streams: Streams,
     /// The last record.
@@ -147,6 +153,8 @@ impl Reader {
         self.translator.feed(record, &mut state.market)?;
         let clock = *state.market.clock();
         state.orders.record(head, record, &clock);
+        state.balances.record(head, record);
+        state.fees.record(head, record, &clock);
         self.answers.feed(record, &mut state.streams)?;
         state.sequence = head.sequence;
         Ok(())
@@ -194,6 +202,8 @@ impl Shard {
         let mut state = State {
             market: Market::new(Arc::clone(venue), last_clock(options)?, stored),
             orders: Orders::new(Arc::clone(venue), options.kept),
+            balances: Balances::default(),
+            fees: Fees::default(),
             streams: Streams::new(options.streams.iter().copied(), options.stream_bytes),
             sequence: 0,
             venue_ns: 0,
@@ -243,6 +253,12 @@ impl Shard {
     /// What is known now.
     pub fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the OUCH stream of a session too, which has had no answers yet.
+    pub fn add_stream(&self, session: SessionId) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.streams.add(session);
     }
 
     /// Whether its records are followed no more.

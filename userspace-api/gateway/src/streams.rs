@@ -33,19 +33,23 @@ impl Streams {
     /// Streams of these sessions, of which so many bytes are kept each.
     #[must_use]
     pub fn new(sessions: impl IntoIterator<Item = SessionId>, bytes_max: usize) -> Streams {
-        let begun = |id| {
-            let stream = Stream {
-                first: 1,
-                ..Stream::default()
-            };
-            (id, stream)
-        };
-        Streams {
-            by_session: sessions.into_iter().map(begun).collect(),
+        let mut streams = Streams {
+            by_session: HashMap::new(),
             ids: HashMap::new(),
             bytes_max,
             grown: Vec::new(),
-        }
+        };
+        sessions.into_iter().for_each(|it| streams.add(it));
+        streams
+    }
+
+    /// Begins the stream of a session that has had no answers yet.
+    pub fn add(&mut self, session: SessionId) {
+        let stream = Stream {
+            first: 1,
+            ..Stream::default()
+        };
+        self.by_session.entry(session).or_insert(stream);
     }
 
     /// Number of the next answer of a session.

@@ -1,9 +1,13 @@
 //! The OpenAPI document is the one in `docs/api`, and what it lists is served, and served only to who may.
 
+mod people;
 mod stand;
 
+use people::{grant, identity, welcome};
 use serde_json::{Value, json};
-use stand::{ALICE, Stand, VIEWER};
+use stand::{ALICE, Stand, VIEWER, order};
+use std::path::Path;
+use std::process::Command;
 
 const KEPT: &str = include_str!("../../../docs/api/openapi.json");
 
@@ -38,6 +42,7 @@ fn what_is_listed_is_served_to_who_may() {
                 "/v1/time",
                 "/v1/status",
                 "/v1/assets",
+                "/v1/fees",
                 "/v1/tickers",
             ]
             .iter()
@@ -76,4 +81,63 @@ fn what_is_listed_is_served_to_who_may() {
         }
     }
     assert!(public >= 10 && private >= 15, "{public} and {private}");
+}
+
+/// What a request that fits the schema may be answered beside the good: JSON Schema's integers include 1.0, and no schema says whose signature it has
+/// to be or that a time of expiry needs an order that expires.
+const ACCEPTED: &str = "[checks.positive_data_acceptance]\nexpected-statuses = [\"2xx\", \"400\", \"401\", \"403\", \"404\", \"409\", \"422\", \"429\"]\n";
+
+/// schemathesis asks what the document lets it ask, and what it does not, and holds every answer against the document: with all its checks, as an
+/// owner with an account that trades. RING0_SEED gives its seed again.
+#[test]
+fn what_the_document_says_holds() {
+    let tools = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../target/tools/venv/bin"
+    ));
+    let program = tools.join("schemathesis");
+    assert!(
+        program.exists(),
+        "{} is not there; run ./scripts/setup",
+        program.display()
+    );
+    let seed = std::env::var("RING0_SEED").unwrap_or_else(|_| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.unwrap().subsec_nanos().to_string()
+    });
+    println!("RING0_SEED={seed}");
+    let stand = Stand::with("", &identity());
+    let person = welcome(&stand, 9);
+    grant(&stand, &person, 3_600);
+    let first = order("there", "buy", "0.1", "50000");
+    let path = person.path("orders");
+    let (status, placed) = stand.ask("POST", &path, Some(&person.token), Some(&first));
+    assert_eq!(status, 201, "{placed}");
+    let id = placed["id"].as_str().unwrap();
+    // What it could only guess.
+    let config = stand.path("schemathesis.toml");
+    let parameters = format!(
+        "{ACCEPTED}[parameters]\n\"path.account\" = \"{}\"\n\"path.symbol\" = \"BTC-USD\"\n\"path.id\" = \"{id}\"\n\"path.client_order_id\" = \"there\"\n",
+        person.account
+    );
+    std::fs::write(&config, parameters).unwrap();
+    let ran = Command::new(program)
+        .arg("--config-file")
+        .arg(&config)
+        .arg("run")
+        .arg(format!("http://{}/openapi.json", stand.http))
+        .args([
+            "--header",
+            &format!("Authorization: Bearer {}", person.token),
+        ])
+        .args(["--checks", "all", "--seed", &seed, "--max-examples", "10"])
+        // It would sign itself out.
+        .args(["--exclude-path", "/v1/sign-out"])
+        .current_dir(stand.folder.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "RING0_SEED={seed}\n{said}");
+    assert_eq!(stand.get("/readyz"), json!("ready\n"));
 }

@@ -1,135 +1,26 @@
 //! OUCH 5.0 over SoupBinTCP, against a real shard: orders in, answers from the record, the same after a reconnection and a restart.
 
+mod soup;
 mod stand;
 
 use ring0_itch::Text;
 use ring0_itch::ouch::{
-    AccountQuery, Appendage, AppendageBuilder, Cancel, ClOrdId, Enter, Inbound, Modify, Outbound,
-    Replace, display, option, reject_reason, time_in_force,
+    AccountQuery, Appendage, AppendageBuilder, Cancel, ClOrdId, Enter, Modify, Outbound, Replace,
+    display, option, reject_reason, time_in_force,
 };
-use ring0_itch::soup::{Decoder, FromServer, LoginRequest, encode, kind, rejected};
-use ring0_itch::zerocopy::IntoBytes;
+use ring0_itch::soup::{kind, rejected};
 use serde_json::json;
-use stand::{PATIENCE, Stand, limit};
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use soup::{Client, DOLLAR, Got, enter};
+use stand::{Stand, limit};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Prices of OUCH have four decimals.
-const DOLLAR: u64 = 10_000;
-
-enum Got {
-    Answer(Vec<u8>),
-    Debug(String),
-    Rejected(u8),
-    Accepted(u64),
-    Unsequenced(Vec<u8>),
-    End,
-}
-
-struct Client {
-    stream: TcpStream,
-    decoder: Decoder,
-    heartbeats: u32,
-}
-
-impl Client {
-    fn connect(stand: &Stand) -> Client {
-        let stream = TcpStream::connect(stand.ouch).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client {
-            stream,
-            decoder: Decoder::new(1 << 12),
-            heartbeats: 0,
-        }
-    }
-
-    fn frame(&mut self, of: u8, payload: &[u8]) {
-        let mut bytes = Vec::new();
-        encode(of, payload, &mut bytes).unwrap();
-        self.stream.write_all(&bytes).unwrap();
-    }
-
-    fn login(stand: &Stand, from: u64) -> (Client, u64) {
-        let session = stand.market.session("ops-1").unwrap();
-        let password = ring0_gateway::ouch_password(session).unwrap();
-        let id = session.id().to_string();
-        let mut client = Client::connect(stand);
-        let login = LoginRequest::new(&id[4..], password.as_str(), "", from).unwrap();
-        client.frame(kind::LOGIN, login.as_bytes());
-        match client.next() {
-            Got::Accepted(next) => (client, next),
-            _ => panic!("not logged in: {}", stand.log_text()),
-        }
-    }
-
-    fn next(&mut self) -> Got {
-        loop {
-            if let Some(packet) = self.decoder.next_packet().unwrap() {
-                match packet.from_server().unwrap() {
-                    FromServer::Heartbeat => self.heartbeats += 1,
-                    FromServer::Sequenced(message) => return Got::Answer(message.to_vec()),
-                    FromServer::Debug(text) => {
-                        return Got::Debug(String::from_utf8(text.to_vec()).unwrap());
-                    }
-                    FromServer::LoginRejected(code) => return Got::Rejected(code),
-                    FromServer::LoginAccepted(it) => {
-                        return Got::Accepted(it.sequence.get().unwrap());
-                    }
-                    FromServer::Unsequenced(message) => return Got::Unsequenced(message.to_vec()),
-                    FromServer::EndOfSession => return Got::End,
-                }
-                continue;
-            }
-            let room = self.decoder.room();
-            let bytes = self.stream.read(room).unwrap();
-            if bytes == 0 {
-                return Got::End;
-            }
-            self.decoder.received(bytes);
-        }
-    }
-
-    fn answer(&mut self) -> Vec<u8> {
-        match self.next() {
-            Got::Answer(answer) => answer,
-            Got::Debug(text) => panic!("{text}"),
-            _ => panic!("no answer"),
-        }
-    }
-
-    /// The next answer with this letter.
-    fn until(&mut self, letter: u8) -> Vec<u8> {
-        loop {
-            let answer = self.answer();
-            if answer[0] == letter {
-                return answer;
-            }
-        }
-    }
-
-    fn send<'a>(&mut self, message: impl Into<Inbound<'a>>) {
-        let mut bytes = Vec::new();
-        message.into().write(&mut bytes);
-        self.frame(kind::UNSEQUENCED, &bytes);
-    }
-}
-
-fn enter(number: u32, side: u8, shares: u32, dollars: u64) -> Enter {
-    Enter {
-        letter: b'O',
-        user_ref: number.into(),
-        side,
-        quantity: shares.into(),
-        symbol: Text::new("BTC-USD").unwrap(),
-        price: (dollars * DOLLAR).into(),
-        time_in_force: time_in_force::DAY,
-        display: display::VISIBLE,
-        capacity: b'P',
-        intermarket_sweep: b'N',
-        cross_type: b'N',
-        client_order_id: ClOrdId::BLANK,
-    }
+/// Logs in as the session of operations.
+fn ops(stand: &Stand, from: u64) -> (Client, u64) {
+    let session = stand.market.session("ops-1").unwrap();
+    let password = ring0_gateway::ouch_password(session).unwrap();
+    let id = session.id().to_string();
+    Client::login(stand, &id[4..], password.as_str(), from)
 }
 
 const NONE: Appendage<'static> = Appendage::EMPTY;
@@ -137,7 +28,7 @@ const NONE: Appendage<'static> = Appendage::EMPTY;
 #[test]
 fn orders_go_in_and_answers_come_from_the_record() {
     let mut stand = Stand::over_udp();
-    let (mut client, next) = Client::login(&stand, 1);
+    let (mut client, next) = ops(&stand, 1);
     assert_eq!(next, 1);
     let mut seen = vec![client.answer()];
     assert_eq!(seen[0][0], b'S', "the session's day began");
@@ -246,12 +137,12 @@ fn orders_go_in_and_answers_come_from_the_record() {
     // From the third on, after a reconnection; all again, after a crash of the gateway.
     client.frame(kind::LOGOUT, &[]);
     drop(client);
-    let (mut client, next) = Client::login(&stand, 3);
+    let (mut client, next) = ops(&stand, 3);
     assert_eq!(next, 3);
     for expected in &seen[2..] {
         assert_eq!(&client.answer(), expected);
     }
-    let (mut newer, next) = Client::login(&stand, 0);
+    let (mut newer, next) = ops(&stand, 0);
     assert_eq!(next, seen.len() as u64 + 1, "only what is new");
     assert!(
         matches!(client.next(), Got::End),
@@ -260,7 +151,7 @@ fn orders_go_in_and_answers_come_from_the_record() {
     stand.kill_gateway();
     assert!(matches!(newer.next(), Got::End));
     stand.start_gateway();
-    let (mut client, _) = Client::login(&stand, 1);
+    let (mut client, _) = ops(&stand, 1);
     for expected in &seen {
         assert_eq!(&client.answer(), expected);
     }
@@ -275,7 +166,7 @@ fn orders_go_in_and_answers_come_from_the_record() {
 #[test]
 fn what_cannot_be_carried_out_is_rejected_by_reason_and_recorded() {
     let stand = Stand::up();
-    let (mut client, _) = Client::login(&stand, 0);
+    let (mut client, _) = ops(&stand, 0);
     let mut number = 0;
     let mut check =
         |client: &mut Client, change: &dyn Fn(&mut Enter), options: &[(u8, &[u8])], reason: u16| {
@@ -412,8 +303,7 @@ fn logins_are_checked_and_silence_ends() {
     let other = ring0_gateway::ouch_password(stand.market.session("ops-2").unwrap()).unwrap();
     let try_login = |user: &str, password: &str, name: &str| {
         let mut client = Client::connect(&stand);
-        let login = LoginRequest::new(user, password, name, 0).unwrap();
-        client.frame(kind::LOGIN, login.as_bytes());
+        client.ask_in(user, password, name, 0);
         client.next()
     };
     for (user, word, name) in [
@@ -441,7 +331,7 @@ fn logins_are_checked_and_silence_ends() {
     strange.stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     assert!(matches!(strange.next(), Got::End));
     // One that says nothing is heard to be there, and then given up; one that beats stays.
-    let (mut silent, _) = Client::login(&stand, 0);
+    let (mut silent, _) = ops(&stand, 0);
     let begun = Instant::now();
     assert!(matches!(silent.next(), Got::End));
     assert!(

@@ -3,12 +3,20 @@
 mod stand;
 
 use stand::{ALICE, BOB, Stand};
+use std::path::Path;
 use std::process::Command;
 
 #[test]
 fn the_python_client_trades() {
     let stand = Stand::up();
-    let output = Command::new("python3")
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let python = root.join("target/tools/venv/bin/python");
+    assert!(
+        python.exists(),
+        "{} is not there; run ./scripts/setup",
+        python.display()
+    );
+    let output = Command::new(python)
         .arg(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../../python/tests/against_gateway.py"
@@ -17,7 +25,7 @@ fn the_python_client_trades() {
         .args([ALICE, BOB])
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
-        .expect("python3 is there");
+        .unwrap();
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout), "ok\n");

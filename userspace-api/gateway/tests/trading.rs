@@ -217,9 +217,14 @@ fn problems_carry_the_engines_reason() {
     stand.operate(&ring0d::Verb::Resume { instrument: None });
     let (status, entered) = stand.place(ALICE, "alice", &order("h-1", "buy", "0.1", "40000"));
     assert_eq!(status, 201, "{entered}");
-    // Balances are settlement's, of which there is none here.
-    let (status, problem) = stand.ask("GET", "/v1/accounts/alice/balances", Some(ALICE), None);
-    assert_eq!((status, &problem["code"]), (503, &json!("unavailable")));
+    // There is no settlement here, so no statements; what is in the shard is known all the same.
+    let (status, problem) = stand.ask("GET", "/v1/accounts/alice/statement", Some(ALICE), None);
+    assert_eq!((status, &problem["code"]), (404, &json!("not-found")));
+    let balances = stand.get_as(ALICE, "/v1/accounts/alice/balances");
+    assert_eq!(
+        (&balances["at"], &balances["balances"][0]["total"]),
+        (&Value::Null, &json!("100000000"))
+    );
 }
 
 #[test]
@@ -323,21 +328,66 @@ fn settlement_is_asked_about_the_callers_account_and_no_other() {
         "total": "1500000", "units_in_shards": { "example": "1500000" }, "in_transit": "0",
         "pending_withdrawals": "0", "arriving": "250000", "dust": "0",
     });
+    let none = json!({
+        "total": "0", "units_in_shards": { "example": "0" }, "in_transit": "0", "pending_withdrawals": "0", "arriving": "0", "dust": "0",
+    });
+    let line = |epoch: u64, kind: &str, amount: &str| json!({ "epoch": epoch, "kind": kind, "amount": amount, "counts": true, "source": "batch" });
+    let statement = json!({ "account": 0, "from": 1, "to": 4, "assets": [{
+        "asset": "USD", "decimals": 6, "opening": "0", "closing": "1500000",
+        "lines": [line(2, "deposit", "1000000"), line(3, "deposit", "750000"), line(4, "given", "-250000")],
+    }]});
+    let stated = json!({ "ok": true, "hash": "0xab", "statement": statement });
+    let withdrawals =
+        json!({ "ok": true, "withdrawals": [{ "withdrawal": "0x1" }, { "withdrawal": "0x2" }] });
     let daemon = settled(
         &socket,
         vec![
-            json!({ "ok": true, "account": 0, "at": 7, "assets": { "USD": usd } }),
+            json!({ "ok": true, "account": 0, "at": [7], "assets": { "USD": usd, "BTC": none, "ETH": none, "SOL": none } }),
+            json!({ "ok": true, "file": { "epoch": 4, "account": 0, "holdings": [] } }),
+            stated.clone(),
+            json!({ "ok": false, "error": "batch 3 is not kept" }),
+            stated.clone(),
+            stated.clone(),
+            stated,
+            withdrawals,
             json!({ "ok": true, "accepted": 1 }),
             json!({ "ok": false, "error": "the account has no part in it; ask for the newest" }),
         ],
     );
     let stand = Stand::with("", &format!("settled = {socket:?}"));
     let balances = stand.get_as(ALICE, "/v1/accounts/alice/balances");
+    // Free and held are the shard's, all else settlement's.
     let expected = json!({
-        "asset": "USD", "total": "1.5", "in_shards": { "example": "1.5" }, "in_transit": "0",
-        "pending_withdrawals": "0", "arriving": "0.25", "dust": "0",
+        "asset": "USD", "free": "100000000", "held": "0", "held_by": {}, "in_shards": { "example": "100000000" },
+        "total": "1.5", "in_transit": "0", "pending_withdrawals": "0", "arriving": "0.25", "dust": "0",
     });
-    assert_eq!(balances["balances"], json!([expected]));
+    assert_eq!(balances["balances"][0], expected);
+    assert_eq!(balances["at"], json!([7]));
+    // A statement ends with the newest signed batch, or where it was asked to.
+    let told = stand.get_as(ALICE, "/v1/accounts/alice/statement");
+    assert_eq!(
+        (&told["batch"]["epoch"], &told["hash"]),
+        (&json!(4), &json!("0xab"))
+    );
+    let told = stand.get_as(ALICE, "/v1/accounts/alice/statement?from=2&to=3");
+    assert_eq!(told["batch"], Value::Null);
+    assert_eq!(told["batch_missing"], "batch 3 is not kept");
+    // Pages, the newest first.
+    let page = stand.get_as(ALICE, "/v1/accounts/alice/deposits?limit=1");
+    assert_eq!(
+        (&page["deposits"][0]["amount"], &page["next_cursor"]),
+        (&json!("0.75"), &json!("1"))
+    );
+    let page = stand.get_as(ALICE, "/v1/accounts/alice/deposits?limit=1&cursor=1");
+    assert_eq!(
+        (&page["deposits"][0]["amount"], &page["next_cursor"]),
+        (&json!("1"), &Value::Null)
+    );
+    let page = stand.get_as(ALICE, "/v1/accounts/alice/withdrawals");
+    assert_eq!(
+        page["withdrawals"],
+        json!([{ "withdrawal": "0x2" }, { "withdrawal": "0x1" }])
+    );
     let cosign = "/v1/accounts/alice/cosign";
     let body = json!({ "epoch": 3, "signature": "0xab" });
     let (status, answer) = stand.ask("POST", cosign, Some(ALICE), Some(&body));
@@ -357,6 +407,13 @@ fn settlement_is_asked_about_the_callers_account_and_no_other() {
     let asked = daemon.join().unwrap();
     let expected = [
         json!({ "verb": "balances", "account": 0 }),
+        json!({ "verb": "batch", "account": 0, "epoch": 0 }),
+        json!({ "verb": "statement", "account": 0, "from": 1, "to": 4 }),
+        json!({ "verb": "batch", "account": 0, "epoch": 3 }),
+        json!({ "verb": "statement", "account": 0, "from": 2, "to": 3 }),
+        json!({ "verb": "statement", "account": 0, "from": 1, "to": u64::MAX }),
+        json!({ "verb": "statement", "account": 0, "from": 1, "to": u64::MAX }),
+        json!({ "verb": "withdrawals", "account": 0 }),
         json!({ "verb": "cosign", "parts": [{ "account": 0, "epoch": 3, "signature": "0xab" }] }),
         json!({ "verb": "batch", "account": 0, "epoch": 3 }),
     ];

@@ -1,6 +1,6 @@
 //! What the routes answer with. Secrets are in three of them, once: a login's token, an invitation's code, an API key's secret.
 
-use ring0_identity::records::{self, ApiKeyProof, Authority, Stage};
+use ring0_identity::records::{self, ApiKeyProof, Authority, Seat, Stage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -249,6 +249,9 @@ pub(super) struct TradingSession {
     pub(super) nonce: String,
     /// Its end for new orders, in seconds of Unix time.
     pub(super) expires_s: u64,
+    /// What it is for where the gateway itself has its key: `rest` or `ouch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seat: Option<&'static str>,
     /// `opening`, `open`, `ending` or `ended`.
     pub(super) stage: &'static str,
     /// What the venue answered.
@@ -291,6 +294,10 @@ impl From<&records::TradingSession> for TradingSession {
             public_key: it.public_key.clone(),
             nonce: it.nonce.clone(),
             expires_s: it.expires_s,
+            seat: it.seat.map(|seat| match seat {
+                Seat::Rest => "rest",
+                Seat::Ouch => "ouch",
+            }),
             stage,
             opened: opened.map(|it| Opened {
                 session: it.session,

@@ -5,6 +5,7 @@ use super::answers::{ApiKey, Ended};
 use super::ask::{By, Nothing, number};
 use super::trading::ended;
 use crate::problem::Problem;
+use crate::rest::Problems;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -36,8 +37,8 @@ fn yes() -> bool {
 }
 
 /// API keys of the organisation, without their secrets.
-#[utoipa::path(get, path = "/v1/api-keys", tag = "api-keys",
-    responses((status = 200, body = Vec<ApiKey>), (status = 401, body = Problem), (status = 403, body = Problem)))]
+#[utoipa::path(get, path = "/v1/api-keys", tag = "api-keys", security(("bearer" = [])),
+    responses((status = 200, body = Vec<ApiKey>), Problems))]
 pub(super) async fn api_keys(
     State(access): State<Access>,
     asked: By<Nothing>,
@@ -47,8 +48,8 @@ pub(super) async fn api_keys(
 }
 
 /// Make an API key. The secret is shown once.
-#[utoipa::path(post, path = "/v1/api-keys", tag = "api-keys", request_body = NewApiKey,
-    responses((status = 201, body = ApiKey), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+#[utoipa::path(post, path = "/v1/api-keys", tag = "api-keys", security(("bearer" = [])), request_body = NewApiKey,
+    responses((status = 201, body = ApiKey), Problems))]
 pub(super) async fn create_api_key(
     State(access): State<Access>,
     asked: By<NewApiKey>,
@@ -78,8 +79,8 @@ pub(super) async fn create_api_key(
 }
 
 /// Revoke an API key. Trading sessions that it opened end.
-#[utoipa::path(delete, path = "/v1/api-keys/{key}", tag = "api-keys", params(("key" = u64, Path)),
-    responses((status = 200, body = Ended), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+#[utoipa::path(delete, path = "/v1/api-keys/{key}", tag = "api-keys", security(("bearer" = [])), params(("key" = u64, Path)),
+    responses((status = 200, body = Ended), Problems))]
 pub(super) async fn revoke_api_key(
     State(access): State<Access>,
     Path(key): Path<String>,

@@ -2,7 +2,7 @@
 
 use super::Access;
 use crate::problem::Problem;
-use crate::rest::Peer;
+use crate::rest::{Peer, is_object};
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::request::Parts;
@@ -76,6 +76,10 @@ fn parse<T: DeserializeOwned>(parts: &Parts, body: &[u8]) -> Result<T, Problem> 
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send the body as `Content-Type: application/json`",
         ));
+    }
+    if !is_object(body) {
+        let detail = "the body is no JSON object; send the fields by their names";
+        return Err(Problem::malformed(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     serde_json::from_slice(body).map_err(|error| unread(&error))
 }

@@ -5,6 +5,7 @@ use super::answers::{Account, AuditEntry, Ended, Invitation, Member, Organisatio
 use super::ask::{By, Nothing, number};
 use super::trading::{address, ended};
 use crate::problem::Problem;
+use crate::rest::Problems;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -59,10 +60,12 @@ pub(super) struct NewAccount {
 /// A page of the log.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Page {
     /// Only entries before this number.
     before: Option<u64>,
-    /// At most so many, up to 500.
+    /// At most so many; not given: 100.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
@@ -77,8 +80,8 @@ fn organisation(caller: &Caller, it: &records::Organisation) -> Organisation {
 }
 
 /// One's organisations.
-#[utoipa::path(get, path = "/v1/organisations", tag = "organisations",
-    responses((status = 200, body = Vec<Organisation>), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/v1/organisations", tag = "organisations", security(("bearer" = [])),
+    responses((status = 200, body = Vec<Organisation>), Problems))]
 pub(super) async fn organisations(
     State(access): State<Access>,
     asked: By<Nothing>,
@@ -92,8 +95,8 @@ pub(super) async fn organisations(
 }
 
 /// Make an organisation.
-#[utoipa::path(post, path = "/v1/organisations", tag = "organisations", request_body = NewOrganisation,
-    responses((status = 201, body = Organisation), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+#[utoipa::path(post, path = "/v1/organisations", tag = "organisations", security(("bearer" = [])), request_body = NewOrganisation,
+    responses((status = 201, body = Organisation), Problems))]
 pub(super) async fn create_organisation(
     State(access): State<Access>,
     asked: By<NewOrganisation>,
@@ -106,8 +109,8 @@ pub(super) async fn create_organisation(
 }
 
 /// Members of the organisation.
-#[utoipa::path(get, path = "/v1/members", tag = "organisations",
-    responses((status = 200, body = Vec<Member>), (status = 401, body = Problem), (status = 403, body = Problem)))]
+#[utoipa::path(get, path = "/v1/members", tag = "organisations", security(("bearer" = [])),
+    responses((status = 200, body = Vec<Member>), Problems))]
 pub(super) async fn members(
     State(access): State<Access>,
     asked: By<Nothing>,
@@ -122,8 +125,8 @@ pub(super) async fn members(
 }
 
 /// Give a member another role. What it opened and may no longer have ends.
-#[utoipa::path(put, path = "/v1/members/{person}", tag = "organisations", params(("person" = u64, Path)), request_body = NewRole,
-    responses((status = 200, body = Ended), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+#[utoipa::path(put, path = "/v1/members/{person}", tag = "organisations", security(("bearer" = [])), params(("person" = u64, Path)), request_body = NewRole,
+    responses((status = 200, body = Ended), Problems))]
 pub(super) async fn change_role(
     State(access): State<Access>,
     Path(person): Path<String>,
@@ -138,8 +141,8 @@ pub(super) async fn change_role(
 }
 
 /// Remove a member, or leave. Its API keys and the sessions that it opened end.
-#[utoipa::path(delete, path = "/v1/members/{person}", tag = "organisations", params(("person" = u64, Path)),
-    responses((status = 200, body = Ended), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+#[utoipa::path(delete, path = "/v1/members/{person}", tag = "organisations", security(("bearer" = [])), params(("person" = u64, Path)),
+    responses((status = 200, body = Ended), Problems))]
 pub(super) async fn remove_member(
     State(access): State<Access>,
     Path(person): Path<String>,
@@ -153,8 +156,8 @@ pub(super) async fn remove_member(
 }
 
 /// Invitations that wait.
-#[utoipa::path(get, path = "/v1/invitations", tag = "organisations",
-    responses((status = 200, body = Vec<Invitation>), (status = 401, body = Problem), (status = 403, body = Problem)))]
+#[utoipa::path(get, path = "/v1/invitations", tag = "organisations", security(("bearer" = [])),
+    responses((status = 200, body = Vec<Invitation>), Problems))]
 pub(super) async fn invitations(
     State(access): State<Access>,
     asked: By<Nothing>,
@@ -164,8 +167,8 @@ pub(super) async fn invitations(
 }
 
 /// Invite somebody. The code is shown once.
-#[utoipa::path(post, path = "/v1/invitations", tag = "organisations", request_body = NewRole,
-    responses((status = 201, body = Invitation), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+#[utoipa::path(post, path = "/v1/invitations", tag = "organisations", security(("bearer" = [])), request_body = NewRole,
+    responses((status = 201, body = Invitation), Problems))]
 pub(super) async fn invite(
     State(access): State<Access>,
     asked: By<NewRole>,
@@ -182,8 +185,8 @@ pub(super) async fn invite(
 }
 
 /// Take an invitation back.
-#[utoipa::path(delete, path = "/v1/invitations/{invitation}", tag = "organisations", params(("invitation" = u64, Path)),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+#[utoipa::path(delete, path = "/v1/invitations/{invitation}", tag = "organisations", security(("bearer" = [])), params(("invitation" = u64, Path)),
+    responses((status = 204), Problems))]
 pub(super) async fn withdraw_invitation(
     State(access): State<Access>,
     Path(invitation): Path<String>,
@@ -197,8 +200,8 @@ pub(super) async fn withdraw_invitation(
 }
 
 /// Become a member by an invitation's code.
-#[utoipa::path(post, path = "/v1/invitations/accept", tag = "organisations", request_body = Code,
-    responses((status = 200, body = Organisation), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
+#[utoipa::path(post, path = "/v1/invitations/accept", tag = "organisations", security(("bearer" = [])), request_body = Code,
+    responses((status = 200, body = Organisation), Problems))]
 pub(super) async fn accept_invitation(
     State(access): State<Access>,
     asked: By<Code>,
@@ -214,8 +217,8 @@ pub(super) async fn accept_invitation(
 }
 
 /// Open an account for the organisation; its owner key is the wallet that the caller has signed in by.
-#[utoipa::path(post, path = "/v1/accounts", tag = "organisations", request_body = NewAccount,
-    responses((status = 201, body = Account), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, path = "/v1/accounts", tag = "organisations", security(("bearer" = [])), request_body = Option<NewAccount>,
+    responses((status = 201, body = Account), Problems))]
 pub(super) async fn add_account(
     State(access): State<Access>,
     asked: By<NewAccount>,
@@ -246,8 +249,8 @@ pub(super) async fn add_account(
 }
 
 /// The organisation's part of the audit log, newest first.
-#[utoipa::path(get, path = "/v1/audit", tag = "organisations", params(Page),
-    responses((status = 200, body = Vec<AuditEntry>), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem)))]
+#[utoipa::path(get, path = "/v1/audit", tag = "organisations", security(("bearer" = [])), params(Page),
+    responses((status = 200, body = Vec<AuditEntry>), Problems))]
 pub(super) async fn audit(
     State(access): State<Access>,
     page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
@@ -257,7 +260,10 @@ pub(super) async fn audit(
         Problem::malformed(StatusCode::BAD_REQUEST, error.body_text())
     };
     let Query(page) = page.map_err(malformed)?;
-    let most = page.limit.unwrap_or(100).min(PAGE_MAX);
+    let most = page.limit.unwrap_or(100);
+    if !(1..=PAGE_MAX).contains(&most) {
+        return Err(Problem::field("limit", format!("give 1 to {PAGE_MAX}")));
+    }
     let entries = access
         .blocking(move |it| it.audit(&asked.caller, page.before, most))
         .await?;

@@ -10,6 +10,7 @@ mod ask;
 mod members;
 mod people;
 mod ring0d;
+mod seating;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ mod venue;
 
 pub use people::People;
 pub use ring0d::Daemons;
+pub use seating::Seating;
 pub use venue::{Answer, Venue, VenueError};
 
 use crate::problem::Problem;
@@ -37,6 +39,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct Access {
     identity: Arc<Identity>,
     venue: Arc<dyn Venue>,
+    /// Where the gateway itself trades for accounts.
+    seating: Option<Arc<dyn Seating>>,
 }
 
 impl std::fmt::Debug for Access {
@@ -85,6 +89,8 @@ impl std::fmt::Debug for Access {
         trading::sessions,
         trading::open_session,
         trading::revoke_session,
+        seating::trading_key,
+        seating::ouch_login,
     )
 )]
 pub struct AccessApi;
@@ -93,7 +99,18 @@ impl Access {
     /// Over an identity that is open, and the venue's daemons.
     #[must_use]
     pub fn new(identity: Arc<Identity>, venue: Arc<dyn Venue>) -> Access {
-        Access { identity, venue }
+        Access {
+            identity,
+            venue,
+            seating: None,
+        }
+    }
+
+    /// With a trading key of the gateway's own, to which accounts grant sessions.
+    #[must_use]
+    pub fn with_seating(mut self, seating: Arc<dyn Seating>) -> Access {
+        self.seating = Some(seating);
+        self
     }
 
     /// The identity.
@@ -153,6 +170,8 @@ impl Access {
                 "/v1/trading-sessions/{session}",
                 delete(trading::revoke_session),
             )
+            .route("/v1/trading-key", get(seating::trading_key))
+            .route("/v1/ouch-logins", post(seating::ouch_login))
             .with_state(self.clone())
     }
 
@@ -195,6 +214,8 @@ impl Access {
                 if let Stage::Ending(_) = now.stage {
                     // Somebody revoked it while the venue was being asked.
                     self.end_now(now.clone()).await;
+                } else if let Some(seating) = self.seating_of(&now) {
+                    seating.opened(&now);
                 }
                 Ok(now)
             }
@@ -224,8 +245,16 @@ impl Access {
         ended
     }
 
+    /// Who trades by a session, where that is the gateway itself.
+    fn seating_of(&self, session: &TradingSession) -> Option<&Arc<dyn Seating>> {
+        self.seating.as_ref().filter(|_| session.seat.is_some())
+    }
+
     async fn end_now(&self, session: TradingSession) -> bool {
         let id = session.id;
+        if let Some(seating) = self.seating_of(&session) {
+            seating.ending(&session);
+        }
         let opened = match &session.stage {
             Stage::Open(opened) | Stage::Ending(Some(opened)) => opened.clone(),
             // Whoever is opening it sees that it is ending, and comes here with the venue's name for it.
@@ -272,7 +301,7 @@ impl Access {
         true
     }
 
-    /// [`ask_again`](Access::ask_again) every second, for ever: spawn it.
+    /// [`ask_again`](Access::ask_again) every second, and what has come to its end is ended; for ever: spawn it.
     pub async fn keep_asking(self) {
         while !self.open_accounts().await {
             tokio::time::sleep(AGAIN).await;
@@ -280,6 +309,7 @@ impl Access {
         loop {
             tokio::time::sleep(AGAIN).await;
             self.ask_again().await;
+            seating::end_expired(&self).await;
         }
     }
 }

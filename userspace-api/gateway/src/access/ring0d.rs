@@ -192,6 +192,7 @@ mod tests {
             public_key: "02aa".to_owned(),
             nonce: "11".repeat(16),
             expires_s: 77,
+            seat: None,
             since_ms: 0,
             stage: Stage::Opening,
         };

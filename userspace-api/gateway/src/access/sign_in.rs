@@ -4,6 +4,7 @@ use super::Access;
 use super::answers::{Ceremony, Login, Me, Nonce, Passkey, Registered};
 use super::ask::{By, From, Nothing, number};
 use crate::problem::Problem;
+use crate::rest::Problems;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -128,7 +129,7 @@ fn json<T: serde::Serialize>(value: &T) -> Result<serde_json::Value, Problem> {
 
 /// A nonce for a message of EIP-4361.
 #[utoipa::path(post, path = "/v1/sign-in/nonce", tag = "sign-in",
-    responses((status = 200, body = Nonce), (status = 422, body = Problem)))]
+    responses((status = 200, body = Nonce), Problems))]
 pub(super) async fn nonce(State(access): State<Access>, _: From<Nothing>) -> Json<Nonce> {
     let (nonce, expires_ms) = access.identity.nonce();
     let config = access.identity.config();
@@ -144,7 +145,7 @@ pub(super) async fn nonce(State(access): State<Access>, _: From<Nothing>) -> Jso
 
 /// Sign in by wallet.
 #[utoipa::path(post, path = "/v1/sign-in/wallet", tag = "sign-in", request_body = WalletSignIn,
-    responses((status = 200, body = Login), (status = 401, body = Problem), (status = 403, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
+    responses((status = 200, body = Login), Problems))]
 pub(super) async fn wallet(
     State(access): State<Access>,
     asked: From<WalletSignIn>,
@@ -161,7 +162,7 @@ pub(super) async fn wallet(
 
 /// Begin a sign-in by passkey.
 #[utoipa::path(post, path = "/v1/sign-in/passkey/start", tag = "sign-in",
-    responses((status = 200, body = Ceremony), (status = 422, body = Problem), (status = 429, body = Problem)))]
+    responses((status = 200, body = Ceremony), Problems))]
 pub(super) async fn passkey_start(
     State(access): State<Access>,
     asked: From<Nothing>,
@@ -175,7 +176,7 @@ pub(super) async fn passkey_start(
 
 /// End a sign-in by passkey.
 #[utoipa::path(post, path = "/v1/sign-in/passkey/finish", tag = "sign-in", request_body = PasskeySignIn,
-    responses((status = 200, body = Login), (status = 401, body = Problem), (status = 403, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
+    responses((status = 200, body = Login), Problems))]
 pub(super) async fn passkey_finish(
     State(access): State<Access>,
     asked: From<PasskeySignIn>,
@@ -191,8 +192,8 @@ pub(super) async fn passkey_finish(
 }
 
 /// One's own passkeys.
-#[utoipa::path(get, path = "/v1/passkeys", tag = "sign-in",
-    responses((status = 200, body = Vec<Passkey>), (status = 401, body = Problem), (status = 403, body = Problem)))]
+#[utoipa::path(get, path = "/v1/passkeys", tag = "sign-in", security(("bearer" = [])),
+    responses((status = 200, body = Vec<Passkey>), Problems))]
 pub(super) async fn passkeys(
     State(access): State<Access>,
     asked: By<Nothing>,
@@ -211,8 +212,8 @@ pub(super) async fn passkeys(
 }
 
 /// Begin the registration of a passkey: signed in by wallet, or with an invitation's code.
-#[utoipa::path(post, path = "/v1/passkeys/start", tag = "sign-in", request_body = RegisterStart,
-    responses((status = 200, body = Ceremony), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
+#[utoipa::path(post, path = "/v1/passkeys/start", tag = "sign-in", request_body = Option<RegisterStart>,
+    responses((status = 200, body = Ceremony), Problems))]
 pub(super) async fn register_start(
     State(access): State<Access>,
     asked: From<RegisterStart>,
@@ -246,7 +247,7 @@ pub(super) async fn register_start(
 
 /// End the registration of a passkey.
 #[utoipa::path(post, path = "/v1/passkeys/finish", tag = "sign-in", request_body = RegisterFinish,
-    responses((status = 201, body = Registered), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
+    responses((status = 201, body = Registered), Problems))]
 pub(super) async fn register_finish(
     State(access): State<Access>,
     asked: From<RegisterFinish>,
@@ -267,8 +268,8 @@ pub(super) async fn register_finish(
 }
 
 /// Remove one's own passkey; logins by it end.
-#[utoipa::path(delete, path = "/v1/passkeys/{passkey}", tag = "sign-in", params(("passkey" = u64, Path)),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+#[utoipa::path(delete, path = "/v1/passkeys/{passkey}", tag = "sign-in", security(("bearer" = [])), params(("passkey" = u64, Path)),
+    responses((status = 204), Problems))]
 pub(super) async fn remove_passkey(
     State(access): State<Access>,
     Path(passkey): Path<String>,
@@ -282,8 +283,8 @@ pub(super) async fn remove_passkey(
 }
 
 /// Sign out.
-#[utoipa::path(post, path = "/v1/sign-out", tag = "sign-in", request_body = SignOut,
-    responses((status = 204), (status = 401, body = Problem), (status = 422, body = Problem)))]
+#[utoipa::path(post, path = "/v1/sign-out", tag = "sign-in", security(("bearer" = [])), request_body = Option<SignOut>,
+    responses((status = 204), Problems))]
 pub(super) async fn sign_out(
     State(access): State<Access>,
     asked: By<SignOut>,
@@ -296,8 +297,8 @@ pub(super) async fn sign_out(
 }
 
 /// Who is asking, as what, and what it may do.
-#[utoipa::path(get, path = "/v1/me", tag = "sign-in",
-    responses((status = 200, body = Me), (status = 401, body = Problem), (status = 404, body = Problem)))]
+#[utoipa::path(get, path = "/v1/me", tag = "sign-in", security(("bearer" = [])),
+    responses((status = 200, body = Me), Problems))]
 pub(super) async fn me(
     State(access): State<Access>,
     asked: By<Nothing>,

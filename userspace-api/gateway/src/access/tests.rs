@@ -408,10 +408,18 @@ fn endpoints() -> Vec<(
             "tk",
             Value::Null,
         ),
+        (
+            "POST",
+            "/v1/ouch-logins",
+            "ot",
+            "t",
+            json!({ "account": 3, "shard": "main" }),
+        ),
     ]
 }
 
-const PUBLIC: [(&str, &str); 5] = [
+const PUBLIC: [(&str, &str); 6] = [
+    ("GET", "/v1/trading-key"),
     ("POST", "/v1/sign-in/nonce"),
     ("POST", "/v1/sign-in/wallet"),
     ("POST", "/v1/sign-in/passkey/start"),

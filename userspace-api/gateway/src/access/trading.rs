@@ -4,6 +4,7 @@ use super::Access;
 use super::answers::{Ended, Grant, TradingSession};
 use super::ask::{By, Nothing, number};
 use crate::problem::Problem;
+use crate::rest::Problems;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -132,8 +133,8 @@ pub(super) async fn ended(access: &Access, ending: Vec<records::TradingSession>)
 }
 
 /// Grants of the organisation.
-#[utoipa::path(get, path = "/v1/grants", tag = "trading",
-    responses((status = 200, body = Vec<Grant>), (status = 401, body = Problem), (status = 403, body = Problem)))]
+#[utoipa::path(get, path = "/v1/grants", tag = "trading", security(("bearer" = [])),
+    responses((status = 200, body = Vec<Grant>), Problems))]
 pub(super) async fn grants(
     State(access): State<Access>,
     asked: By<Nothing>,
@@ -142,9 +143,10 @@ pub(super) async fn grants(
     Ok(Json(all.iter().map(Grant::from).collect()))
 }
 
-/// Create a grant. It carries the owner key's signature; no sign-in replaces it.
-#[utoipa::path(post, path = "/v1/grants", tag = "trading", request_body = NewGrant,
-    responses((status = 201, body = Grant), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+/// Create a grant. It carries the owner key's signature; no sign-in replaces it. One to the gateway's key (`GET /v1/trading-key`) lets the account
+/// trade over REST at once, on every shard; the same grant again opens what could not be opened.
+#[utoipa::path(post, path = "/v1/grants", tag = "trading", security(("bearer" = [])), request_body = NewGrant,
+    responses((status = 201, body = Grant), Problems))]
 pub(super) async fn create_grant(
     State(access): State<Access>,
     asked: By<NewGrant>,
@@ -173,18 +175,23 @@ pub(super) async fn create_grant(
     let cosigner = cosigner
         .map(|it| signature("cosigner_signature", it))
         .transpose()?;
+    let takes_seats = access.is_for_seats(&terms, cosigner.is_some())?;
+    let caller = asked.caller.clone();
     let grant = access
         .blocking(move |it| {
             let signed = it.signed_grant(&asked.caller, &terms, owner)?;
             it.create_grant(&asked.caller, &signed, &terms, cosigner)
         })
         .await?;
+    if takes_seats {
+        access.take_seats(&caller, &grant).await?;
+    }
     Ok((StatusCode::CREATED, Json(Grant::from(&grant))))
 }
 
 /// Revoke a grant, and end the sessions under it.
-#[utoipa::path(delete, path = "/v1/grants/{grant}", tag = "trading", params(("grant" = String, Path)),
-    responses((status = 200, body = Ended), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+#[utoipa::path(delete, path = "/v1/grants/{grant}", tag = "trading", security(("bearer" = [])), params(("grant" = String, Path)),
+    responses((status = 200, body = Ended), Problems))]
 pub(super) async fn revoke_grant(
     State(access): State<Access>,
     Path(grant): Path<String>,
@@ -198,8 +205,8 @@ pub(super) async fn revoke_grant(
 }
 
 /// Trading sessions of the organisation; those that ended within a day too.
-#[utoipa::path(get, path = "/v1/trading-sessions", tag = "trading",
-    responses((status = 200, body = Vec<TradingSession>), (status = 401, body = Problem), (status = 403, body = Problem)))]
+#[utoipa::path(get, path = "/v1/trading-sessions", tag = "trading", security(("bearer" = [])),
+    responses((status = 200, body = Vec<TradingSession>), Problems))]
 pub(super) async fn sessions(
     State(access): State<Access>,
     asked: By<Nothing>,
@@ -209,8 +216,8 @@ pub(super) async fn sessions(
 }
 
 /// Open a trading session under a grant. The same request again gives the same session.
-#[utoipa::path(post, path = "/v1/trading-sessions", tag = "trading", request_body = OpenSession,
-    responses((status = 201, body = TradingSession), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, path = "/v1/trading-sessions", tag = "trading", security(("bearer" = [])), request_body = OpenSession,
+    responses((status = 201, body = TradingSession), Problems))]
 pub(super) async fn open_session(
     State(access): State<Access>,
     asked: By<OpenSession>,
@@ -242,8 +249,8 @@ pub(super) async fn open_session(
 }
 
 /// End a trading session.
-#[utoipa::path(delete, path = "/v1/trading-sessions/{session}", tag = "trading", params(("session" = u64, Path)),
-    responses((status = 200, body = Ended), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+#[utoipa::path(delete, path = "/v1/trading-sessions/{session}", tag = "trading", security(("bearer" = [])), params(("session" = u64, Path)),
+    responses((status = 200, body = Ended), Problems))]
 pub(super) async fn revoke_session(
     State(access): State<Access>,
     Path(session): Path<String>,

@@ -1,5 +1,6 @@
 //! Accounts and their fills.
 
+use super::described::{AccountPath, Problems};
 use super::{Caller, Params, page_size, page_start};
 use crate::app::App;
 use crate::authority::Right;
@@ -8,7 +9,7 @@ use crate::problem::Problem;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
 /// An account that the caller may speak of.
@@ -34,20 +35,19 @@ pub struct FillPage {
 /// Accounts of the caller.
 #[utoipa::path(
     get, path = "/v1/accounts", tag = "accounts", security(("bearer" = [])),
-    responses((status = 200, body = Vec<AccountInfo>), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+    responses((status = 200, body = Vec<AccountInfo>), Problems)
 )]
 pub(crate) async fn accounts(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
 ) -> Json<Vec<AccountInfo>> {
-    let desks = app.desks.read().unwrap_or_else(PoisonError::into_inner);
     let of = |number: u32| AccountInfo {
         name: app.venue.account_name(number),
         number,
         shards: app
             .shards
             .iter()
-            .filter(|shard| desks.contains_key(&(number, shard.number)))
+            .filter(|shard| app.desk(number, shard.number).is_ok())
             .map(|shard| shard.name.clone())
             .collect(),
     };
@@ -62,19 +62,21 @@ pub(crate) struct FillQuery {
     /// Only of this symbol.
     symbol: Option<String>,
     /// Only of this order.
+    #[param(pattern = "^(0|[1-9][0-9]{0,18})$")]
     order_id: Option<String>,
     /// Fills of a page; not given: 100.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
+    #[param(pattern = "^(0|[1-9][0-9]{0,18})$")]
     cursor: Option<String>,
 }
 
 /// Own fills.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/fills", tag = "orders", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account"), FillQuery),
-    responses((status = 200, body = FillPage), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+    params(AccountPath, FillQuery),
+    responses((status = 200, body = FillPage), Problems)
 )]
 pub(crate) async fn fills(
     State(app): State<Arc<App>>,

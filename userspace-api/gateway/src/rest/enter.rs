@@ -116,7 +116,7 @@ async fn once(
                 "this client order id was used for other terms; choose another one",
             ));
         }
-        if let Some(known) = again(desk, &intent, order).await? {
+        if let Some(known) = again(app, desk, &intent, order).await? {
             return known;
         }
         // Surely not entered: it enters now, under a new reference.
@@ -130,10 +130,15 @@ async fn once(
 /// What became of an order that was meant before; `None`: it surely never entered.
 type Known = Option<Result<(OrderInfo, bool), Problem>>;
 
-async fn again(desk: &Desk, intent: &Intent, order: Order) -> Result<Known, Problem> {
+async fn again(app: &App, desk: &Desk, intent: &Intent, order: Order) -> Result<Known, Problem> {
     if let Some(known) = look_up(&desk.shard, intent) {
         return Ok(Some(known));
     }
+    // It may have been meant for a session that ends before this one.
+    let meant = app
+        .desks
+        .of_session(desk.account, desk.shard.number, intent.session);
+    let desk = meant.as_deref().unwrap_or(desk);
     if intent.session != desk.session {
         return Err(Problem::conflict(
             "client-order-id-used",

@@ -1,5 +1,6 @@
 //! Own orders: entering, replacing, cancelling, looking.
 
+use super::described::{AccountPath, ClientOrderPath, OrderPath, Problems};
 use super::enter::{client_order_id, digest, enter, tell};
 use super::{Caller, JsonBody, Params, page_size, page_start};
 use crate::app::App;
@@ -229,6 +230,7 @@ pub struct CanceledInfo {
 #[into_params(parameter_in = Query)]
 pub(crate) struct OrderQuery {
     /// `live` orders, or `all` that are kept; not given: `live`.
+    #[param(pattern = "^(live|all)$")]
     status: Option<String>,
     /// Only of this symbol.
     symbol: Option<String>,
@@ -236,6 +238,7 @@ pub(crate) struct OrderQuery {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
+    #[param(pattern = "^(0|[1-9][0-9]{0,18})$")]
     cursor: Option<String>,
 }
 
@@ -253,8 +256,8 @@ pub(crate) struct CancelQuery {
 /// Own orders.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/orders", tag = "orders", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account"), OrderQuery),
-    responses((status = 200, body = OrderPage), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+    params(AccountPath, OrderQuery),
+    responses((status = 200, body = OrderPage), Problems)
 )]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
@@ -308,13 +311,12 @@ pub(crate) async fn list(
 /// Enter an order. The same request again gives the same order and enters no second one.
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/orders", tag = "orders", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account")),
+    params(AccountPath),
     request_body = PlaceOrder,
     responses(
         (status = 201, description = "It entered", body = OrderInfo),
         (status = 200, description = "It had entered before", body = OrderInfo),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"),
-        (status = "5XX", body = Problem, content_type = "application/problem+json"))
+        Problems)
 )]
 pub(crate) async fn place(
     State(app): State<Arc<App>>,
@@ -347,8 +349,8 @@ fn entered(
 /// Cancel orders of the account, by whichever session they came.
 #[utoipa::path(
     delete, path = "/v1/accounts/{account}/orders", tag = "orders", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account"), CancelQuery),
-    responses((status = 200, body = CanceledInfo), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    params(AccountPath, CancelQuery),
+    responses((status = 200, body = CanceledInfo), Problems)
 )]
 pub(crate) async fn cancel_all(
     State(app): State<Arc<App>>,
@@ -375,11 +377,12 @@ pub(crate) async fn cancel_all(
     };
     let mut tried = false;
     for shard in shards {
-        let desk = match app.desk(account, shard) {
-            Ok(desk) => desk,
+        // One whose end has come cancels too.
+        let desk = match app.desks.longest(account, shard) {
+            Some(desk) => desk,
             // An account need not trade in every shard.
-            Err(_) if instrument.is_none() => continue,
-            Err(problem) => return Err(problem),
+            None if instrument.is_none() => continue,
+            None => app.desk(account, shard)?,
         };
         tried = true;
         let ack = tell(desk, order).await?;
@@ -418,8 +421,8 @@ fn find_client(app: &App, account: u32, client: &str) -> Result<(Arc<Shard>, Own
 /// One order.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/orders/{id}", tag = "orders", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account"), ("id" = String, Path, description = "The order's name at the venue")),
-    responses((status = 200, body = OrderInfo), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+    params(AccountPath, OrderPath),
+    responses((status = 200, body = OrderInfo), Problems)
 )]
 pub(crate) async fn one(
     State(app): State<Arc<App>>,
@@ -434,8 +437,8 @@ pub(crate) async fn one(
 /// The order of a client order id.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/client-orders/{client_order_id}", tag = "orders", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account"), ("client_order_id" = String, Path, description = "The client's name for the order")),
-    responses((status = 200, body = OrderInfo), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+    params(AccountPath, ClientOrderPath),
+    responses((status = 200, body = OrderInfo), Problems)
 )]
 pub(crate) async fn by_client(
     State(app): State<Arc<App>>,
@@ -456,29 +459,28 @@ fn own(app: &App, order: &OwnOrder) -> Result<(Arc<crate::desk::Desk>, Locate), 
         ));
     }
     let it = &app.venue.instruments[order.instrument as usize]; // a live order has one
-    let desk = app.desk(order.account, it.shard)?;
-    if desk.session != order.session {
-        return Err(Problem::conflict(
+    let desk = app.desks.of_session(order.account, it.shard, order.session);
+    let desk = desk.ok_or_else(|| {
+        Problem::conflict(
             "other-session",
             format!(
-                "the order came by session {}; cancel it there, or cancel all orders",
+                "the order came by session {}, which this interface does not have; cancel it there, or cancel all orders",
                 order.session
             ),
-        ));
-    }
+        )
+    })?;
     Ok((desk, Locate(it.locate())))
 }
 
 /// Put new terms in the place of a live order.
 #[utoipa::path(
     put, path = "/v1/accounts/{account}/orders/{id}", tag = "orders", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account"), ("id" = String, Path, description = "The order's name at the venue")),
+    params(AccountPath, OrderPath),
     request_body = ReplaceOrder,
     responses(
         (status = 201, description = "It was replaced", body = OrderInfo),
         (status = 200, description = "It had been replaced before", body = OrderInfo),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"),
-        (status = "5XX", body = Problem, content_type = "application/problem+json"))
+        Problems)
 )]
 pub(crate) async fn replace(
     State(app): State<Arc<App>>,
@@ -514,8 +516,8 @@ pub(crate) async fn replace(
 /// Cancel one order.
 #[utoipa::path(
     delete, path = "/v1/accounts/{account}/orders/{id}", tag = "orders", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account"), ("id" = String, Path, description = "The order's name at the venue")),
-    responses((status = 200, body = OrderInfo), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    params(AccountPath, OrderPath),
+    responses((status = 200, body = OrderInfo), Problems)
 )]
 pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
@@ -530,8 +532,8 @@ pub(crate) async fn cancel(
 /// Cancel the order of a client order id.
 #[utoipa::path(
     delete, path = "/v1/accounts/{account}/client-orders/{client_order_id}", tag = "orders", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account"), ("client_order_id" = String, Path, description = "The client's name for the order")),
-    responses((status = 200, body = OrderInfo), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    params(AccountPath, ClientOrderPath),
+    responses((status = 200, body = OrderInfo), Problems)
 )]
 pub(crate) async fn cancel_by_client(
     State(app): State<Arc<App>>,

@@ -1,5 +1,6 @@
 //! What everybody may ask.
 
+use super::described::Problems;
 use super::{Params, page_size, page_start};
 use crate::app::App;
 use crate::clock::unix_now_ns;
@@ -12,11 +13,50 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
+/// Levels that can be asked for; no book has so many.
+const LEVELS_MAX: usize = 1_000_000;
+
 /// The gateway's clock.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct TimeInfo {
     /// Unix time in milliseconds.
     pub time: u64,
+}
+
+/// Rates of an instrument, from a time on until the next version.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct FeeInfo {
+    /// Symbol.
+    pub symbol: String,
+    /// Its version, from 1.
+    pub version: u32,
+    /// Unix time in milliseconds since which it holds.
+    pub since: u64,
+    /// Sequence of the record that made it hold, in its shard.
+    pub seq: u64,
+    /// Name of the shard.
+    pub shard: String,
+    /// Number in the shard, under which settlement keeps what was taken.
+    pub number: u32,
+    /// The asset that fees are paid in.
+    pub asset: String,
+    /// Part of the value that a resting order pays; negative: it is paid.
+    #[schema(example = "-0.00005")]
+    pub maker_fee: String,
+    /// Part of the value that an incoming order pays, and both sides in auctions.
+    #[schema(example = "0.0003")]
+    pub taker_fee: String,
+    /// Whether it holds now.
+    pub current: bool,
+}
+
+/// Which fees.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FeeQuery {
+    /// Only of this symbol.
+    symbol: Option<String>,
 }
 
 /// How the exchange is.
@@ -70,6 +110,44 @@ pub(crate) async fn time() -> Json<TimeInfo> {
     Json(TimeInfo { time })
 }
 
+/// Fee schedules with all their versions, the newest first.
+#[utoipa::path(get, path = "/v1/fees", tag = "public", params(FeeQuery), responses((status = 200, body = Vec<FeeInfo>), Problems))]
+pub(crate) async fn fees(
+    State(app): State<Arc<App>>,
+    Params(query): Params<FeeQuery>,
+) -> Result<Json<Vec<FeeInfo>>, Problem> {
+    let symbol = query.symbol.as_deref();
+    let wanted = symbol.map(|it| app.venue.instrument(it)).transpose()?;
+    let mut all = Vec::new();
+    for shard in &app.shards {
+        let state = shard.state();
+        let mut newest = std::collections::HashSet::new();
+        for it in state.fees.all().iter().rev() {
+            let current = newest.insert(it.instrument);
+            let Some(instrument) = app.venue.instruments.get(it.instrument as usize) else {
+                continue;
+            };
+            if wanted.is_some_and(|one| one.index != it.instrument) {
+                continue;
+            }
+            let rate = |ppm: i64| crate::decimal::format_signed(ppm.into(), 6);
+            all.push(FeeInfo {
+                symbol: instrument.symbol.clone(),
+                version: it.version,
+                since: it.since_ns / 1_000_000,
+                seq: it.seq,
+                shard: shard.name.clone(),
+                number: it.number,
+                asset: instrument.quote.name.clone(),
+                maker_fee: rate(it.maker_ppm.into()),
+                taker_fee: rate(it.taker_ppm.into()),
+                current,
+            });
+        }
+    }
+    Ok(Json(all))
+}
+
 /// State of the exchange.
 #[utoipa::path(get, path = "/v1/status", tag = "public", responses((status = 200, body = StatusInfo)))]
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Json<StatusInfo> {
@@ -118,7 +196,7 @@ pub(crate) async fn instruments(State(app): State<Arc<App>>) -> Json<Vec<Instrum
 #[utoipa::path(
     get, path = "/v1/instruments/{symbol}", tag = "public",
     params(("symbol" = String, Path, description = "Symbol")),
-    responses((status = 200, body = InstrumentInfo), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+    responses((status = 200, body = InstrumentInfo), Problems)
 )]
 pub(crate) async fn instrument(
     State(app): State<Arc<App>>,
@@ -134,7 +212,7 @@ pub(crate) async fn instrument(
 #[into_params(parameter_in = Query)]
 pub(crate) struct BookQuery {
     /// Best levels of each side; not given: all.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, maximum = 1000000)]
     levels: Option<usize>,
 }
 
@@ -142,7 +220,7 @@ pub(crate) struct BookQuery {
 #[utoipa::path(
     get, path = "/v1/instruments/{symbol}/book", tag = "public",
     params(("symbol" = String, Path, description = "Symbol"), BookQuery),
-    responses((status = 200, body = BookInfo), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+    responses((status = 200, body = BookInfo), Problems)
 )]
 pub(crate) async fn book(
     State(app): State<Arc<App>>,
@@ -150,8 +228,11 @@ pub(crate) async fn book(
     Params(query): Params<BookQuery>,
 ) -> Result<Json<BookInfo>, Problem> {
     let it = app.venue.instrument(&symbol)?;
-    if query.levels == Some(0) {
-        return Err(Problem::field("levels", "give 1 or more"));
+    if query
+        .levels
+        .is_some_and(|it| !(1..=LEVELS_MAX).contains(&it))
+    {
+        return Err(Problem::field("levels", format!("give 1 to {LEVELS_MAX}")));
     }
     let state = app.shard_of(it).state();
     let book = BookInfo::of(&state.market, it, query.levels);
@@ -168,6 +249,7 @@ pub(crate) struct TradeQuery {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
+    #[param(pattern = "^(0|[1-9][0-9]{0,18})$")]
     cursor: Option<String>,
 }
 
@@ -175,7 +257,7 @@ pub(crate) struct TradeQuery {
 #[utoipa::path(
     get, path = "/v1/instruments/{symbol}/trades", tag = "public",
     params(("symbol" = String, Path, description = "Symbol"), TradeQuery),
-    responses((status = 200, body = TradePage), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+    responses((status = 200, body = TradePage), Problems)
 )]
 pub(crate) async fn trades(
     State(app): State<Arc<App>>,
@@ -207,6 +289,7 @@ pub(crate) async fn trades(
 #[into_params(parameter_in = Query)]
 pub(crate) struct CandleQuery {
     /// `1m`, `5m`, `15m`, `1h`, `4h` or `1d`; not given: `1m`.
+    #[param(pattern = "^(1m|5m|15m|1h|4h|1d)$")]
     interval: Option<String>,
     /// Unix time in milliseconds from which on they begin.
     from: Option<u64>,
@@ -221,7 +304,7 @@ pub(crate) struct CandleQuery {
 #[utoipa::path(
     get, path = "/v1/instruments/{symbol}/candles", tag = "public",
     params(("symbol" = String, Path, description = "Symbol"), CandleQuery),
-    responses((status = 200, body = CandlePage), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    responses((status = 200, body = CandlePage), Problems)
 )]
 pub(crate) async fn candles(
     State(app): State<Arc<App>>,
@@ -255,7 +338,7 @@ pub(crate) async fn candles(
 #[utoipa::path(
     get, path = "/v1/instruments/{symbol}/ticker", tag = "public",
     params(("symbol" = String, Path, description = "Symbol")),
-    responses((status = 200, body = TickerInfo), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+    responses((status = 200, body = TickerInfo), Problems)
 )]
 pub(crate) async fn ticker(
     State(app): State<Arc<App>>,

@@ -1,7 +1,8 @@
-//! What the settlement daemon knows: balances, statements, channels, withdrawals, batches to co-sign. Its answers are passed on as they are; what
-//! moves money carries the owner's or co-signer's signature, which settlement checks (CUSTODY 16).
+//! Money: what the shards' records and the settlement daemon say of balances, and statements, channels, deposits, withdrawals, batches to co-sign.
+//! What moves money carries the owner's or co-signer's signature, which settlement checks (CUSTODY 16).
 
-use super::{Caller, JsonBody, Params};
+use super::described::{AccountPath, Problems};
+use super::{Caller, JsonBody, Params, page_size};
 use crate::app::App;
 use crate::authority::Right;
 use crate::decimal;
@@ -24,16 +25,20 @@ async fn ask(
     fields: impl FnOnce(u32) -> Value,
 ) -> Result<Json<Value>, Problem> {
     let account = caller.account(app, named, right)?;
+    call(app, verb, fields(account)).await.map(Json)
+}
+
+async fn call(app: &App, verb: &str, fields: Value) -> Result<Value, Problem> {
     let settled = app.settled.as_ref().ok_or_else(|| {
-        Problem::unavailable(
+        Problem::not_found(
             "this gateway has no settlement daemon; its operator names its socket (`settled`)",
         )
     })?;
-    let fields = match fields(account) {
+    let fields = match fields {
         Value::Object(fields) => fields,
         _ => Map::new(),
     };
-    settled.call(verb, fields).await.map(Json)
+    settled.call(verb, fields).await
 }
 
 fn only_account(account: u32) -> Value {
@@ -116,14 +121,18 @@ pub(crate) struct Move {
     signature: String,
 }
 
-/// What an account has of an asset.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+/// What an account has of an asset, in whole units.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct BalanceInfo {
     /// The asset.
     pub asset: String,
-    /// All of it.
-    pub total: String,
-    /// Of it in each shard, available or held for orders.
+    /// What can be traded or moved now, in all shards.
+    pub free: String,
+    /// What live orders hold.
+    pub held: String,
+    /// Of it by the orders of each instrument, by symbol.
+    pub held_by: BTreeMap<String, String>,
+    /// Free and held together, in each shard.
     pub in_shards: BTreeMap<String, String>,
     /// On its way from one shard to another.
     pub in_transit: String,
@@ -133,98 +142,285 @@ pub struct BalanceInfo {
     pub arriving: String,
     /// Below one engine unit: not traded, and withdrawn with the rest.
     pub dust: String,
+    /// All that is owed by settlement's ledger, which follows the shards' journals and may be a moment behind `free` and `held`.
+    pub total: String,
 }
 
 /// What an account has.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct BalancesInfo {
-    /// By asset, in whole units.
+    /// By asset.
     pub balances: Vec<BalanceInfo>,
-    /// The records up to which that is so, as settlement says it.
-    #[schema(value_type = Object)]
-    pub at: Value,
+    /// The last record of each shard that `free` and `held` have counted.
+    pub records: BTreeMap<String, u64>,
+    /// The records up to which settlement has counted, as it says it; nothing where this gateway has no settlement: then `total` is what is in shards.
+    #[schema(value_type = Option<Object>)]
+    pub at: Option<Value>,
 }
 
-/// Settlement counts base and engine units; clients are told whole ones.
-fn in_whole_units(app: &App, answer: &Value) -> Option<BalancesInfo> {
-    let mut balances = Vec::new();
-    for (name, of) in answer["assets"].as_object()? {
-        let asset = app.venue.assets.iter().find(|it| it.name == *name)?;
+/// What an account has in the shards, by their records: by asset.
+fn in_shards(app: &App, account: u32) -> (Vec<BalanceInfo>, BTreeMap<String, u64>) {
+    let mut sums = vec![(0_i128, 0_i128); app.venue.assets.len()]; // all, held
+    let mut balances = vec![BalanceInfo::default(); sums.len()];
+    let mut records = BTreeMap::new();
+    for shard in &app.shards {
+        let state = shard.state();
+        records.insert(shard.name.clone(), state.sequence);
+        let held = state.balances.held(state.orders.live(account));
+        for (index, asset) in (0..).zip(&app.venue.assets) {
+            let (of, sum) = (&mut balances[index as usize], &mut sums[index as usize]);
+            let all = state.balances.all(account, index);
+            of.in_shards.insert(shard.name.clone(), asset.amount(all));
+            sum.0 += all;
+            let Some(held) = held.get(&index) else {
+                continue;
+            };
+            sum.1 += held.units;
+            for (instrument, units) in &held.by_instrument {
+                if let Some(it) = app.venue.instruments.get(*instrument as usize) {
+                    of.held_by.insert(it.symbol.clone(), asset.amount(*units));
+                }
+            }
+        }
+    }
+    for ((of, asset), (all, held)) in balances.iter_mut().zip(&app.venue.assets).zip(sums) {
+        of.asset.clone_from(&asset.name);
+        of.free = asset.amount(all - held);
+        of.held = asset.amount(held);
+        of.total = asset.amount(all);
+        for nothing in [
+            &mut of.in_transit,
+            &mut of.pending_withdrawals,
+            &mut of.arriving,
+            &mut of.dust,
+        ] {
+            "0".clone_into(nothing);
+        }
+    }
+    (balances, records)
+}
+
+/// What settlement adds; it counts base units.
+fn add_settlements(app: &App, balances: &mut [BalanceInfo], answer: &Value) -> Option<()> {
+    for (of, asset) in balances.iter_mut().zip(&app.venue.assets) {
+        let said = answer["assets"].get(&asset.name)?;
         let base = |field: &str| {
-            let units: i128 = of[field].as_str()?.parse().ok()?;
+            let units: i128 = said[field].as_str()?.parse().ok()?;
             Some(decimal::format_signed(units, asset.decimals))
         };
-        let shards = of["units_in_shards"].as_object()?.iter();
-        let in_shards = shards.map(|(shard, units)| {
-            let units: i128 = units.as_str()?.parse().ok()?;
-            Some((shard.clone(), asset.amount(units)))
-        });
-        balances.push(BalanceInfo {
-            asset: name.clone(),
-            total: base("total")?,
-            in_shards: in_shards.collect::<Option<_>>()?,
-            in_transit: base("in_transit")?,
-            pending_withdrawals: base("pending_withdrawals")?,
-            arriving: base("arriving")?,
-            dust: base("dust")?,
-        });
+        of.total = base("total")?;
+        of.in_transit = base("in_transit")?;
+        of.pending_withdrawals = base("pending_withdrawals")?;
+        of.arriving = base("arriving")?;
+        of.dust = base("dust")?;
     }
-    Some(BalancesInfo {
-        balances,
-        at: answer["at"].clone(),
-    })
+    Some(())
+}
+
+/// Settlement said something that is not of this market.
+fn unread() -> Problem {
+    tracing::error!("settlement's answer is not of this market, or of another version");
+    Problem::unavailable(
+        "settlement's answer cannot be read; the operator compares versions and market files",
+    )
 }
 
 /// Balances by asset, in whole units.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/balances", tag = "settlement", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account")),
-    responses((status = 200, body = BalancesInfo), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    params(AccountPath),
+    responses((status = 200, body = BalancesInfo), Problems)
 )]
 pub(crate) async fn balances(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(account): Path<String>,
 ) -> Result<Json<BalancesInfo>, Problem> {
-    let Json(answer) = ask(
-        &app,
-        &caller,
-        &account,
-        Right::Read,
-        "balances",
-        only_account,
-    )
-    .await?;
-    in_whole_units(&app, &answer).map(Json).ok_or_else(|| {
-        tracing::error!("settlement's balances are not of this market, or of another version");
-        Problem::unavailable(
-            "settlement's answer cannot be read; the operator compares versions and market files",
-        )
-    })
+    let account = caller.account(&app, &account, Right::Read)?;
+    // Settlement first: what it has counted is in the records that are read then.
+    let mut said = match &app.settled {
+        Some(_) => Some(call(&app, "balances", only_account(account)).await?),
+        None => None,
+    };
+    let (mut balances, records) = in_shards(&app, account);
+    if let Some(said) = &said {
+        add_settlements(&app, &mut balances, said).ok_or_else(unread)?;
+    }
+    Ok(Json(BalancesInfo {
+        balances,
+        records,
+        at: said.as_mut().map(|it| it["at"].take()),
+    }))
 }
 
-/// What changed the balances, from batch to batch.
+/// What changed an account's balances, with what it rests on.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct StatementInfo {
+    /// Opening, lines and closing of each asset, in base units; lines that `counts` sum from opening to closing.
+    #[schema(value_type = Object)]
+    pub statement: Value,
+    /// SHA-256 of the statement as canonical JSON: as it stands here, without spaces.
+    pub hash: String,
+    /// The account's part of the batch that the statement ends with: its states, their paths to the batch root, and the operator's signature of it
+    /// (`ring0 channel verify` reads it). What the statement closes with is what these states say.
+    #[schema(value_type = Option<Object>)]
+    pub batch: Option<Value>,
+    /// Why there is no batch.
+    pub batch_missing: Option<String>,
+}
+
+/// What changed the balances, from batch to batch, with the signed batch at its end.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/statement", tag = "settlement", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account"), StatementQuery),
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    params(AccountPath, StatementQuery),
+    responses((status = 200, body = StatementInfo), Problems)
 )]
 pub(crate) async fn statement(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(account): Path<String>,
     Params(query): Params<StatementQuery>,
-) -> Result<Json<Value>, Problem> {
-    ask(&app, &caller, &account, Right::Read, "statement", |account| {
-        json!({ "account": account, "from": query.from.unwrap_or(1), "to": query.to.unwrap_or(u64::MAX) })
-    }).await
+) -> Result<Json<StatementInfo>, Problem> {
+    let account = caller.account(&app, &account, Right::Read)?;
+    // The batch first, so that the statement ends with it where no other end was asked for.
+    let epoch = query.to.unwrap_or(0);
+    let batch = call(&app, "batch", json!({ "account": account, "epoch": epoch })).await;
+    let (batch, batch_missing) = match batch {
+        Ok(mut answer) => (Some(answer["file"].take()), None),
+        Err(problem) if problem.status < 500 => (None, Some(problem.detail)),
+        Err(problem) => return Err(problem),
+    };
+    let newest = batch.as_ref().and_then(|it| it["epoch"].as_u64());
+    let to = query.to.or(newest).unwrap_or(u64::MAX);
+    let asked = json!({ "account": account, "from": query.from.unwrap_or(1), "to": to });
+    let mut answer = call(&app, "statement", asked).await?;
+    let hash = answer["hash"].as_str().ok_or_else(unread)?.to_owned();
+    Ok(Json(StatementInfo {
+        hash,
+        statement: answer["statement"].take(),
+        batch,
+        batch_missing,
+    }))
+}
+
+/// Which of a list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// Entries of a page; not given: 100.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    #[param(pattern = "^(0|[1-9][0-9]{0,18})$")]
+    cursor: Option<String>,
+}
+
+impl PageQuery {
+    /// A page of a list that only grows at its end, the newest first; and where the next one goes on: behind so many of the oldest.
+    fn page<T>(&self, mut all: Vec<T>) -> Result<(Vec<T>, Option<String>), Problem> {
+        let limit = page_size(self.limit)?;
+        let end = match self.cursor.as_deref().map(str::parse::<usize>) {
+            None => all.len(),
+            Some(Ok(cursor)) => cursor.min(all.len()),
+            Some(Err(_)) => {
+                return Err(Problem::field(
+                    "cursor",
+                    "give `next_cursor` of an earlier answer, as it is",
+                ));
+            }
+        };
+        let begin = end.saturating_sub(limit);
+        all.truncate(end);
+        let page = all.drain(begin..).rev().collect();
+        Ok((page, (begin > 0).then(|| begin.to_string())))
+    }
+}
+
+/// A deposit that counts.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct DepositInfo {
+    /// The batch in which it was counted.
+    pub epoch: u64,
+    /// The asset.
+    pub asset: String,
+    /// How much, in whole units.
+    pub amount: String,
+    /// `deposit`: by a rail; `granted`: by the market file or the operator.
+    pub kind: String,
+    /// The record or the fact of settlement that it comes from.
+    #[schema(value_type = Object)]
+    pub source: Value,
+}
+
+/// Deposits, the newest first.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct DepositPage {
+    /// Deposits.
+    pub deposits: Vec<DepositInfo>,
+    /// `cursor` of the next page, which has older ones; nothing where there are none.
+    pub next_cursor: Option<String>,
+}
+
+/// The deposits of a statement from the first batch on, the oldest first.
+fn deposits_of(statement: &Value) -> Option<Vec<DepositInfo>> {
+    let mut all = Vec::new();
+    for of in statement["assets"].as_array()? {
+        let decimals = u32::try_from(of["decimals"].as_u64()?).ok()?;
+        for line in of["lines"].as_array()? {
+            let kind = line["kind"].as_str()?;
+            if !["deposit", "granted"].contains(&kind) {
+                continue;
+            }
+            let amount: i128 = line["amount"].as_str()?.parse().ok()?;
+            all.push(DepositInfo {
+                epoch: line["epoch"].as_u64()?,
+                asset: of["asset"].as_str()?.to_owned(),
+                amount: decimal::format_signed(amount, decimals),
+                kind: kind.to_owned(),
+                source: line["source"].clone(),
+            });
+        }
+    }
+    // Of one batch they stand by asset; a batch that is cut does not change.
+    all.sort_by_key(|it| it.epoch);
+    Some(all)
+}
+
+/// Deposits that count. What is not confirmed yet is `arriving` in the balances.
+#[utoipa::path(
+    get, path = "/v1/accounts/{account}/deposits", tag = "settlement", security(("bearer" = [])),
+    params(AccountPath, PageQuery),
+    responses((status = 200, body = DepositPage), Problems)
+)]
+pub(crate) async fn deposits(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(account): Path<String>,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<DepositPage>, Problem> {
+    let Json(answer) = ask(
+        &app,
+        &caller,
+        &account,
+        Right::Read,
+        "statement",
+        |account| json!({ "account": account, "from": 1, "to": u64::MAX }),
+    )
+    .await?;
+    let all = deposits_of(&answer["statement"]).ok_or_else(unread)?;
+    let (deposits, next_cursor) = query.page(all)?;
+    Ok(Json(DepositPage {
+        deposits,
+        next_cursor,
+    }))
 }
 
 /// Channels with their deposits, and what a withdrawal has to name.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/channels", tag = "settlement", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account")),
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    params(AccountPath),
+    responses((status = 200, body = Object), Problems)
 )]
 pub(crate) async fn channels(
     State(app): State<Arc<App>>,
@@ -242,18 +438,29 @@ pub(crate) async fn channels(
     .await
 }
 
+/// Withdrawals, the newest first.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct WithdrawalPage {
+    /// Each with how far it is, as settlement says it.
+    #[schema(value_type = Vec<Object>)]
+    pub withdrawals: Vec<Value>,
+    /// `cursor` of the next page, which has older ones; nothing where there are none.
+    pub next_cursor: Option<String>,
+}
+
 /// Withdrawals and where they are.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/withdrawals", tag = "settlement", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account")),
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    params(AccountPath, PageQuery),
+    responses((status = 200, body = WithdrawalPage), Problems)
 )]
 pub(crate) async fn withdrawals(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(account): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    ask(
+    Params(query): Params<PageQuery>,
+) -> Result<Json<WithdrawalPage>, Problem> {
+    let Json(mut answer) = ask(
         &app,
         &caller,
         &account,
@@ -261,15 +468,23 @@ pub(crate) async fn withdrawals(
         "withdrawals",
         only_account,
     )
-    .await
+    .await?;
+    let Value::Array(all) = answer["withdrawals"].take() else {
+        return Err(unread());
+    };
+    let (withdrawals, next_cursor) = query.page(all)?;
+    Ok(Json(WithdrawalPage {
+        withdrawals,
+        next_cursor,
+    }))
 }
 
 /// Ask for a withdrawal, with the owner's signature over it. The same again tells how far it is.
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/withdrawals", tag = "settlement", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account")),
+    params(AccountPath),
     request_body = Withdrawal,
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    responses((status = 200, body = Object), Problems)
 )]
 pub(crate) async fn withdraw(
     State(app): State<Arc<App>>,
@@ -286,9 +501,9 @@ pub(crate) async fn withdraw(
 /// Name an address for withdrawals, with the owner's signature; money may go there after the venue's delay.
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/withdrawal-addresses", tag = "settlement", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account")),
+    params(AccountPath),
     request_body = WithdrawalAddress,
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    responses((status = 200, body = Object), Problems)
 )]
 pub(crate) async fn add_address(
     State(app): State<Arc<App>>,
@@ -304,8 +519,8 @@ pub(crate) async fn add_address(
 /// The account's part of a batch, to be checked and co-signed.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/batch", tag = "settlement", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account"), BatchQuery),
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    params(AccountPath, BatchQuery),
+    responses((status = 200, body = Object), Problems)
 )]
 pub(crate) async fn batch(
     State(app): State<Arc<App>>,
@@ -327,9 +542,9 @@ pub(crate) async fn batch(
 /// Hand in a co-signature of a batch.
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/cosign", tag = "settlement", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account")),
+    params(AccountPath),
     request_body = Cosignature,
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    responses((status = 200, body = Object), Problems)
 )]
 pub(crate) async fn cosign(
     State(app): State<Arc<App>>,
@@ -345,8 +560,8 @@ pub(crate) async fn cosign(
 /// Moves of escrow to the vault that the account may sign.
 #[utoipa::path(
     get, path = "/v1/accounts/{account}/moves", tag = "settlement", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account")),
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    params(AccountPath),
+    responses((status = 200, body = Object), Problems)
 )]
 pub(crate) async fn moves(
     State(app): State<Arc<App>>,
@@ -359,9 +574,9 @@ pub(crate) async fn moves(
 /// Hand in a co-signed move of escrow to the vault.
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/moves", tag = "settlement", security(("bearer" = [])),
-    params(("account" = String, Path, description = "Name or number of the account")),
+    params(AccountPath),
     request_body = Move,
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json"))
+    responses((status = 200, body = Object), Problems)
 )]
 pub(crate) async fn sign_move(
     State(app): State<Arc<App>>,
@@ -373,4 +588,45 @@ pub(crate) async fn sign_move(
         json!(body)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_paged_from_its_end_and_may_grow_meanwhile() {
+        let query = |limit, cursor: Option<&str>| PageQuery {
+            limit: Some(limit),
+            cursor: cursor.map(str::to_owned),
+        };
+        let (page, next) = query(2, None).page(vec![1, 2, 3, 4, 5]).unwrap();
+        assert_eq!((page, next.as_deref()), (vec![5, 4], Some("3")));
+        let (page, next) = query(2, Some("3")).page(vec![1, 2, 3, 4, 5, 6]).unwrap();
+        assert_eq!((page, next.as_deref()), (vec![3, 2], Some("1")));
+        let (page, next) = query(2, Some("1")).page(vec![1, 2, 3]).unwrap();
+        assert_eq!((page, next), (vec![1], None));
+        assert_eq!(query(2, Some("9")).page(vec![1]).unwrap(), (vec![1], None));
+        assert!(query(2, Some("x")).page(vec![1]).is_err());
+        assert!(query(0, None).page(vec![1]).is_err());
+    }
+
+    #[test]
+    fn deposits_are_those_of_the_statement() {
+        let line = |epoch: u64, kind: &str, amount: &str| json!({ "epoch": epoch, "kind": kind, "amount": amount, "counts": true, "source": { "fact": 7 } });
+        let statement = json!({ "account": 3, "from": 1, "to": 9, "assets": [
+            { "asset": "USD", "decimals": 6, "opening": "0", "closing": "5", "lines": [line(4, "deposit", "1500000"), line(5, "fee", "-1")] },
+            { "asset": "ETH", "decimals": 18, "opening": "0", "closing": "5", "lines": [line(2, "granted", "1")] },
+        ]});
+        let all = deposits_of(&statement).unwrap();
+        let told: Vec<_> = all
+            .iter()
+            .map(|it| (it.epoch, &*it.asset, &*it.amount))
+            .collect();
+        assert_eq!(
+            told,
+            [(2, "ETH", "0.000000000000000001"), (4, "USD", "1.5")]
+        );
+        assert!(deposits_of(&json!({})).is_none());
+    }
 }

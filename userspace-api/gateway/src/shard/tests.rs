@@ -140,6 +140,8 @@ fn state(venue: &Arc<Venue>) -> State {
                 fills: 100,
             },
         ),
+        balances: Balances::default(),
+        fees: Fees::default(),
         streams: Streams::new([], 1 << 20),
         sequence: 0,
         venue_ns: 0,
@@ -205,6 +207,29 @@ impl Run {
             let picture = self.state.market.picture(index, None).unwrap();
             assert_eq!((picture.bids, picture.asks), engine, "{what}: {index}");
         }
+    }
+
+    /// Available and held are the engine's own, to the unit.
+    fn assert_balances(&self, what: &str) {
+        let capacity = Flow::capacity();
+        let (mut some, mut holding) = (0, 0);
+        for account in 0..capacity.accounts {
+            let held = self.state.balances.held(self.state.orders.live(account));
+            for asset in 0..capacity.assets {
+                let (available, engine_held, ..) = self.native.shard().balances(account, asset);
+                let own_held = held.get(&asset).map_or(0, |it| it.units);
+                let free = self.state.balances.all(account, asset) - own_held;
+                assert_eq!(
+                    (free, own_held),
+                    (available.into(), engine_held.into()),
+                    "{what}: account {account}, asset {asset}"
+                );
+                some += u32::from(available != 0);
+                holding += u32::from(engine_held != 0);
+            }
+        }
+        assert!(some > 0, "{what}: nobody has anything");
+        println!("{what}: {some} balances, {holding} with holds");
     }
 
     fn assert_orders(&self, what: &str) {
@@ -296,9 +321,11 @@ fn orders_are_the_engines_in_whatever_pieces_the_records_come() {
             run.step();
             if input % 100 == 0 {
                 run.assert_orders(&format!("{profile:?} after {input}"));
+                run.assert_balances(&format!("{profile:?} after {input}"));
             }
         }
         run.assert_orders(&format!("{profile:?}"));
+        run.assert_balances(&format!("{profile:?}"));
         // The same records once more, in other pieces: the same state, candle for candle.
         let mut dirty = Dirty::new();
         collect(&mut dirty, run.state.market.take_news().candles);

@@ -148,6 +148,8 @@ impl Stand {
             .arg(self.path("ring"))
             .arg("--sockets")
             .arg(self.folder.path())
+            .arg("--grants")
+            .arg(self.path("grants"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(self.log())
@@ -186,7 +188,7 @@ impl Stand {
             "market = \"market.toml\"\nstore = \"store\"\n{tokens}{}\n\
             [http]\nlisten = \"127.0.0.1:0\"\n{}\n\
             [ouch]\nlisten = \"127.0.0.1:0\"\n{tls}\n\
-            [limits]\npublic_per_second = 100000\npublic_burst = 100000\nprivate_per_second = 100000\nprivate_burst = 100000\n\
+            [limits]\npublic_per_second = 100000\npublic_burst = 100000\nprivate_per_second = 100000\nprivate_burst = 100000\nattempts_burst = 100000\n\
             [[shard]]\nname = \"example\"\nring = \"ring\"\n{way}\n\
             [[session]]\nname = \"alice-1\"\nuse = \"api\"\n\
             [[session]]\nname = \"bob-1\"\nuse = \"api\"\n\
