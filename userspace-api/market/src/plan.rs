@@ -24,6 +24,9 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+/// The market in a venue's file.
+const TABLE: &str = "market";
+
 /// Fewest places of a ladder and of a reference window: those of a word of their bitmaps.
 const PLACES_MIN: u32 = 64;
 
@@ -396,13 +399,17 @@ fn parse(
     text: &str,
     choose: impl FnOnce(&Venue) -> Result<usize, Wrong>,
 ) -> Result<Plan, MarketError> {
-    let file: MarketFile = toml::from_str(text).map_err(|error| MarketError::Syntax {
+    let read = ring0_config::read(path, text, TABLE);
+    let file: MarketFile = read.map_err(|error| MarketError::Syntax {
         path: path.to_owned(),
         source: Box::new(error),
     })?;
     judge(path, file, choose).map_err(|wrong| MarketError::Rule {
         path: path.to_owned(),
-        key: wrong.key,
+        key: match ring0_config::is_venue(text) {
+            true => format!("{TABLE}.{}", wrong.key),
+            false => wrong.key,
+        },
         problem: wrong.problem,
         fix: wrong.fix,
     })

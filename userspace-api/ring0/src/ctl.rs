@@ -2,7 +2,7 @@
 
 use crate::fail::Fail;
 use ring0_mq::Records;
-use ring0d::{Afterwards, BookSide, Client, MarketState, Prevention, Trade, Verb, default_socket};
+use ring0d::{Afterwards, BookSide, Client, MarketState, Prevention, Trade, Verb, operator_socket};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -153,6 +153,16 @@ enum Say {
         #[arg(long, value_name = "FILE")]
         object: Option<PathBuf>,
     },
+    /// Compare a market file (or a venue's) with the running shard, and sequence what differs: all of it or nothing. Exit status 3: something in it
+    /// cannot be changed in place, which is printed with the way that there is.
+    Apply {
+        /// The file.
+        #[arg(value_name = "FILE[#SHARD]")]
+        file: PathBuf,
+        /// Only print what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Change the state of an instrument's market.
     State {
         /// Symbol.
@@ -278,9 +288,13 @@ enum Say {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
-    let socket = match (&args.socket, &args.market) {
+    let applied = match &args.say {
+        Say::Apply { file, .. } => Some(file),
+        _ => None,
+    };
+    let socket = match (&args.socket, args.market.as_ref().or(applied)) {
         (Some(socket), _) => socket.clone(),
-        (None, Some(market)) => default_socket(&ring0_market::Plan::load(market)?.shard.name),
+        (None, Some(market)) => operator_socket(market).map_err(Fail::new)?,
         (None, None) => {
             return Err(Fail::new(
                 "which daemon? give --market FILE or --socket PATH",
@@ -288,6 +302,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         }
     };
     let verb = verb(&args.say)?;
+    let applies = matches!(verb, Verb::Apply { .. });
     let mut client = Client::connect(&socket)?;
     let mut answer = client.call(&verb)?;
     if let Verb::Transfer { account, .. } = &verb {
@@ -295,10 +310,35 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     }
     if args.json {
         println!("{answer}");
+    } else if applies {
+        print_changes(&answer);
     } else {
         print_lines("", &answer);
     }
-    Ok(())
+    match answer["refused"].as_u64() {
+        Some(refused) if applies && refused != 0 => Err(Fail::disagreed(format!(
+            "{refused} of the changes cannot be made in place; nothing was changed"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What an applied file has changed, a line each.
+fn print_changes(answer: &Value) {
+    let changes = answer["changes"].as_array();
+    for change in changes.into_iter().flatten() {
+        let text = |key: &str| match change[key].as_str() {
+            None | Some("") => "-".to_owned(),
+            Some(text) => text.to_owned(),
+        };
+        println!("{}  {}: {} -> {}", text("how"), text("what"), text("from"), text("to"));
+        if let Some(why) = change["why"].as_str() {
+            println!("  {why}");
+        }
+    }
+    if changes.is_none_or(Vec::is_empty) {
+        println!("the shard is as the file says");
+    }
 }
 
 /// Waits until nothing of the account is in flight any more; gives what still is when patience ends.
@@ -420,6 +460,11 @@ fn verb(say: &Say) -> Result<Verb, Fail> {
             account,
             mode,
             group,
+        },
+        Say::Apply { file, dry_run } => Verb::Apply {
+            market: std::path::absolute(&file)
+                .map_err(|error| Fail::new(format!("{}: {error}", file.display())))?,
+            dry_run,
         },
         Say::State { instrument, state } => Verb::State { instrument, state },
         Say::Auction {

@@ -22,6 +22,7 @@ mod trade;
 
 use clap::{Parser, Subcommand};
 use fail::Fail;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// An exchange core whose matching engine runs in the kernel.
@@ -46,7 +47,8 @@ enum Verb {
     Daemon(ring0d::Args),
     /// Talk to a running daemon: status, deposits, limits, market states, auctions, days, halts, kills, listings.
     Ctl(ctl::Args),
-    /// Consume the record ring into a file, as its required consumer; goes on where it was.
+    /// Consume the record ring into a file, as its required consumer; goes on where it was. `--config FILE[#SHARD]`: with the options of the table
+    /// [recorder] of a venue's file.
     Record(record::Args),
     /// Publish the public feed, listen to one, capture one.
     Feed(feed::Args),
@@ -77,7 +79,18 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().verb {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    let given = match given.get(1).is_some_and(|verb| verb == "record") {
+        true => match record::with_config(given) {
+            Ok(given) => given,
+            Err(error) => {
+                eprintln!("ring0: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
+        false => given,
+    };
+    let result = match Cli::parse_from(given).verb {
         Verb::Demo(args) => demo::run(&args),
         Verb::Keygen(args) => keys::run(&args),
         Verb::Daemon(args) => ring0d::run(&args).map_err(Fail::from),

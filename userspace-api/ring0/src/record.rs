@@ -1,12 +1,20 @@
-//! `ring0 record`: the record ring's required consumer, into one file or into a journal.
+//! `ring0 record`: the record ring's required consumer, into one file or into a journal. `ring0 record --config FILE[#SHARD]` takes the options of the table
+//! `[recorder]` of a venue's file.
+
+mod numbers;
 
 use crate::fail::Fail;
 use crate::shard::Shard;
+use clap::{Args as _, Command};
+use numbers::{TimedDisk, Times};
+use ring0_config::OptionsError;
 use ring0_journal::{Journal, JournalError, Options, VerifiedSnapshot, snapshots};
 use ring0_mq::{CONSUMER, MqError, Recorder, Sink};
 use ring0_rings::{Consumer, RecordRing};
 use ring0d::{end_with_parent, stop_flag};
 use serde_json::json;
+use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -39,20 +47,44 @@ pub(crate) struct Args {
     /// One JSON object at the end.
     #[arg(long)]
     json: bool,
+    /// Serve its numbers to Prometheus at this address, as `http://ADDRESS:PORT/metrics`. Whoever reaches it may read it.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
+    /// Only look whether these options can be used, and end.
+    #[arg(long)]
+    check: bool,
     /// End when the process that started this one does: for demos and tests.
     #[arg(long, hide = true)]
     with_parent: bool,
 }
 
+/// A command line with the options of the table `[recorder]` in the place of `--config FILE[#SHARD]`.
+pub(crate) fn with_config(given: Vec<OsString>) -> Result<Vec<OsString>, OptionsError> {
+    let options = ring0_config::Options {
+        command: &Args::augment_args(Command::new("ring0 record")),
+        table: "recorder",
+        of_a_start: &["seconds", "release", "json", "check"],
+        in_place_of_market: &["mq", "pin-root", "interface"],
+    };
+    options.insert(given)
+}
+
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
+    if args.check {
+        println!("these options can be used");
+        return Ok(());
+    }
     if args.with_parent {
         end_with_parent();
     }
     let ring = RecordRing::open(&args.shard.place()?)?;
+    let times = Times::new()?;
+    let _scrape = args.metrics.map(|at| times.serve(at, &ring)).transpose()?;
     if let Some(folder) = &args.journal {
         let mut recorder = Recorder::with_sink(&ring, |identity, first| {
-            Journal::open(folder, &identity, first, Options::default())
+            let disk = TimedDisk(times.clone());
+            Journal::open_in(disk, folder, &identity, first, Options::default())
                 .map_err(|error| MqError::Sink(Box::new(error)))
         })
         .map_err(journal_error)?;

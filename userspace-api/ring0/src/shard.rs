@@ -1,7 +1,7 @@
 //! Which shard a verb is about: by its pins, its interface, its record ring's file, or its market's running daemon.
 
 use crate::fail::Fail;
-use ring0d::{Client, Verb, default_socket};
+use ring0d::{Client, Verb, operator_socket};
 use std::path::PathBuf;
 
 /// Arguments that name a shard.
@@ -48,8 +48,7 @@ impl Shard {
                 "which shard? give --interface (and --netns, and --port of one of several), --pin-root, --mq, or --market",
             ));
         };
-        let plan = ring0_market::Plan::load(market)?;
-        let mut client = Client::connect(&default_socket(&plan.shard.name))?;
+        let mut client = Client::connect(&operator_socket(market).map_err(Fail::new)?)?;
         let status = client.call(&Verb::Status { hash: false })?;
         status["pin_root"]
             .as_str()

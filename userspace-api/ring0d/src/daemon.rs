@@ -1,6 +1,7 @@
 //! The one thread that owns the shard: it carries out requests, steps continuations on a quiet market, and watches.
 
 use crate::answers::Answers;
+use crate::clock::{self, Clock};
 use crate::door::Door;
 use crate::duty::Duties;
 use crate::grants::{Grants, Sessions};
@@ -55,6 +56,7 @@ pub(crate) struct Daemon {
     pub(crate) accounts_end: u32,
     /// What sends held answers, where the shard holds them.
     answers: Option<Answers>,
+    pub(crate) clock: Clock,
     pub(crate) duties: Duties,
     /// Trades taken back since it was started.
     pub(crate) busted: HashSet<u64>,
@@ -102,6 +104,13 @@ pub fn run(args: &Args) -> Result<(), DaemonError> {
         sessions: Sessions::default(),
         accounts_end: 0,
         answers: None,
+        clock: Clock::new(
+            match &args.clock_file {
+                Some(file) => Box::new(clock::File(file.clone())),
+                None => Box::new(clock::Kernel),
+            },
+            args.clock_error_ms,
+        ),
         duties: Duties::new(),
         busted: HashSet::new(),
         transfers: Transfers::new(args.sockets.clone()),
@@ -415,6 +424,7 @@ impl Daemon {
                 journal,
                 object,
             } => self.migrate(market, journal.as_deref(), object.as_deref()),
+            Request::Apply { market, dry_run } => self.apply(market, *dry_run),
             Request::Status { hash } => self.status(*hash),
             Request::Accounts => Ok(self.accounts()),
             Request::Metrics => self
@@ -627,6 +637,7 @@ impl Daemon {
             "halted": header.halted.get() != 0,
             "fault": fault,
             "time_ns": header.time_ns.get(),
+            "clock_doubt": self.clock.doubt(),
             "day": header.day.get(),
             "midnight_ns": header.midnight_ns.get(),
             "next_sequence": header.next_sequence.get(),

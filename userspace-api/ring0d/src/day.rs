@@ -9,6 +9,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// Nanoseconds of a day.
 pub(crate) const DAY_NS: u64 = 86_400_000_000_000;
 
+/// Nanoseconds since midnight UTC by the machine's clock.
+pub(crate) fn since_midnight() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| (now.as_nanos() % u128::from(DAY_NS)) as u64)
+}
+
 impl Daemon {
     /// Closes the instruments, or one, and takes the orders away that do not last beyond the day.
     pub(crate) fn close_day(&mut self, instrument: Option<&str>) -> Result<Value, String> {
@@ -82,10 +88,8 @@ impl Daemon {
 
     /// Venue time of the machine's present midnight, UTC: a whole number of days, because venue time began at one.
     fn midnight_ns(&self) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let since_midnight = now.map_or(0, |now| (now.as_nanos() % u128::from(DAY_NS)) as u64);
         // The two clocks may have drifted apart: the nearest day is meant.
-        (self.venue_now() + DAY_NS / 2).saturating_sub(since_midnight) / DAY_NS * DAY_NS
+        (self.venue_now() + DAY_NS / 2).saturating_sub(since_midnight()) / DAY_NS * DAY_NS
     }
 
     /// Venue time that a command would have now.

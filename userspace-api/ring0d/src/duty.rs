@@ -4,6 +4,7 @@
 //! would change nothing.
 
 use crate::daemon::Daemon;
+use crate::day::since_midnight;
 use crate::steady::steady;
 use ring0_engine::control::{Body, Control, ControlKind, Disconnect, Expire, Indicate};
 use ring0_engine::limits::DAY_SECONDS;
@@ -57,6 +58,7 @@ impl Daemon {
         self.watch_sessions();
         if self.duties.looked.elapsed() >= PERIOD {
             self.duties.looked = Instant::now();
+            self.clock.look(self.venue_now(), since_midnight());
             self.expire();
             self.indicate();
             self.close_revoked();
@@ -86,7 +88,7 @@ impl Daemon {
             .shard
             .first_expiry()
             .is_some_and(|first| first <= second);
-        if header.expiring.get() != 0 || second == 0 || !is_due {
+        if header.expiring.get() != 0 || second == 0 || !is_due || !self.clock.lets_expire() {
             return;
         }
         let body = Expire {

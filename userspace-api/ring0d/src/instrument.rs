@@ -160,7 +160,12 @@ impl Daemon {
             ladder_len: prices,
             reserved: 0,
         };
-        self.purge(index, ControlKind::MoveLadder, &body)
+        self.move_ladder_to(index, &body)
+    }
+
+    /// Moves an instrument's ladder, and waits for its steps.
+    pub(crate) fn move_ladder_to(&mut self, index: u32, to: &MoveLadder) -> Result<Value, String> {
+        self.purge(index, ControlKind::MoveLadder, to)
     }
 
     /// Sets an instrument's price limits.

@@ -8,7 +8,11 @@
 
 mod amount;
 mod answers;
+mod apply;
 mod bust;
+mod check;
+#[expect(unsafe_code, reason = "asks the kernel how good its clock is")]
+mod clock;
 mod daemon;
 mod day;
 mod door;
@@ -28,6 +32,7 @@ mod stop;
 mod transfers;
 mod watch;
 
+pub use check::{Finding, Report, check, operator_socket};
 pub use daemon::run;
 pub use door::{AGAIN, DROPPED};
 pub use protocol::{
@@ -37,6 +42,7 @@ pub use protocol::{
 pub use ring0_socket::{Client, ClientError};
 pub use stop::{end_with_parent, stop_flag};
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -94,6 +100,13 @@ pub struct Args {
     /// The operator's socket [default: SHARD.sock in the folder of --sockets].
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// Let no good-till-time order expire while this machine's clock may be wrong by more than this: as the kernel's time synchronisation says, or beside the
+    /// venue's time, which went on from when the shard was made [default: the clock is told in the numbers and halts nothing].
+    #[arg(long, value_name = "MILLISECONDS")]
+    pub clock_error_ms: Option<u32>,
+    /// Read what the kernel says of the clock from a file in its place: for tests.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub clock_file: Option<PathBuf>,
     /// Serve all numbers to Prometheus at this address, as `http://ADDRESS:PORT/metrics`. Whoever reaches it may read it: give a loopback or an inner address.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<SocketAddr>,
@@ -121,6 +134,14 @@ pub struct Args {
     /// End when the process that started this one does: for demos and tests.
     #[arg(long, hide = true)]
     pub with_parent: bool,
+}
+
+/// A command line with the options of the table `[ring0d]` in the place of `--config FILE[#SHARD]`.
+///
+/// # Errors
+/// The file's.
+pub fn with_config(given: Vec<OsString>) -> Result<Vec<OsString>, ring0_config::OptionsError> {
+    check::options(&check::command()).insert(given)
 }
 
 /// Where a shard's engine runs.

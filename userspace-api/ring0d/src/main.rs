@@ -3,6 +3,7 @@
 use clap::Parser;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 /// Brings a market up in the kernel, or adopts the one that is there, and serves its operator on a Unix socket.
@@ -10,6 +11,9 @@ use std::process::{Command, ExitCode};
 /// Ends with SIGTERM or SIGINT and leaves everything pinned: matching goes on without it, the next start adopts. Exit
 /// status: 0 ended as asked, 1 failed, 2 wrong usage, 4 another XDP program is on the interface, 5 a privilege is
 /// missing, 6 the kernel lacks a feature.
+///
+/// `ring0d --config FILE[#SHARD]` takes its options from the table [ring0d] of a venue's file (docs/operations.md#one-file); others may follow.
+/// `ring0d check FILE [--json]` checks such a file, every table by the program that reads it: exit status 0 good, 1 something is wrong.
 ///
 /// `ring0d --dev [--ring kernel]` starts all of a venue on this machine with embedded defaults instead, and prints where everything listens: a node with
 /// the hub, the shard, signer, settlement and gateway (`ring0d --dev --help`).
@@ -23,6 +27,30 @@ struct Cli {
 /// The program that has all of a venue, beside this one.
 const DEV: &str = "ring0-dev";
 
+/// Checks a venue's file and changes nothing.
+///
+/// Exit status: 0 it is good, 1 something is wrong, 2 wrong usage.
+#[derive(Parser)]
+#[command(name = "ring0d check", max_term_width = 100)]
+struct Check {
+    /// The venue's TOML file.
+    file: PathBuf,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+fn check(given: &[OsString]) -> ExitCode {
+    let args =
+        Check::parse_from(std::iter::once("ring0d check".into()).chain(given.iter().cloned()));
+    let report = ring0d::check(&args.file);
+    match args.json {
+        true => println!("{}", report.json()),
+        false => println!("{report}"),
+    }
+    ExitCode::from(u8::from(!report.findings.is_empty()))
+}
+
 fn main() -> ExitCode {
     let given: Vec<OsString> = std::env::args_os().skip(1).collect();
     if given.first().is_some_and(|first| first == "--dev") {
@@ -34,7 +62,18 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
-    match ring0d::run(&Cli::parse().args) {
+    if given.first().is_some_and(|first| first == "check") {
+        return check(&given[1..]);
+    }
+    let given = match ring0d::with_config(given) {
+        Ok(given) => given,
+        Err(error) => {
+            eprintln!("ring0d: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let cli = Cli::parse_from(std::iter::once("ring0d".into()).chain(given));
+    match ring0d::run(&cli.args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ring0d: {error}");

@@ -108,6 +108,43 @@ impl Daemon {
             Home::Kernel { pinned, .. } => pinned.link_program_id().ok().flatten().is_some(),
             Home::Thread { .. } => self.shard.failure().is_none(),
         };
+        let clock = &self.clock;
+        if let Some(it) = clock.reading() {
+            for (name, help, number) in [
+                (
+                    "ring0_clock_max_error_nanoseconds",
+                    "Farthest that this machine's clock can be off, as the kernel says.",
+                    it.max_error_ns,
+                ),
+                (
+                    "ring0_clock_estimated_error_nanoseconds",
+                    "What this machine's clock is thought to be off.",
+                    it.estimated_error_ns,
+                ),
+                (
+                    "ring0_clock_synchronised",
+                    "1 while somebody sets this machine's clock right.",
+                    it.is_synchronised.into(),
+                ),
+            ] {
+                all.one((name, "gauge", help), number);
+            }
+        }
+        let help = "How far venue time and this machine's time of day are apart.";
+        all.one(
+            ("ring0_clock_venue_apart_nanoseconds", "gauge", help),
+            clock.apart_ns(),
+        );
+        let help = "1 while no good-till-time order expires, because the clock cannot be trusted.";
+        all.one(
+            ("ring0_clock_distrusted", "gauge", help),
+            clock.doubt().is_some().into(),
+        );
+        let help = "Times, one a second, that orders were due and did not expire because the clock could not be trusted.";
+        all.one(
+            ("ring0_expiry_refused_total", "counter", help),
+            clock.refused(),
+        );
         let help = "1 while packets reach the engine.";
         all.one(("ring0_attached", "gauge", help), attached.into());
         Ok(all.text())

@@ -242,6 +242,14 @@ pub enum Verb {
         /// Another program object than the daemon's own.
         object: Option<PathBuf>,
     },
+    /// Compares a market file with the shard and sequences what differs, all of it or nothing.
+    Apply {
+        /// The file, with a shard's name behind `#` where it has several; a path that the daemon can open.
+        market: PathBuf,
+        /// Only compare.
+        #[serde(default)]
+        dry_run: bool,
+    },
     /// How the shard is.
     Status {
         /// Also the hash of the state; the shard must be quiet or halted.

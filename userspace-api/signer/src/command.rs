@@ -30,6 +30,9 @@ pub struct Args {
         default_value = "/var/lib/ring0/signer"
     )]
     home: PathBuf,
+    /// A venue's file: its table [signer] names the folder, and is the policy in place of the folder's signer.toml.
+    #[arg(long, value_name = "FILE", global = true, conflicts_with = "home")]
+    config: Option<PathBuf>,
     /// The signer's socket [default: as its signer.toml says]: for whoever reaches it from elsewhere.
     #[arg(long, value_name = "PATH", global = true)]
     socket: Option<PathBuf>,
@@ -66,6 +69,8 @@ enum Verb {
     Share(Share),
     /// What was signed and refused.
     History(Search),
+    /// Check the policy, and say what is wrong with it and what to do.
+    Check,
     /// Check the whole history.
     Verify,
     /// Say yes to a request above a limit, with an approver's key.
@@ -187,7 +192,10 @@ fn time(text: &str) -> Result<u64, String> {
 /// # Errors
 /// See [`SignerError`].
 pub fn run(args: &Args) -> Result<(), SignerError> {
-    let home = Home::new(&args.home);
+    let home = match &args.config {
+        Some(file) => Home::of_venue(file)?,
+        None => Home::new(&args.home),
+    };
     let passphrase = || args.passphrase.read(false).map_err(SignerError::Passphrase);
     match &args.verb {
         Verb::Init {
@@ -205,10 +213,11 @@ pub fn run(args: &Args) -> Result<(), SignerError> {
                 .map_err(SignerError::Passphrase)?;
             home.init(&passphrase, *first_number, *per_second)?;
             let text = format!(
-                "{} is a signer: write its signer.toml, make its keys, serve",
-                args.home.display()
+                "{} is a signer: write its policy, {}, make its keys, serve",
+                home.folder().display(),
+                home.config_file().display()
             );
-            args.say(&json!({"home": args.home}), &text)
+            args.say(&json!({"home": home.folder()}), &text)
         }
         Verb::Serve(serve) | Verb::Share(Share::Serve(serve)) => {
             serve_until_ended(args, &home, serve)
@@ -223,6 +232,17 @@ pub fn run(args: &Args) -> Result<(), SignerError> {
         }
         Verb::Share(Share::Refresh(refresh)) => ceremony::refresh(args, &home, refresh),
         Verb::History(search) => show(&home, search),
+        Verb::Check => {
+            let config = home.config()?;
+            let text = format!(
+                "{}: good: {} keys, {} hubs, {} assets have rules",
+                home.config_file().display(),
+                config.keys.len(),
+                config.hubs.len(),
+                config.assets.len()
+            );
+            args.say(&json!({"ok": true, "keys": config.keys.len()}), &text)
+        }
         Verb::Verify => {
             let seen = history::verify(&home.history())?;
             let text = format!("{} entries, whole; head {}", seen.entries, seen.head);
@@ -324,7 +344,7 @@ fn serve_until_ended(args: &Args, home: &Home, serve: &Serve) -> Result<(), Sign
         .passphrase
         .read(false)
         .map_err(SignerError::Passphrase)?;
-    let served = server::serve(home, &passphrase, serve.metrics)?;
+    let served = server::serve(home, &passphrase, serve.metrics.or(home.config()?.metrics))?;
     drop(passphrase);
     if let Some(why) = served.unguarded {
         eprintln!("ring0-signer: {why}");

@@ -1,14 +1,21 @@
-//! The signer's one file, `signer.toml`: where it listens and for whom, where its keys are, and the policy.
+//! The signer's one file, `signer.toml`, or its table in a venue's: where it listens and for whom, where its keys are, and the policy.
 
 use crate::message::Kind;
 use ring0_channels::{Address, U256};
 use serde::Deserialize;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// `signer.toml` as it is written; `docs/signer.md` has one with all of it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// The signer's folder, from the file's: of a venue's file alone, a file of the signer's own lies in it.
+    #[serde(default)]
+    pub home: Option<PathBuf>,
+    /// Where Prometheus asks, if the command line does not say.
+    #[serde(default)]
+    pub metrics: Option<SocketAddr>,
     /// The socket [default: `signer.sock` in the signer's folder].
     #[serde(default = "default_socket")]
     pub socket: PathBuf,
@@ -245,18 +252,19 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        Config::parse(&text).map_err(|what| ConfigError::Wrong {
+        Config::parse(path, &text).map_err(|what| ConfigError::Wrong {
             path: path.to_owned(),
             what,
         })
     }
 
-    /// Of a file's text.
+    /// Of a file's text: the signer's own file, or a venue's.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Config, String> {
-        let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
+    pub fn parse(path: &Path, text: &str) -> Result<Config, String> {
+        let read = ring0_config::read(path, text, "signer");
+        let config: Config = read.map_err(|error| error.to_string())?;
         config.check()?;
         Ok(config)
     }

@@ -1,4 +1,4 @@
-//! A signer's folder: `signer.toml`, `keystore`, `keys.json`, `history/`.
+//! A signer's folder: `signer.toml` (or a venue's file, elsewhere), `keystore`, `keys.json`, `history/`.
 
 use crate::config::{Config, ConfigError};
 use crate::desk::now_ms;
@@ -44,7 +44,10 @@ pub enum SignerError {
     /// The passphrase.
     #[error("the passphrase: {0}")]
     Passphrase(io::Error),
-    /// The socket or the address of the numbers.
+    /// The address of the numbers.
+    #[error(transparent)]
+    Metrics(ring0_scrape::ScrapeError),
+    /// The socket.
     #[error("cannot listen at {place}: {what}")]
     Listen {
         /// Where.
@@ -73,37 +76,60 @@ impl SignerError {
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct Home(PathBuf);
+pub struct Home {
+    folder: PathBuf,
+    config: PathBuf,
+}
 
 impl Home {
     /// A folder that is or will be a signer's.
     #[must_use]
     pub fn new(folder: &Path) -> Home {
-        Home(folder.to_owned())
+        Home {
+            folder: folder.to_owned(),
+            config: folder.join("signer.toml"),
+        }
+    }
+
+    /// The folder that a venue's file names, which is the policy too.
+    ///
+    /// # Errors
+    /// The file's, or it names no folder.
+    pub fn of_venue(file: &Path) -> Result<Home, SignerError> {
+        let Some(folder) = Config::read(file)?.home else {
+            return Err(SignerError::Refused(format!(
+                "{}: signer.home: it is missing; name the signer's folder",
+                file.display()
+            )));
+        };
+        Ok(Home {
+            folder: file.parent().unwrap_or(Path::new("")).join(folder),
+            config: file.to_owned(),
+        })
     }
 
     /// The folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        &self.0
+        &self.folder
     }
 
     pub(crate) fn config_file(&self) -> PathBuf {
-        self.0.join("signer.toml")
+        self.config.clone()
     }
 
     pub(crate) fn keystore_file(&self) -> PathBuf {
-        self.0.join("keystore")
+        self.folder.join("keystore")
     }
 
     pub(crate) fn keys_file(&self) -> PathBuf {
-        self.0.join("keys.json")
+        self.folder.join("keys.json")
     }
 
     /// The history's folder.
     #[must_use]
     pub fn history(&self) -> PathBuf {
-        self.0.join("history")
+        self.folder.join("history")
     }
 
     /// Reads `signer.toml`; paths in it that are not absolute are of the folder.
@@ -112,7 +138,7 @@ impl Home {
     /// See [`ConfigError`].
     pub fn config(&self) -> Result<Config, ConfigError> {
         let mut config = Config::read(&self.config_file())?;
-        let anchor = |path: &mut PathBuf| *path = self.0.join(&*path);
+        let anchor = |path: &mut PathBuf| *path = self.folder.join(&*path);
         anchor(&mut config.socket);
         config.witnesses.iter_mut().for_each(anchor);
         if let Some(pkcs11) = &mut config.pkcs11 {
@@ -140,14 +166,14 @@ impl Home {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&self.0)
-            .map_err(file(self.0.clone()))?;
-        fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700))
-            .map_err(file(self.0.clone()))?;
+            .create(&self.folder)
+            .map_err(file(self.folder.clone()))?;
+        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))
+            .map_err(file(self.folder.clone()))?;
         if self.keystore_file().exists() {
             return Err(SignerError::Refused(format!(
                 "{} is a signer already",
-                self.0.display()
+                self.folder.display()
             )));
         }
         if !self.config_file().exists() {

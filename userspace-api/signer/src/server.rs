@@ -14,6 +14,7 @@ use crate::passphrase::guard_memory;
 use crate::policy::{Policy, Prepared};
 use crate::protocol::{LINE_BYTES_MAX, MESSAGES_MAX, Name, Outcome, Refusal, Request, Signed};
 use ring0_channels::B256;
+use ring0_scrape::Scrape;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -52,7 +53,7 @@ pub struct Served {
     pub unguarded: Option<&'static str>,
     /// Why it signs nothing, if it does not.
     pub fenced: Option<String>,
-    metrics: Option<SocketAddr>,
+    scrape: Option<Scrape>,
 }
 
 impl Served {
@@ -65,13 +66,29 @@ impl Served {
     /// Where its numbers are served.
     #[must_use]
     pub fn metrics(&self) -> Option<SocketAddr> {
-        self.metrics
+        self.scrape.as_ref().and_then(Scrape::address)
     }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.socket); // the next start removes it too
+    }
+}
+
+/// What Prometheus and a service manager are told.
+struct Asked(Arc<Numbers>);
+
+impl ring0_scrape::Numbers for Asked {
+    fn text(&self) -> Result<String, String> {
+        Ok(self.0.text())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.0.stale.get() + self.0.stopped.get() {
+            0 => Ok(()),
+            _ => Err("it signs nothing: see `ring0 signer status`".to_owned()),
+        }
     }
 }
 
@@ -116,7 +133,7 @@ pub fn serve(
         socket: config.socket.clone(),
         unguarded,
         fenced: fenced.as_ref().map(|it| it.text.clone()),
-        metrics: None,
+        scrape: None,
     };
     let (asks, asked) = channel();
     let bell = Bell::new(asks);
@@ -140,17 +157,8 @@ pub fn serve(
         numbers: Arc::clone(&numbers),
     });
     if let Some(address) = metrics {
-        let failed = |what: String| SignerError::Listen {
-            place: address.to_string(),
-            what,
-        };
-        let server = tiny_http::Server::http(address).map_err(|error| failed(error.to_string()))?;
-        let at = server.server_addr().to_ip();
-        spawn(
-            "metrics",
-            Box::new(move || answer_scrapes(&server, &numbers)),
-        )?;
-        served.metrics = at;
+        let scrape = Scrape::serve(address, Asked(numbers)).map_err(SignerError::Metrics)?;
+        served.scrape = Some(scrape);
     }
     spawn(
         "accept",
@@ -181,30 +189,6 @@ fn listen(config: &Config) -> Result<UnixListener, SignerError> {
             .map_err(|error| failed(error.to_string()))?;
     }
     Ok(listener)
-}
-
-fn answer_scrapes(server: &tiny_http::Server, numbers: &Numbers) {
-    for request in server.incoming_requests() {
-        let text = match (request.method(), request.url()) {
-            (tiny_http::Method::Get, "/metrics") => Ok(numbers.text()),
-            (tiny_http::Method::Get, "/healthz" | "/readyz") => {
-                match numbers.stale.get() + numbers.stopped.get() {
-                    0 => Ok("ok\n".to_owned()),
-                    _ => Err((503, "it signs nothing: see `ring0 signer status`\n")),
-                }
-            }
-            _ => Err((404, "GET /metrics, /healthz and /readyz are all there is\n")),
-        };
-        let answer = match text {
-            Ok(text) => tiny_http::Response::from_string(text).with_header(
-                "Content-Type: text/plain; version=0.0.4"
-                    .parse::<tiny_http::Header>()
-                    .expect("a header"),
-            ),
-            Err((code, text)) => tiny_http::Response::from_string(text).with_status_code(code),
-        };
-        let _ = request.respond(answer); // whoever asked has gone
-    }
 }
 
 fn accept(listener: &UnixListener, signer: &Arc<Signer>, bell: &Bell) {

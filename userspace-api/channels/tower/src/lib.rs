@@ -94,15 +94,8 @@ pub enum TowerError {
     )]
     Hubs(Address, Address),
     /// Metrics.
-    #[error(
-        "cannot serve metrics at {address}: {source}; give --metrics another address, of this machine and free"
-    )]
-    Metrics {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Metrics(#[from] ring0_scrape::ScrapeError),
     /// Holdings.
     #[error(
         "cannot serve holdings at {address}: {source}; give --holdings another address, of this machine and free"
@@ -127,10 +120,7 @@ pub enum TowerError {
 pub fn run(args: &Args) -> Result<(), TowerError> {
     let key = fee_key(&args.fee_key)?;
     let metrics = Metrics::default();
-    if let Some(address) = args.metrics {
-        let failed = |source| TowerError::Metrics { address, source };
-        metrics.serve(address).map_err(failed)?;
-    }
+    let _scrape = args.metrics.map(|at| metrics.serve(at)).transpose()?;
     if let Some(address) = args.holdings {
         let failed = |source| TowerError::Holdings { address, source };
         holdings::serve(address, args.evidence.clone()).map_err(failed)?;

@@ -2,43 +2,42 @@
 
 use ring0_channels::B256;
 use ring0_channels::tower::Numbers;
+use ring0_scrape::{Scrape, ScrapeError};
 use std::fmt::Write;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use tiny_http::{Header, Method, Response, Server};
 
 /// What is served: written by the tower's thread after each round, read by the server's.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
-    text: Arc<Mutex<String>>,
+    shown: Arc<Mutex<Shown>>,
+}
+
+#[derive(Debug, Default)]
+struct Shown {
+    text: String,
+    node_up: bool,
+}
+
+impl ring0_scrape::Numbers for Metrics {
+    fn text(&self) -> Result<String, String> {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(shown.text.clone())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        match shown.node_up {
+            true => Ok(()),
+            false => Err("the node has not answered: no dispute can be seen".to_owned()),
+        }
+    }
 }
 
 impl Metrics {
-    /// Serves from now on, as long as the process lives.
-    pub(crate) fn serve(&self, address: SocketAddr) -> io::Result<()> {
-        let server = Server::http(address).map_err(io::Error::other)?;
-        let text = Arc::clone(&self.text);
-        std::thread::Builder::new()
-            .name("metrics".to_owned())
-            .spawn(move || {
-                for request in server.incoming_requests() {
-                    let answer = match (request.method(), request.url()) {
-                        (Method::Get, "/metrics") => {
-                            let text = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                            Response::from_string(text).with_header(
-                                "Content-Type: text/plain; version=0.0.4"
-                                    .parse::<Header>()
-                                    .expect("a header"),
-                            )
-                        }
-                        _ => Response::from_string("GET /metrics is all there is\n")
-                            .with_status_code(404),
-                    };
-                    let _ = request.respond(answer); // whoever asked has gone
-                }
-            })?;
-        Ok(())
+    /// Serves from now on, as long as the value lives.
+    pub(crate) fn serve(&self, address: SocketAddr) -> Result<Scrape, ScrapeError> {
+        Scrape::serve(address, self.clone())
     }
 
     /// Takes in the numbers of a round.
@@ -123,6 +122,10 @@ impl Metrics {
                 "ring0_tower_at_risk{{channel=\"{channel}\"}} {amount}"
             ); // into memory
         }
-        *self.text.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        *shown = Shown {
+            text,
+            node_up: numbers.node_up,
+        };
     }
 }

@@ -53,6 +53,7 @@ struct File {
     folder: PathBuf,
     #[serde(default)]
     clients: Vec<u32>,
+    metrics: Option<SocketAddr>,
     bitcoin: Bitcoin,
     node: Node,
     limits: Bounds,
@@ -134,6 +135,8 @@ pub struct Config {
     pub folder: PathBuf,
     /// Users that may ask beside root and the process's own.
     pub clients: Vec<u32>,
+    /// Where Prometheus asks.
+    pub metrics: Option<SocketAddr>,
     /// The chain's node.
     pub bitcoin: Bitcoin,
     /// The Lightning node.
@@ -154,7 +157,8 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        let file: File = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+        let read = ring0_config::read(path, &text, "lightning");
+        let file: File = read.map_err(|error| ConfigError::Syntax {
             path: path.to_owned(),
             source: Box::new(error),
         })?;
@@ -211,6 +215,7 @@ impl Config {
             sockets: base.join(file.sockets),
             folder: base.join(file.folder),
             clients: file.clients,
+            metrics: file.metrics,
             bitcoin: Bitcoin {
                 cookie: base.join(&file.bitcoin.cookie),
                 ..file.bitcoin

@@ -7,6 +7,7 @@
 
 mod config;
 mod desk;
+mod metrics;
 mod protocol;
 mod seed;
 
@@ -20,6 +21,7 @@ use ring0_lightning::core_node::CoreNode;
 use ring0_lightning::exchange::Exchange;
 use ring0_lightning::journal::FileJournal;
 use ring0_lightning::node::Options;
+use ring0_scrape::Scrape;
 use ring0_socket::{Admission, Server};
 use std::error::Error;
 use std::fs::DirBuilder;
@@ -61,9 +63,11 @@ pub fn run(config: Config) -> Result<(), Box<dyn Error>> {
         users: config.clients.clone(),
         ..Admission::default()
     };
-    let socket = config.socket();
+    let (socket, metrics) = (config.socket(), config.metrics);
     let desk = Arc::new(Desk::new(config, exchange));
     let answering = Arc::clone(&desk);
+    let asked = metrics::Asked(Arc::clone(&desk));
+    let _scrape = metrics.map(|at| Scrape::serve(at, asked)).transpose()?;
     let server = Server::start(&socket, admission, move |_, verb: Verb| {
         answering.answer(&verb)
     })?;

@@ -287,7 +287,7 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        let file: File = toml::from_str(&text).map_err(|error| ConfigError::Format {
+        let file: File = ring0_config::read(path, &text, "settled").map_err(|error| ConfigError::Format {
             path: path.to_owned(),
             why: error.to_string().trim().to_owned(),
         })?;

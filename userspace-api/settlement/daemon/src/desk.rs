@@ -535,8 +535,8 @@ impl Desk {
                     self.holds.insert((hub, token), holds);
                 }
                 if let Some(tip) = tip {
-                    self.numbers
-                        .tip(&self.config.hubs[hub as usize].name, tip.height);
+                    let name = &self.config.hubs[hub as usize].name;
+                    self.numbers.tip(name, tip.height, tip.time);
                 }
                 self.after.push(After::Seen(reply));
                 Ok(())

@@ -1,20 +1,25 @@
 //! The daemon's numbers, and who serves them: Prometheus' text, `/healthz`, `/readyz`.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use std::io;
+use ring0_scrape::{Scrape, ScrapeError};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
-use tiny_http::{Method, Response, Server};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Buckets of times in seconds: from a millisecond to a minute.
 const SECONDS: [f64; 14] = [
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0,
 ];
+
+/// This machine's clock, seconds of Unix time.
+fn now_s() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0.0, |it| it.as_secs_f64())
+}
 
 /// Numbers, written by the desk and read by the server.
 pub(crate) struct Numbers {
@@ -32,6 +37,9 @@ pub(crate) struct Numbers {
     compared: IntCounter,
     troubles: IntGauge,
     tips: IntGaugeVec,
+    block_offset: GaugeVec,
+    /// When everything was under the operator's signature last: Unix time.
+    up_to_date_at: Gauge,
     /// When the epoch under way was cut.
     cut: Mutex<Option<(u64, Instant)>>,
 }
@@ -97,6 +105,17 @@ impl Numbers {
                 ),
                 &["hub"],
             )?,
+            block_offset: GaugeVec::new(
+                Opts::new(
+                    "ring0_settled_block_offset_seconds",
+                    "This machine's clock less the time of the newest block, when that was first seen, by hub.",
+                ),
+                &["hub"],
+            )?,
+            up_to_date_at: Gauge::new(
+                "ring0_settled_up_to_date_timestamp_seconds",
+                "When a batch was signed, or a cut had nothing new, or the daemon began, last.",
+            )?,
             cut: Mutex::new(None),
             registry,
         };
@@ -114,9 +133,12 @@ impl Numbers {
             Box::new(numbers.compared.clone()),
             Box::new(numbers.troubles.clone()),
             Box::new(numbers.tips.clone()),
+            Box::new(numbers.block_offset.clone()),
+            Box::new(numbers.up_to_date_at.clone()),
         ] {
             numbers.registry.register(one)?;
         }
+        numbers.up_to_date();
         Ok(numbers)
     }
 
@@ -137,10 +159,16 @@ impl Numbers {
 
     pub(crate) fn batch_signed(&self, epoch: u64) {
         self.epoch.set(epoch as i64);
+        self.up_to_date();
         let cut = self.cut.lock().ok().and_then(|cut| *cut);
         if let Some((_, at)) = cut.filter(|(of, _)| *of == epoch) {
             self.batch_seconds.observe(at.elapsed().as_secs_f64());
         }
+    }
+
+    /// All that was cut is under the operator's signature.
+    pub(crate) fn up_to_date(&self) {
+        self.up_to_date_at.set(now_s());
     }
 
     pub(crate) fn lagging(&self, accounts: usize) {
@@ -153,6 +181,11 @@ impl Numbers {
 
     pub(crate) fn records(&self, records: u64) {
         self.records.set(records as i64);
+    }
+
+    /// Records of all shards that the ledger has taken.
+    pub(crate) fn records_taken(&self) -> u64 {
+        self.records.get().cast_unsigned()
     }
 
     pub(crate) fn withdrawal(&self, step: &str) {
@@ -171,8 +204,14 @@ impl Numbers {
         self.troubles.set(troubles as i64);
     }
 
-    pub(crate) fn tip(&self, hub: &str, height: u64) {
-        self.tips.with_label_values(&[hub]).set(height as i64);
+    /// A hub's newest block, and its time in seconds of Unix time.
+    pub(crate) fn tip(&self, hub: &str, height: u64, time_s: u64) {
+        let tip = self.tips.with_label_values(&[hub]);
+        if tip.get() != height as i64 {
+            tip.set(height as i64);
+            let offset = self.block_offset.with_label_values(&[hub]);
+            offset.set(now_s() - time_s as f64);
+        }
     }
 
     /// All of them, as Prometheus reads them.
@@ -184,26 +223,24 @@ impl Numbers {
         }
     }
 
-    /// Serves from now on, as long as the process lives.
-    pub(crate) fn serve(self: &Arc<Self>, address: SocketAddr) -> io::Result<()> {
-        let server = Server::http(address).map_err(io::Error::other)?;
-        let numbers = Arc::clone(self);
-        std::thread::Builder::new()
-            .name("metrics".to_owned())
-            .spawn(move || {
-                for request in server.incoming_requests() {
-                    let (status, text) = match (request.method(), request.url()) {
-                        (Method::Get, "/metrics") => (200, numbers.text()),
-                        (Method::Get, "/healthz") => (200, "ok\n".to_owned()),
-                        (Method::Get, "/readyz") => match numbers.troubles.get() {
-                            0 => (200, "ok\n".to_owned()),
-                            troubles => (503, format!("{troubles} troubles; ask `status`\n")),
-                        },
-                        _ => (404, "GET /metrics, /healthz and /readyz\n".to_owned()),
-                    };
-                    let _ = request.respond(Response::from_string(text).with_status_code(status)); // whoever asked has gone
-                }
-            })?;
-        Ok(())
+    /// Serves from now on, as long as the value lives.
+    pub(crate) fn serve(self: &Arc<Self>, address: SocketAddr) -> Result<Scrape, ScrapeError> {
+        Scrape::serve(address, Asked(Arc::clone(self)))
+    }
+}
+
+/// What Prometheus and a service manager are told.
+struct Asked(Arc<Numbers>);
+
+impl ring0_scrape::Numbers for Asked {
+    fn text(&self) -> Result<String, String> {
+        Ok(self.0.text())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.0.troubles.get() {
+            0 => Ok(()),
+            troubles => Err(format!("{troubles} troubles; ask `status`")),
+        }
     }
 }

@@ -49,7 +49,7 @@ pub enum ProcessError {
     /// A socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The store's folder, the metrics' address.
+    /// The store's folder.
     #[error("{what}: {source}; {cure}")]
     Io {
         /// What was tried.
@@ -62,6 +62,9 @@ pub enum ProcessError {
     /// The numbers.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// Who serves them.
+    #[error("`metrics`: {0}")]
+    Scrape(#[from] ring0_scrape::ScrapeError),
 }
 
 /// Runs until `stop` is set.
@@ -80,12 +83,7 @@ pub fn run(path: &Path, stop: &'static AtomicBool) -> Result<(), ProcessError> {
             "give `store` a folder that may be written",
         ))?;
     let numbers = Arc::new(Numbers::new()?);
-    if let Some(address) = config.metrics {
-        numbers.serve(address).map_err(io_error(
-            format!("metrics at {address}"),
-            "give `metrics` an address that is free",
-        ))?;
-    }
+    let _scrape = config.metrics.map(|at| numbers.serve(at)).transpose()?;
 
     let mut book = Book::new(&config);
     let mut wrong = None;

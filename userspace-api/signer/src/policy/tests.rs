@@ -154,7 +154,7 @@ impl Bench {
             },
         });
         Bench {
-            policy: Policy::new(Config::parse(RULES).unwrap()),
+            policy: Policy::new(Config::parse(std::path::Path::new("signer.toml"), RULES).unwrap()),
             memory,
             now_ms: START_MS,
         }

@@ -352,6 +352,9 @@ impl Desk {
         );
         let Some(built) = pending.built.filter(|_| in_turn) else {
             // Nothing is new: the epoch is given up for the next one.
+            if in_turn && found.is_empty() && shorts.is_empty() {
+                self.numbers.up_to_date();
+            }
             return self.give_up();
         };
         // Of an asset that stands still already the batch has what was signed last.
