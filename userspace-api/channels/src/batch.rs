@@ -7,8 +7,12 @@ use crate::message::{AccountState, Batch, ChannelState, Hub, State};
 use crate::tree::{self, SumTree, Sums, Tree, TreeError};
 use alloy_primitives::Address;
 use alloy_primitives::aliases::U40;
-use alloy_sol_types::SolStruct;
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::thread;
+
+/// Fewer leaves than this are hashed sooner than a thread starts.
+const ALONE: usize = 512;
 
 /// A channel's new state and where it stands.
 #[derive(Clone, Debug)]
@@ -29,8 +33,8 @@ pub struct Leaf {
 #[derive(Clone, Debug)]
 pub struct Built {
     batch: Batch,
-    accounts: BTreeMap<u64, Tree>,
-    sums: BTreeMap<(Hub, Address), SumTree>,
+    accounts: BTreeMap<u64, Part<Tree>>,
+    sums: BTreeMap<(Hub, Address), Part<SumTree>>,
     entries: Tree,
     leaves: BTreeMap<B256, Leaf>,
 }
@@ -44,37 +48,50 @@ pub struct Place {
     pub path: Vec<B256>,
 }
 
+/// A tree over some of the channels.
+#[derive(Clone, Debug)]
+struct Part<T> {
+    /// Each at its position.
+    channels: Vec<B256>,
+    tree: T,
+}
+
+impl<T> Part<T> {
+    fn position(&self, channel: B256) -> Option<usize> {
+        self.channels.binary_search(&channel).ok()
+    }
+}
+
 impl Built {
     /// Of an epoch, behind the batch whose root is `previous` (zero: the first).
     ///
     /// # Errors
     /// See [`TreeError`]; a channel that comes twice is one.
-    pub fn new(epoch: U40, previous: B256, leaves: Vec<Leaf>) -> Result<Built, TreeError> {
+    pub fn new(epoch: U40, previous: B256, mut leaves: Vec<Leaf>) -> Result<Built, TreeError> {
+        // In the order of all trees, so that a channel's position is found by its id.
+        leaves.sort_unstable_by_key(|leaf| leaf.state.channel);
+        let hashes = each(&leaves, |leaf| leaf.state.hash());
         let mut of_account: BTreeMap<u64, Vec<(B256, B256)>> = BTreeMap::new();
-        for leaf in &leaves {
+        for (leaf, hash) in leaves.iter().zip(&hashes) {
             let own = of_account.entry(leaf.account).or_default();
-            own.push((leaf.state.channel, tree::leaf(leaf.state.hash())));
+            own.push((leaf.state.channel, tree::leaf(*hash)));
         }
-        let tree = |(account, leaves)| Ok((account, Tree::new(leaves)?));
-        let accounts = of_account
-            .into_iter()
-            .map(tree)
-            .collect::<Result<BTreeMap<_, _>, TreeError>>()?;
+        let accounts = parts(of_account, Tree::new)?;
 
+        let whole: Vec<(&Leaf, &B256)> = leaves.iter().zip(&hashes).collect();
+        let ends = each(&whole, |(leaf, hash)| {
+            let whole = State::hash_of(**hash, accounts[&leaf.account].tree.root());
+            Sums::leaf(whole, leaf.state.balance, leaf.excess)
+        });
         let mut of_token: BTreeMap<(Hub, Address), Vec<(B256, Sums)>> = BTreeMap::new();
-        for leaf in &leaves {
-            let root = accounts[&leaf.account].root();
+        for (leaf, sums) in leaves.iter().zip(ends) {
             let own = of_token.entry((leaf.hub, leaf.token)).or_default();
-            own.push((leaf.state.channel, leaf.sums(root)));
+            own.push((leaf.state.channel, sums));
         }
-        let tree = |(of, leaves)| Ok((of, SumTree::new(leaves)?));
-        let sums = of_token
-            .into_iter()
-            .map(tree)
-            .collect::<Result<BTreeMap<_, _>, TreeError>>()?;
+        let sums = parts(of_token, SumTree::new)?;
 
-        let entry = |((hub, token), sums): (&(Hub, Address), &SumTree)| {
-            let entry = sums.root().entry(hub, *token);
+        let entry = |((hub, token), part): (&(Hub, Address), &Part<SumTree>)| {
+            let entry = part.tree.root().entry(hub, *token);
             (entry, entry)
         };
         let entries = Tree::new(sums.iter().map(entry).collect())?;
@@ -111,15 +128,15 @@ impl Built {
         Some(AccountState {
             account,
             epoch: self.batch.epoch,
-            accountRoot: self.accounts.get(&account)?.root(),
+            accountRoot: self.accounts.get(&account)?.tree.root(),
         })
     }
 
     /// All states of an account, by channel.
     pub fn states(&self, account: u64) -> impl Iterator<Item = &Leaf> {
-        self.leaves
-            .values()
-            .filter(move |leaf| leaf.account == account)
+        let part = self.accounts.get(&account);
+        let channels = part.map_or(&[][..], |part| &part.channels);
+        channels.iter().map(|channel| &self.leaves[channel])
     }
 
     /// A channel's whole state: what the operator signs in the compact form.
@@ -128,26 +145,25 @@ impl Built {
         let leaf = self.leaves.get(&channel)?;
         Some(State {
             state: leaf.state.clone(),
-            accountRoot: self.accounts[&leaf.account].root(),
+            accountRoot: self.accounts[&leaf.account].tree.root(),
         })
     }
 
     /// A channel's place in its account's tree.
     #[must_use]
     pub fn place(&self, channel: B256) -> Option<Place> {
-        let leaf = self.leaves.get(&channel)?;
-        let tree = &self.accounts[&leaf.account];
-        let position = tree.position(tree::leaf(leaf.state.hash()))?;
+        let part = &self.accounts[&self.leaves.get(&channel)?.account];
+        let position = part.position(channel)?;
         Some(Place {
             position: position as u64,
-            path: tree.path(position),
+            path: part.tree.path(position),
         })
     }
 
     /// Sums over all channels of a (hub, token): what has to be covered, and the root to post.
     #[must_use]
     pub fn sums(&self, hub: &Hub, token: Address) -> Option<Sums> {
-        Some(self.sums.get(&(*hub, token))?.root())
+        Some(self.sums.get(&(*hub, token))?.tree.root())
     }
 
     /// A channel's way into the batch, with the operator's signature of it.
@@ -155,14 +171,13 @@ impl Built {
     pub fn proof(&self, channel: B256, signature: Signature) -> Option<OperatorHalf> {
         let leaf = self.leaves.get(&channel)?;
         let sums = &self.sums[&(leaf.hub, leaf.token)];
-        let own = leaf.sums(self.accounts[&leaf.account].root());
-        let position = sums.position(&own)?;
-        let entry = sums.root().entry(&leaf.hub, leaf.token);
+        let position = sums.position(channel)?;
+        let entry = sums.tree.root().entry(&leaf.hub, leaf.token);
         let entry_position = self.entries.position(entry)?;
         Some(OperatorHalf::Leaf(LeafProof {
             excess: leaf.excess,
             position: position as u64,
-            path: sums.path(position),
+            path: sums.tree.path(position),
             entry_position: entry_position as u64,
             entry_path: self.entries.path(entry_position),
             epoch: self.batch.epoch.to(),
@@ -172,13 +187,35 @@ impl Built {
     }
 }
 
-impl Leaf {
-    /// Its leaf in the sum tree.
-    fn sums(&self, account_root: B256) -> Sums {
-        let state = State {
-            state: self.state.clone(),
-            accountRoot: account_root,
-        };
-        Sums::leaf(state.eip712_hash_struct(), self.state.balance, self.excess)
+/// What `f` makes of each, by as many threads as there are processors where there are many: a batch waits for it.
+fn each<T: Sync, R: Send>(all: &[T], f: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    if all.len() < ALONE || threads == 1 {
+        return all.iter().map(f).collect();
     }
+    let f = &f;
+    thread::scope(|scope| {
+        let working: Vec<_> = all
+            .chunks(all.len().div_ceil(threads))
+            .map(|part| scope.spawn(move || part.iter().map(f).collect::<Vec<R>>()))
+            .collect();
+        let done = working.into_iter().map(|it| match it.join() {
+            Ok(part) => part,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        done.flatten().collect()
+    })
+}
+
+/// Trees over leaves that stand in the order of their channels.
+fn parts<K: Ord, V, T>(
+    leaves: BTreeMap<K, Vec<(B256, V)>>,
+    tree: impl Fn(Vec<(B256, V)>) -> Result<T, TreeError>,
+) -> Result<BTreeMap<K, Part<T>>, TreeError> {
+    let part = |(of, leaves): (K, Vec<(B256, V)>)| {
+        let channels = leaves.iter().map(|(channel, _)| *channel).collect();
+        let tree = tree(leaves)?;
+        Ok((of, Part { channels, tree }))
+    };
+    leaves.into_iter().map(part).collect()
 }

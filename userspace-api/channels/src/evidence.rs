@@ -10,7 +10,7 @@ use crate::tree::{self, Sums};
 use crate::{Address, B256};
 use alloy_primitives::aliases::U40;
 use alloy_primitives::keccak256;
-use alloy_sol_types::{SolStruct, SolValue};
+use alloy_sol_types::SolValue;
 use serde::{Deserialize, Serialize};
 
 /// A channel, where it is, and the newest state of it that both signed.
@@ -295,7 +295,7 @@ impl Evidence {
 impl LeafProof {
     /// The batch that a state leads to.
     fn batch(&self, state: &State, hub: &Hub, token: Address) -> Result<Batch, EvidenceError> {
-        let hash = state.eip712_hash_struct();
+        let hash = state.hash();
         let leaf = Sums::leaf(hash, state.state.balance, self.excess);
         let root = tree::sum_root(leaf, place(self.position), &self.path)
             .ok_or(EvidenceError::Path("sum tree"))?;

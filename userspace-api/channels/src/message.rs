@@ -7,6 +7,7 @@ use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct, SolValue};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// The one kind of state: a trading balance.
 pub const KIND_TRADING: u8 = 1;
@@ -175,7 +176,8 @@ impl ChannelState {
     /// The struct's hash: Keccak-256 of the type's hash and the canonical bytes.
     #[must_use]
     pub fn hash(&self) -> B256 {
-        self.eip712_hash_struct()
+        static TYPE: LazyLock<B256> = LazyLock::new(type_hash::<ChannelState>);
+        keccak256([TYPE.as_slice(), &self.bytes()].concat())
     }
 
     /// What trading added to what was paid in, or took from it.
@@ -191,6 +193,35 @@ impl ChannelState {
         let signed = |amount: u128| i128::try_from(amount).expect("104 bits");
         Ok(signed(self.balance) - signed(self.depositedSeen) + signed(self.withdrawnSeen))
     }
+}
+
+impl State {
+    /// The struct's hash, as `eip712_hash_struct` has it: a batch has tens of thousands, and the hash of the type is made once.
+    #[must_use]
+    pub fn hash(&self) -> B256 {
+        State::hash_of(self.state.hash(), self.accountRoot)
+    }
+
+    /// The same from the inner state's hash.
+    #[must_use]
+    pub fn hash_of(state: B256, account_root: B256) -> B256 {
+        static TYPE: LazyLock<B256> = LazyLock::new(type_hash::<State>);
+        keccak256([TYPE.0, state.0, account_root.0].concat())
+    }
+}
+
+impl AccountState {
+    /// What the trader signs, as `eip712_signing_hash` has it: `domain` is the [`separator`](Eip712Domain::separator) of the venue's, made once for all traders.
+    #[must_use]
+    pub fn digest(&self, domain: B256) -> B256 {
+        static TYPE: LazyLock<B256> = LazyLock::new(type_hash::<AccountState>);
+        let content = keccak256([TYPE.as_slice(), &self.eip712_encode_data()].concat());
+        keccak256([&[0x19, 0x01], domain.as_slice(), content.as_slice()].concat())
+    }
+}
+
+fn type_hash<T: SolStruct>() -> B256 {
+    keccak256(T::eip712_encode_type().as_bytes())
 }
 
 /// An amount that no hub takes.
@@ -220,6 +251,20 @@ mod tests {
         assert_eq!(state.bytes().len(), 8 * 32);
         let typed = [state.eip712_type_hash().to_vec(), state.bytes()].concat();
         assert_eq!(keccak256(typed), state.hash());
+        assert_eq!(state.hash(), state.eip712_hash_struct());
+        let whole = State {
+            state: state.clone(),
+            accountRoot: B256::repeat_byte(3),
+        };
+        assert_eq!(whole.hash(), whole.eip712_hash_struct());
+        let account = AccountState {
+            account: 7,
+            epoch: alloy_primitives::aliases::U40::from(9),
+            accountRoot: B256::repeat_byte(3),
+        };
+        let domain = venue_domain(B256::repeat_byte(4));
+        let digest = account.digest(domain.separator());
+        assert_eq!(digest, account.eip712_signing_hash(&domain));
         assert_eq!(state.base(), Ok(65));
         let wide = ChannelState {
             balance: AMOUNT_MAX + 1,

@@ -39,13 +39,18 @@ pub struct Tree {
 /// Hash of a leaf of an account's tree, over the channel state's own hash.
 #[must_use]
 pub fn leaf(content: B256) -> B256 {
-    keccak256([&[0], content.as_slice()].concat())
+    let mut preimage = [0; 33];
+    preimage[1..].copy_from_slice(content.as_slice());
+    keccak256(preimage)
 }
 
 /// Hash of a node.
 #[must_use]
 pub fn node(left: B256, right: B256) -> B256 {
-    keccak256([&[1], left.as_slice(), right.as_slice()].concat())
+    let mut preimage = [1; 65];
+    preimage[1..33].copy_from_slice(left.as_slice());
+    preimage[33..].copy_from_slice(right.as_slice());
+    keccak256(preimage)
 }
 
 /// Leaves in order, from keys and leaves in any.
