@@ -1,6 +1,6 @@
 //! The gateway's TOML file. `docs/api.md#configuration` explains every key; one that is not there is refused.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -196,6 +196,20 @@ impl Default for Keep {
     }
 }
 
+/// A path, or a list of them.
+fn one_or_several<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a folder, or a list of folders")]
+    enum Folders {
+        One(PathBuf),
+        Several(Vec<PathBuf>),
+    }
+    Ok(match Folders::deserialize(from)? {
+        Folders::One(folder) => vec![folder],
+        Folders::Several(folders) => folders,
+    })
+}
+
 /// A shard.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -204,8 +218,9 @@ pub struct ShardEntry {
     pub name: String,
     /// Pins or file of its record ring.
     pub ring: Option<PathBuf>,
-    /// Folder of its journal.
-    pub journal: Option<PathBuf>,
+    /// Folder of its journal, or a list of those of its lives, the oldest first.
+    #[serde(default, deserialize_with = "one_or_several")]
+    pub journal: Vec<PathBuf>,
     /// Its door.
     pub door: Option<PathBuf>,
     /// Its UDP address, where it has no door here.
@@ -303,7 +318,7 @@ impl Config {
         }
         for shard in &mut self.shards {
             shard.ring.as_mut().map(from_there);
-            shard.journal.as_mut().map(from_there);
+            shard.journal.iter_mut().for_each(from_there);
             shard.door.as_mut().map(from_there);
         }
     }
@@ -325,7 +340,7 @@ impl Config {
         }
         for shard in &self.shards {
             let name = &shard.name;
-            if shard.ring.is_none() && shard.journal.is_none() {
+            if shard.ring.is_none() && shard.journal.is_empty() {
                 return Err(format!(
                     "shard {name} has neither `ring` nor `journal`; give one, or both"
                 ));

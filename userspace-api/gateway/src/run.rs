@@ -242,7 +242,7 @@ impl Checked {
             name: plan.shard.name.clone(),
             number: plan.number,
             ring: entry.ring.clone(),
-            journal: entry.journal.clone(),
+            journals: entry.journal.clone(),
             streams: streams
                 .map(|(session, ..)| session.id())
                 .chain(seats)

@@ -57,8 +57,8 @@ pub struct ShardOptions {
     pub number: u32,
     /// Pins or file of its record ring.
     pub ring: Option<PathBuf>,
-    /// Folder of its journal.
-    pub journal: Option<PathBuf>,
+    /// Folders of its journals, one for each of its lives, the oldest first.
+    pub journals: Vec<PathBuf>,
     /// Sessions whose OUCH streams are kept.
     pub streams: Vec<SessionId>,
     /// Bytes of each.
@@ -221,7 +221,7 @@ impl Shard {
         let records = source::open(
             &options.name,
             options.ring.as_deref(),
-            options.journal.as_deref(),
+            &options.journals,
             &mut visit,
         )?;
         if let Some(error) = wrong {
@@ -324,7 +324,7 @@ fn last_clock(options: &ShardOptions) -> Result<VenueClock, SourceError> {
     source::open(
         &options.name,
         options.ring.as_deref(),
-        options.journal.as_deref(),
+        &options.journals,
         &mut visit,
     )?;
     Ok(clock)

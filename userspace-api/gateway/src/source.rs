@@ -2,11 +2,13 @@
 //! Why so: `docs/decisions/0083-gateway-data.md`.
 
 use ring0_engine::limits::SLOT_LEN;
+use ring0_engine::record::Head;
 use ring0_feed::{RingSource, Source, of_policy};
-use ring0_journal::{JournalError, Reader};
+use ring0_journal::{JournalError, Reader, snapshots};
 use ring0_mq::Identity;
 use ring0_rings::{Consumer, RecordRing, RingError};
 use std::path::{Path, PathBuf};
+use zerocopy::FromBytes;
 
 /// Slots read at a time: enough that a burst is one publication, few enough that it is a soon one.
 const SLOTS: u64 = 16_384;
@@ -70,14 +72,18 @@ pub enum Records {
 pub fn open(
     shard: &str,
     ring: Option<&Path>,
-    journal: Option<&Path>,
+    journals: &[PathBuf],
     visit: &mut dyn FnMut(&[u8]),
 ) -> Result<Records, SourceError> {
     let ring = ring.map(RecordRing::open).transpose()?;
     let mut position = 0;
     let mut reader = None;
-    if let Some(folder) = journal {
+    for (place, folder) in journals.iter().enumerate() {
         let mut of = Reader::open(folder)?;
+        if let Some(next) = journals.get(place + 1) {
+            former_life(of, next, visit)?;
+            continue;
+        }
         if let Some(ring) = &ring
             && of.identity() != Identity::of(ring)
         {
@@ -124,6 +130,23 @@ pub fn open(
         visit(&piece);
     }
     Ok(Records::Ring(RingSource::new(consumer, policy)))
+}
+
+/// Shows the records of a life of the shard that is over: up to where the next one begins, with a snapshot. What comes behind it was never answered.
+fn former_life(
+    mut life: Reader,
+    next: &Path,
+    visit: &mut dyn FnMut(&[u8]),
+) -> Result<(), SourceError> {
+    let end = snapshots(next)?.first().map_or(u64::MAX, |(next, _)| *next);
+    while let Some(record) = life.next_record()? {
+        let head = Head::read_from_prefix(record);
+        if head.is_ok_and(|(head, _)| head.sequence >= end) {
+            break;
+        }
+        visit(record);
+    }
+    Ok(())
 }
 
 impl Records {

@@ -63,6 +63,7 @@ pub(super) struct NewAccount {
 #[into_params(parameter_in = Query)]
 pub(super) struct Page {
     /// Only entries before this number.
+    #[param(format = "uint64")]
     before: Option<u64>,
     /// At most so many; not given: 100.
     #[param(minimum = 1, maximum = 500)]

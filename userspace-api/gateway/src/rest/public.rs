@@ -292,8 +292,10 @@ pub(crate) struct CandleQuery {
     #[param(pattern = "^(1m|5m|15m|1h|4h|1d)$")]
     interval: Option<String>,
     /// Unix time in milliseconds from which on they begin.
+    #[param(format = "uint64")]
     from: Option<u64>,
     /// Unix time in milliseconds before which they begin.
+    #[param(format = "uint64")]
     to: Option<u64>,
     /// How many at the most, the newest; not given: 100.
     #[param(minimum = 1, maximum = 1000)]

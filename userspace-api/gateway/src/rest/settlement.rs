@@ -51,8 +51,10 @@ fn only_account(account: u32) -> Value {
 #[into_params(parameter_in = Query)]
 pub(crate) struct StatementQuery {
     /// First batch's epoch; not given: 1.
+    #[param(format = "uint64")]
     from: Option<u64>,
     /// Last batch's epoch; not given: the newest.
+    #[param(format = "uint64")]
     to: Option<u64>,
 }
 
@@ -62,6 +64,7 @@ pub(crate) struct StatementQuery {
 #[into_params(parameter_in = Query)]
 pub(crate) struct BatchQuery {
     /// Its epoch; not given: the newest.
+    #[param(format = "uint64")]
     epoch: Option<u64>,
 }
 
