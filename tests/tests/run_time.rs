@@ -426,15 +426,21 @@ fn marks_limits_and_an_assets_halt_are_sequenced() {
 
     let mut trader = stand.trader(&stand.market.plan.sessions[0].name.clone());
     accepted(&mut trader);
-    let halted = client
-        .call(&Verb::HaltAsset {
-            asset: "BTC".to_owned(),
-        })
-        .unwrap();
+    let halt = Verb::HaltAsset {
+        asset: "BTC".to_owned(),
+    };
+    let halted = client.call(&halt).unwrap();
+    assert_eq!(halted["outcome"], "accepted", "{halted}");
     let symbols = halted["instruments"].as_array().unwrap();
     assert!(
         symbols.contains(&"BTC-USD".into()) && !symbols.contains(&"ETH-USD".into()),
         "{halted}"
+    );
+    // What stands still already does not take it again, and nothing is sequenced.
+    let again = client.call(&halt).unwrap();
+    assert_eq!(
+        (&again["outcome"], &again["instruments"]),
+        (&"known".into(), &halted["instruments"])
     );
     let acks = trader.submit(&[buy()]).unwrap();
     assert_eq!(acks[0].reason(), Some(Reason::InstrumentHalted));

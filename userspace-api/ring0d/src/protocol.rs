@@ -88,7 +88,7 @@ pub enum Verb {
         /// Account's and asset's number, and engine units; none: no limit.
         limits: Vec<(u32, u32, Option<u64>)>,
     },
-    /// Halts every instrument of this shard that is traded in an asset or paid in it: cancels work.
+    /// Halts every instrument of this shard that is traded in an asset or paid in it: cancels work. Again it is `known`.
     HaltAsset {
         /// Asset name.
         asset: String,

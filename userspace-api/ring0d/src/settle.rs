@@ -88,17 +88,21 @@ impl Daemon {
         self.many(&commands)
     }
 
-    /// Halts what is traded in an asset or paid in it.
+    /// Halts what is traded in an asset or paid in it; what stands still already is left as it is.
     pub(crate) fn halt_asset(&mut self, name: &str) -> Result<Value, String> {
         let (asset, _) = self.asset(name)?;
-        let (mut halted, mut commands) = (Vec::new(), Vec::new());
+        let (mut halted, mut asked, mut commands) = (Vec::new(), Vec::new(), Vec::new());
         for (index, plan) in (0_u32..).zip(&self.market.plan.instruments) {
             let of_it = plan.base_asset == asset || plan.quote_asset == asset;
             if !of_it || self.shard.instrument(index).is_none() {
                 continue;
             }
-            let state = State::Halted as u32;
             halted.push(plan.symbol.clone());
+            if self.market_state(index) == Some(State::Halted) {
+                continue;
+            }
+            let state = State::Halted as u32;
+            asked.push(plan.symbol.clone());
             commands.push(Control::new(
                 ControlKind::SetState,
                 &SetState {
@@ -109,7 +113,7 @@ impl Daemon {
         }
         let results = self.shard.command(&commands);
         let results = results.map_err(|error| self.fault_text().unwrap_or(error.to_string()))?;
-        let refused = halted.iter().zip(&results).find(|(_, (outcome, reason))| {
+        let refused = asked.iter().zip(&results).find(|(_, (outcome, reason))| {
             *outcome == Outcome::Rejected && *reason != Reason::None
         });
         match refused {
@@ -117,7 +121,13 @@ impl Daemon {
                 "{symbol} could not be halted: {}; halt the shard (`ring0 ctl halt`)",
                 rejected(*reason)
             )),
-            None => Ok(json!({ "ok": true, "outcome": "accepted", "instruments": halted })),
+            None => {
+                let outcome = match asked.is_empty() {
+                    true => "known",
+                    false => "accepted",
+                };
+                Ok(json!({ "ok": true, "outcome": outcome, "instruments": halted }))
+            }
         }
     }
 }

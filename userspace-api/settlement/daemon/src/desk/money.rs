@@ -322,11 +322,6 @@ impl Desk {
             ShardJob::HaltAsset { asset } => {
                 let of = format!("halt of {}", self.config.asset_name(asset));
                 match result {
-                    // An instrument that stands still already does not take it again.
-                    Err(JobError::Refused(why)) if why.contains("BadState") => {
-                        tracing::warn!(of, why, "as the shard has it");
-                        self.trouble(of, None);
-                    }
                     Err(why) => {
                         self.trouble(of, Some(why.text().to_owned()));
                         self.halts.insert((shard, asset), Instant::now() + AGAIN);
