@@ -142,7 +142,11 @@ fn second_of_day() -> u32 {
 fn two_days_of_a_market() {
     second_of_day();
     let mut stand = Stand::of(&market());
-    stand.start_daemon();
+    // What the kernel says of its clock: at most 1 ms off, and somebody sets it right.
+    let clock = stand.socket().with_file_name("clock");
+    std::fs::write(&clock, "1000000 1000 1").unwrap();
+    let file = clock.display().to_string();
+    stand.start_daemon_with(&["--clock-error-ms", "1000", "--clock-file", &file]);
     stand.start_recorder();
     let [mut alice, mut bob, mut carol] =
         ["alice-1", "bob-1", "carol-1"].map(|name| stand.trader(name));
@@ -220,7 +224,37 @@ fn two_days_of_a_market() {
     accepted(&mut carol, &[buy(1, 52_000).good_till(second)]);
     let live = |stand: &Stand| stand.status()["orders_live"].as_u64().unwrap();
     let all = live(&stand);
+    // Not by a clock that nobody sets right.
+    std::fs::write(&clock, "1000000 1000 0").unwrap();
+    let number = |stand: &Stand, name: &str| {
+        let text = stand.try_call(&Verb::Metrics).unwrap()["text"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let line = text.lines().find(|it| it.starts_with(name)).unwrap();
+        line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()
+    };
+    until("it is refused", || {
+        number(&stand, "ring0_expiry_refused_total") >= 2
+    });
+    assert!(second_of_day() >= second);
+    assert_eq!(
+        live(&stand),
+        all,
+        "it expired by a clock that is not to be trusted"
+    );
+    assert_eq!(number(&stand, "ring0_clock_distrusted"), 1);
+    let doubt = stand.status()["clock_doubt"].as_str().unwrap().to_owned();
+    assert!(doubt.contains("nobody sets it right"), "{doubt}");
+    let log = stand.daemon_log();
+    assert_eq!(
+        log.matches("the clock cannot be trusted").count(),
+        1,
+        "{log}"
+    );
+    std::fs::write(&clock, "1000000 1000 1").unwrap();
     let took = until("the order expires", || live(&stand) == all - 1);
+    assert_eq!(number(&stand, "ring0_clock_distrusted"), 0);
     println!("expired {took:?} after it was told, at second {second}");
 
     // A session that falls silent: its orders go, others' stay. One that sends heartbeats keeps them.
@@ -480,4 +514,137 @@ fn instruments_and_accounts_in_the_operators_hands() {
     assert_eq!(stand.start_daemon()["adopted"], true);
     assert_eq!(stand.status()["instruments"][4]["state"], "continuous");
     stand.unload();
+}
+
+/// Each line of what applying a file did, and its exit status.
+fn applied(stand: &Stand, file: &std::path::Path, dry_run: bool) -> (i32, Vec<Value>) {
+    let file = file.display().to_string();
+    let mut words = vec!["apply", &file];
+    words.extend(dry_run.then_some("--dry-run"));
+    let ran = stand.ctl(&words);
+    let changes = ran.json()["changes"].as_array().unwrap().clone();
+    (ran.status, changes)
+}
+
+#[test]
+fn a_changed_file_is_applied_while_it_trades() {
+    // What is listed may grow, not the shard.
+    let roomy = "orders = 65_536\naccounts = 16\ninstruments = 8\nsessions = 16\nladder = 1_000_000\nanswers = 32_768\nreferences = 524_288";
+    let first = EXAMPLE.replacen("orders = 65_536", roomy, 1);
+    let mut stand = Stand::of(&first);
+    stand.start_daemon();
+    stand.start_recorder();
+    let mut alice = stand.trader("alice-1");
+    accepted(&mut alice, &[buy(1, 60_000)]);
+    let file = stand.socket().with_file_name("market.toml");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    let controls = |stand: &Stand| {
+        let text = stand.try_call(&Verb::Metrics).unwrap()["text"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let line = text
+            .lines()
+            .find(|it| it.contains("controls_taken"))
+            .unwrap();
+        line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()
+    };
+
+    // As it is.
+    assert_eq!(applied(&stand, &file, false), (0, Vec::new()));
+    let before = controls(&stand);
+
+    // What cannot be changed in place is told with the way that there is; then nothing is changed, not even what could be.
+    let limited = first.replacen(
+        "name = \"alice\"\n",
+        "name = \"alice\"\norders_max = 1\n",
+        1,
+    );
+    assert_ne!(limited, first);
+    let with_fee = limited.replacen("taker_ppm = ", "taker_ppm = 1", 1);
+    let with_band = limited.replacen("lots_max = ", "dynamic_ticks = 500\nlots_max = ", 1);
+    let port = limited.replacen("port = 9000", "port = 9009", 1);
+    for (text, what, way) in [
+        (&with_fee, "taker_ppm", "ring0 ctl delist"),
+        (&with_band, "dynamic_ticks", "ring0 ctl halt"),
+        (&port, "shard.port", "fixed when the shard is made"),
+    ] {
+        write(text);
+        let (status, changes) = applied(&stand, &file, false);
+        assert_eq!(status, 3, "{changes:?}");
+        let refused: Vec<&Value> = changes.iter().filter(|it| it["how"] == "refused").collect();
+        assert_eq!(refused.len(), 1, "{changes:?}");
+        assert!(
+            refused[0]["what"].as_str().unwrap().contains(what),
+            "{refused:?}"
+        );
+        assert!(
+            refused[0]["why"].as_str().unwrap().contains(way),
+            "{refused:?}"
+        );
+        assert!(
+            changes.iter().any(|it| it["how"] == "to be done"),
+            "{changes:?}"
+        );
+    }
+    assert_eq!(controls(&stand), before, "something was sent");
+    accepted(&mut alice, &[buy(1, 59_999)]);
+
+    // Halted, bands can be set; a limit, an account, a session and an instrument come with them. First only looked at.
+    let listing = first.split("[[instrument]]").nth(1).unwrap();
+    let listing = listing.split("\n[[").next().unwrap();
+    let symbol = listing
+        .split("symbol = \"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let grown = format!(
+        "{with_band}\n[[instrument]]{}\n[[account]]\nname = \"zoe\"\nbalances = {{ USD = 1_000 }}\n\n[[session]]\nname = \"zoe-1\"\naccount = \"zoe\"\nkey_file = \"keys/zoe-1.key\"\n",
+        listing.replacen(symbol, "NEW-USD", 1)
+    );
+    write(&grown);
+    ring0_market::keygen(&file, ring0_market::Existing::Keep).unwrap();
+    done(&stand, &["halt", "BTC-USD"]);
+    let (status, changes) = applied(&stand, &file, true);
+    assert_eq!(status, 0, "{changes:?}");
+    assert_eq!(changes.len(), 5, "{changes:?}");
+    assert!(
+        changes.iter().all(|it| it["how"] == "to be done"),
+        "{changes:?}"
+    );
+    assert_eq!(controls(&stand), before + 1, "only the halt");
+    let (status, changes) = applied(&stand, &file, false);
+    assert_eq!(status, 0, "{changes:?}");
+    assert!(
+        changes.iter().all(|it| it["how"] == "sequenced"),
+        "{changes:?}"
+    );
+    assert_eq!(
+        controls(&stand),
+        before + 1 + 6,
+        "the account's deposit is one more"
+    );
+    assert_eq!(applied(&stand, &file, false), (0, Vec::new()));
+    done(&stand, &["resume", "BTC-USD"]);
+
+    // It holds: the limit, the session and its account, the instrument; and for a daemon that adopts.
+    assert_eq!(rejected(&mut alice, buy(1, 59_998)), Reason::RiskOrders);
+    stand.kill_daemon();
+    stand.start_daemon();
+    let log = stand.daemon_log();
+    assert!(!log.contains("not as the file says"), "{log}");
+    let status = stand.status();
+    let names = |what: &str, key: &str| -> Vec<String> {
+        let all = status[what].as_array().unwrap();
+        all.iter()
+            .map(|it| it[key].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert!(names("instruments", "symbol").contains(&"NEW-USD".to_owned()));
+    assert!(names("sessions", "name").contains(&"zoe-1".to_owned()));
+    let grown = ring0_market::Market::load(&file).unwrap();
+    let mut zoe = stand.trader_of(grown.session("zoe-1").unwrap().clone());
+    accepted(&mut zoe, &[Order::buy(Locate(5), Shares(1), price(60_000))]);
 }
