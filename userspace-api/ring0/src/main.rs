@@ -48,7 +48,7 @@ enum Verb {
     /// Talk to a running daemon: status, deposits, limits, market states, auctions, days, halts, kills, listings.
     Ctl(ctl::Args),
     /// Consume the record ring into a file, as its required consumer; goes on where it was. `--config FILE[#SHARD]`: with the options of the table
-    /// [recorder] of a venue's file.
+    /// `[recorder]` of a venue's file.
     Record(record::Args),
     /// Publish the public feed, listen to one, capture one.
     Feed(feed::Args),

@@ -30,7 +30,7 @@ pub struct Args {
         default_value = "/var/lib/ring0/signer"
     )]
     home: PathBuf,
-    /// A venue's file: its table [signer] names the folder, and is the policy in place of the folder's signer.toml.
+    /// A venue's file: its table `[signer]` names the folder, and is the policy in place of the folder's signer.toml.
     #[arg(long, value_name = "FILE", global = true, conflicts_with = "home")]
     config: Option<PathBuf>,
     /// The signer's socket [default: as its signer.toml says]: for whoever reaches it from elsewhere.
