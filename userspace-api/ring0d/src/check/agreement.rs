@@ -119,8 +119,7 @@ fn meet_at_shard(venue: &Venue<'_>, plan: &Plan, daemon: &Args, findings: &mut F
             format_args!("shard {name} has none, and without a journal nothing of it is settled, or answered where acks are durable; add a [recorder], of several shards a [[recorder]] with `shard = {name:?}`"),
         );
     }
-    let follows = [("settled", "settlement"), ("gateway", "the gateway")];
-    for (process, _) in follows {
+    for process in ["settled", "gateway"] {
         let Some(table) = venue.table(process) else {
             continue;
         };
