@@ -593,13 +593,6 @@ impl Custody {
                 if *epoch <= self.epoch {
                     return Err(Refused::Known(epoch.to_string()));
                 }
-                if *epoch != self.epoch.next() {
-                    return Err(Refused::Number {
-                        what: "the batch".to_owned(),
-                        expected: self.epoch.next().0,
-                        given: epoch.0,
-                    });
-                }
                 let mut pinned: BTreeSet<PlaceIndex> = self.pins.keys().copied().collect();
                 for pin in pins {
                     a_place(venue, pin.place)?;

@@ -3,6 +3,7 @@
 //! ```text
 //! Cut -> Recorded -> Signed -> CoSigned per account -> Closed, who has not signed lags -> next Cut
 //!   \-> GivenUp, nothing was signed ---------------------------------------------------/
+//!             Recorded, and the signer lost its store -> Raised --------------------------/
 //! ```
 //!
 //! Its steps are entries of the journal: each is durable before the next one is taken, so after a death at any arrow the journal alone says how to go on.
@@ -51,6 +52,11 @@ pub enum Step<'a> {
     Closed {
         /// The batch's number.
         epoch: u64,
+    },
+    /// The signer lost its store, and signs nothing up to a number that the lost one may have signed: a batch that waits for it is given up.
+    Raised {
+        /// The next batch's number is above it.
+        floor: u64,
     },
 }
 
@@ -167,6 +173,7 @@ impl Protocol {
         let (expected, given) = match *step {
             Step::Cut { epoch } => (self.epoch + 1, epoch),
             Step::CoSigned { epoch, .. } => (self.recorded, epoch),
+            Step::Raised { .. } => (self.epoch, self.epoch),
             Step::Recorded { epoch, .. }
             | Step::GivenUp { epoch }
             | Step::Signed { epoch }
@@ -179,7 +186,11 @@ impl Protocol {
             (Step::Cut { .. }, None | Some(Stage::GivenUp | Stage::Closed))
             | (Step::Recorded { .. } | Step::GivenUp { .. }, Some(Stage::Cut))
             | (Step::Signed { .. }, Some(Stage::Recorded))
-            | (Step::Closed { .. }, Some(Stage::Signed)) => true,
+            | (Step::Closed { .. }, Some(Stage::Signed))
+            | (
+                Step::Raised { .. },
+                None | Some(Stage::GivenUp | Stage::Closed | Stage::Recorded),
+            ) => true,
             // Who was late signs until the next epoch is recorded: until then it is the newest state.
             (Step::CoSigned { .. }, _) => self.published,
             _ => false,
@@ -227,6 +238,14 @@ impl Protocol {
                     self.lagging.entry(*account).or_insert(epoch);
                 }
                 self.stage = Some(Stage::Closed);
+            }
+            Step::Raised { floor } => {
+                if self.stage == Some(Stage::Recorded) {
+                    // Nobody has seen it, and nobody signs it any more.
+                    self.parts.clear();
+                }
+                self.stage = Some(Stage::GivenUp);
+                self.epoch = self.epoch.max(floor);
             }
         }
         Ok(())
@@ -351,6 +370,29 @@ mod tests {
         };
         protocol.apply(&next).unwrap();
         assert!(matches!(protocol.check(&late), Err(Refused::Epoch { .. })));
+    }
+
+    #[test]
+    fn above_what_a_lost_signer_may_have_signed() {
+        let raised = Step::Raised { floor: 7 };
+        let mut protocol = run(&BEGUN[..2]).unwrap();
+        protocol.apply(&raised).unwrap();
+        assert_eq!(protocol.next(), Next::Cut(8));
+        assert!(!protocol.is_published() && protocol.parts().count() == 0);
+        // It is not signed any more, by whomever.
+        assert!(protocol.check(&BEGUN[2]).is_err());
+        assert!(run(&BEGUN).unwrap().check(&raised).is_err());
+        // What was signed before is signed late as ever; numbers never fall.
+        let mut protocol = run(&BEGUN).unwrap();
+        protocol.apply(&Step::Closed { epoch: 1 }).unwrap();
+        protocol.apply(&raised).unwrap();
+        protocol.apply(&Step::Raised { floor: 3 }).unwrap();
+        assert_eq!(protocol.next(), Next::Cut(8));
+        let late = Step::CoSigned {
+            epoch: 1,
+            account: 4,
+        };
+        protocol.apply(&late).unwrap();
     }
 
     #[test]

@@ -455,6 +455,18 @@ impl Book {
                     record.signature = Some(*signature);
                 }
             }
+            Entry::SignerRestored { floor } => {
+                let is_unsigned = self
+                    .record
+                    .as_ref()
+                    .is_some_and(|it| it.signature.is_none());
+                self.protocol.apply(&Step::Raised { floor: *floor })?;
+                self.known = None;
+                // The next batch stands on the last one that is signed.
+                if is_unsigned && let Some(record) = self.record.take() {
+                    self.previous = record.previous;
+                }
+            }
             Entry::CoSigned { epoch, parts } => {
                 for (account, _) in parts {
                     self.cosigned(*epoch, *account)?;

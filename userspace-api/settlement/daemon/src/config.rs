@@ -109,11 +109,22 @@ impl Default for BatchFile {
     }
 }
 
+/// A shard's journal, or those of its lives.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "the folder of a journal, or a list of those of a shard's lives, the oldest first"
+)]
+enum Journals {
+    One(PathBuf),
+    Lives(Vec<PathBuf>),
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ShardFile {
     name: String,
-    journal: PathBuf,
+    journal: Journals,
     socket: Option<PathBuf>,
 }
 
@@ -198,8 +209,8 @@ pub struct Shard {
     pub name: String,
     /// Its number there.
     pub number: u32,
-    /// Folder of its journal.
-    pub journal: PathBuf,
+    /// Folders of its journals: one for each of its lives, the oldest first.
+    pub journals: Vec<PathBuf>,
     /// The operator's socket of its daemon.
     pub socket: PathBuf,
 }
@@ -287,10 +298,11 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        let file: File = ring0_config::read(path, &text, "settled").map_err(|error| ConfigError::Format {
-            path: path.to_owned(),
-            why: error.to_string().trim().to_owned(),
-        })?;
+        let file: File =
+            ring0_config::read(path, &text, "settled").map_err(|error| ConfigError::Format {
+                path: path.to_owned(),
+                why: error.to_string().trim().to_owned(),
+            })?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let plans = Plan::load_all(&folder.join(&file.market))?;
         Reading {
@@ -451,10 +463,18 @@ impl Reading<'_> {
             if !names.insert(&shard.name) {
                 return self.wrong(key, "it comes twice", "give each shard once");
             }
+            let journals = match &shard.journal {
+                Journals::One(folder) => std::slice::from_ref(folder),
+                Journals::Lives(folders) => folders.as_slice(),
+            };
+            if journals.is_empty() {
+                let key = format!("shard[{index}].journal");
+                return self.wrong(key, "the list is empty", "name the journal's folder");
+            }
             shards.push(Shard {
                 name: shard.name.clone(),
                 number: plan.number,
-                journal: self.folder.join(&shard.journal),
+                journals: journals.iter().map(|it| self.folder.join(it)).collect(),
                 socket: match &shard.socket {
                     Some(socket) => self.folder.join(socket),
                     None => {

@@ -16,13 +16,13 @@ use crate::config::Config;
 use crate::credits::Source;
 use crate::entry::{Entry, Move, State};
 use crate::events::{ChannelWords, Holds, RebalancingWords, SignatureWords};
-use crate::follower::{Cut, Job};
+use crate::follower::{Cut, Found, Job};
 use crate::lives::Look;
 use crate::metrics::Numbers;
 use crate::protocol::{CoSignature, Request};
 use crate::published::{self, Part, Published};
 use crate::withdrawal::{Debit, Progress};
-use crate::workers::{Given, JobError, ShardJob, Wanted};
+use crate::workers::{Given, JobError, ShardJob, SignerJob, Wanted};
 use crate::{messages, withdrawal};
 use alloy_primitives::aliases::U40;
 use alloy_sol_types::SolStruct;
@@ -33,9 +33,7 @@ use ring0_channels::message::{ChannelState, KIND_TRADING, Rebalancing, Withdrawa
 use ring0_channels::{Address, B256};
 use ring0_hashlog::{HashLog, LogError};
 use ring0_settlement::reconcile::{EngineFigure, HubFigures, TreeFigure};
-use ring0_settlement::{
-    AccountId, AssetId, Difference, Figures, Mark, PeerId, account_number, exposure,
-};
+use ring0_settlement::{AccountId, AssetId, Figures, Mark, PeerId, account_number, exposure};
 use ring0_signer::message as to_sign;
 use ring0_socket::{Peer, refusal};
 use serde::{Deserialize, Serialize};
@@ -131,7 +129,7 @@ pub(crate) enum Message {
     /// The ledger has cut.
     Cut(Box<Cut>),
     /// The figures of the last cut were compared.
-    Reconciled(Vec<Difference>),
+    Reconciled(Vec<Found>),
     /// Marks that are due.
     Marks(Vec<(u64, Mark)>),
     /// Limits that are due.
@@ -159,7 +157,7 @@ pub struct Audited {
 /// Ways to the other threads.
 pub(crate) struct Ways {
     pub(crate) shards: Vec<Sender<ShardJob>>,
-    pub(crate) signer: Sender<(Wanted, to_sign::Message)>,
+    pub(crate) signer: Sender<SignerJob>,
     pub(crate) ledger: Sender<Job>,
     pub(crate) hubs: Vec<Sender<Order>>,
 }
@@ -575,7 +573,7 @@ impl Desk {
                 Ok(())
             }
             Message::Cut(cut) => self.cut_came(*cut),
-            Message::Reconciled(differences) => self.reconciled(differences),
+            Message::Reconciled(found) => self.reconciled(found),
             Message::Marks(marks) => {
                 self.send_marks(marks);
                 Ok(())

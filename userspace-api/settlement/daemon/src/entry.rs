@@ -195,6 +195,11 @@ pub enum Entry {
         /// What the signer's history had come to.
         known: Known,
     },
+    /// The signer's store was lost and restored: batches go on above its floor, and what was known of its history is forgotten.
+    SignerRestored {
+        /// It signs nothing up to here.
+        floor: u64,
+    },
     /// Traders' signatures.
     CoSigned {
         /// The batch.

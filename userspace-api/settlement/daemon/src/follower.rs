@@ -12,7 +12,7 @@ use ring0_settlement::{
     Records, Refused, Settlement, SettlementError, Venue, VenueError, exposure, reconcile,
 };
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -89,8 +89,19 @@ pub(crate) struct Follower {
     since: Instant,
     /// A cut waits for its figures.
     cut: bool,
+    /// By asset: the records of each shard at the last cut whose figures agreed.
+    agreed: BTreeMap<AssetId, Vec<u64>>,
+    /// Those at the last cut before this process.
+    began: Vec<u64>,
     marks: Vec<MarkJob>,
     desk: Sender<Message>,
+}
+
+/// A difference, and between which records it came about.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) difference: Difference,
+    pub(crate) between: String,
 }
 
 /// Covers by epoch, and the records of each shard that have to be in before what marks they need is computed.
@@ -120,7 +131,7 @@ impl Follower {
             .map(|(shard, at)| {
                 (
                     PeerId(shard.number),
-                    Tail::new(shard.journal.clone(), at + 1),
+                    Tail::new(shard.journals.clone(), at + 1),
                 )
             })
             .collect();
@@ -129,6 +140,7 @@ impl Follower {
             .map(|(_, tail)| tail as &mut dyn Records)
             .collect();
         settlement.catch_up(&mut readers)?;
+        let began = settlement.ledger().batch().at.clone();
         Ok(Follower {
             config: config.clone(),
             settlement,
@@ -136,6 +148,8 @@ impl Follower {
             waiting: VecDeque::new(),
             since: Instant::now(),
             cut: false,
+            agreed: BTreeMap::new(),
+            began,
             marks: Vec::new(),
             desk,
         })
@@ -276,10 +290,9 @@ impl Follower {
             }
             Job::Resume => self.cut = false,
             Job::Reconcile(figures) => {
-                let ledger = self.ledger();
-                let differences: Vec<Difference> = reconcile(ledger, ledger.batch(), &figures);
+                let found = self.reconcile(&figures);
                 self.cut = false;
-                let _ = self.desk.send(Message::Reconciled(differences)); // the desk has ended
+                let _ = self.desk.send(Message::Reconciled(found)); // the desk has ended
             }
             Job::Marks { covers, after } => self.marks.push((covers, after)),
             Job::Limits {
@@ -322,6 +335,46 @@ impl Follower {
             }
             Job::End => {}
         }
+    }
+
+    /// Compares the figures of the cut, and keeps where those of each asset agreed last.
+    fn reconcile(&mut self, figures: &Figures) -> Vec<Found> {
+        let ledger = self.ledger();
+        let at = ledger.batch().at.clone();
+        let assets: Vec<AssetId> = ledger.venue().asset_ids().collect();
+        let differences: Vec<Difference> = reconcile(ledger, ledger.batch(), figures);
+        for asset in assets {
+            if !differences.iter().any(|it| it.asset == asset) {
+                self.agreed.insert(asset, at.clone());
+            }
+        }
+        let found = differences.into_iter().map(|difference| {
+            let agreed = self.agreed.get(&difference.asset);
+            let last = match agreed {
+                Some(_) => "they agreed at the cut",
+                None => "the last cut before this start was",
+            };
+            let last_at = self.records_text(agreed.unwrap_or(&self.began));
+            let between = format!(
+                "{last} through {last_at}, this one is through {}",
+                self.records_text(&at)
+            );
+            Found {
+                difference,
+                between,
+            }
+        });
+        found.collect()
+    }
+
+    /// Records of each shard, for people.
+    fn records_text(&self, at: &[u64]) -> String {
+        let shards = (0..).zip(&self.config.shards);
+        let all = shards.map(|(place, shard)| {
+            let record = at.get(place).copied().unwrap_or(0);
+            format!("record {record} of {}", shard.name)
+        });
+        all.collect::<Vec<_>>().join(" and ")
     }
 
     fn limits(&self, asset: u32, unlocked: u128, accounts: &[u32]) {

@@ -1,8 +1,9 @@
 //! `ring0-settled`: see the library.
 
 use clap::{Parser, Subcommand};
-use ring0_settled::Config;
-use std::path::PathBuf;
+use ring0_settled::protocol::Request;
+use ring0_settled::{Client, Config};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -29,6 +30,15 @@ enum Verb {
         /// End when the process that started it ends.
         #[arg(long)]
         with_parent: bool,
+    },
+    /// Says something to a daemon that runs, as one JSON object with a `verb` (docs/settled.md), and prints what it answers.
+    Say {
+        /// Its socket, `settled.sock` in the folder of `sockets`.
+        #[arg(value_name = "SOCKET")]
+        socket: PathBuf,
+        /// For instance '{"verb":"status"}'.
+        #[arg(value_name = "JSON")]
+        request: String,
     },
     /// Checks a file, and says what is wrong with it and what to do.
     Check {
@@ -60,6 +70,7 @@ fn main() -> ExitCode {
             }
             told(ring0_settled::run(&config, ring0d::stop_flag()))
         }
+        Verb::Say { socket, request } => say(&socket, &request),
         Verb::Check { config } => told(Config::load(&config).map(|config| {
             println!(
                 "{}: good: {} shards, {} hubs, deposits go to {}",
@@ -70,6 +81,20 @@ fn main() -> ExitCode {
             );
         })),
     }
+}
+
+fn say(socket: &Path, request: &str) -> ExitCode {
+    let request = match serde_json::from_str::<Request>(request) {
+        Ok(request) => request,
+        Err(error) => {
+            eprintln!("ring0-settled: that is no request: {error}; docs/settled.md has them all");
+            return ExitCode::from(2);
+        }
+    };
+    told(Client::connect(socket).and_then(|mut client| {
+        println!("{}", client.call(&request)?);
+        Ok(())
+    }))
 }
 
 fn told<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {

@@ -177,6 +177,13 @@ pub enum Request {
         /// Why it may go on.
         reason: String,
     },
+    /// The signer lost its store and goes on from a copy (`ring0 signer restore`): batches go on above its floor.
+    SignerRestored {
+        /// As `restore` says it.
+        floor: u64,
+        /// Why.
+        reason: String,
+    },
     /// How the daemon is.
     Status,
     /// Numbers for Prometheus, under `text`.
@@ -196,6 +203,7 @@ impl Request {
                 | Request::StartWithdrawals { .. }
                 | Request::HaltAsset { .. }
                 | Request::ClearHalt { .. }
+                | Request::SignerRestored { .. }
         )
     }
 

@@ -1,9 +1,12 @@
-//! A shard's journal as the ledger reads it: whole records, each once it is on the disk; also while it is written, and before it is there.
+//! A shard's journals as the ledger reads them: whole records, each once it is on the disk; also while one is written, and before it is there.
+//!
+//! A journal is of one life of a shard. One that was brought back after the loss of its machine, or moved to more capacity, goes on in another folder, which
+//! begins with a snapshot: what the former one has from there on was never answered, and does not count.
 
 use ring0_engine::limits::SLOT_LEN;
-use ring0_journal::{JournalError, Reader};
+use ring0_journal::{JournalError, Reader, snapshots};
 use ring0_settlement::Records;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Records that are read ahead of the journal's disk, bytes: one block.
 const AHEAD: usize = 1 << 20;
@@ -11,10 +14,13 @@ const AHEAD: usize = 1 << 20;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    folder: PathBuf,
+    /// Of the shard's lives, the oldest first.
+    folders: Vec<PathBuf>,
     /// Sequence of the record that comes next.
     next: u64,
     reader: Option<Reader>,
+    /// Place of the folder that is read, and the record that the next life begins with, where there is one.
+    life: (usize, Option<u64>),
     /// Records that were read, and how far they were given.
     read: Vec<u8>,
     given: usize,
@@ -22,32 +28,84 @@ pub(crate) struct Tail {
     durable: u64,
 }
 
+/// The record that a life begins with; `None`: it has not begun, or not said where.
+fn begins(folder: &Path) -> Result<Option<u64>, JournalError> {
+    // A journal that is not there yet comes with its recorder.
+    if !folder.join("watermark").exists() {
+        return Ok(None);
+    }
+    let first = snapshots(folder)?.into_iter().map(|(next, _)| next).min();
+    if first.is_some() {
+        return Ok(first);
+    }
+    let first = Reader::open(folder)?.next_sequence();
+    Ok((first > 0).then_some(first))
+}
+
 impl Tail {
-    /// Of a journal's folder, from a sequence on.
-    pub(crate) fn new(folder: PathBuf, next: u64) -> Tail {
+    /// Of the folders of a shard's lives, the oldest first, from a sequence on.
+    pub(crate) fn new(folders: Vec<PathBuf>, next: u64) -> Tail {
         Tail {
-            folder,
+            folders,
             next,
             reader: None,
+            life: (0, None),
             read: Vec::new(),
             given: 0,
             durable: 0,
         }
     }
 
-    /// Reads on, where all that was read is given; looks how far the disk is.
-    fn look(&mut self) -> Result<(), JournalError> {
-        if self.reader.is_none() {
-            // A journal that is not there yet comes with its recorder.
-            if !self.folder.join("watermark").exists() {
-                return Ok(());
+    /// Opens the life that has the next record: the last one that begins at it or before.
+    fn open(&mut self) -> Result<(), JournalError> {
+        let mut following = None;
+        for (place, folder) in self.folders.iter().enumerate().rev() {
+            let first = begins(folder)?;
+            if first.is_none_or(|first| first > self.next) && place > 0 {
+                following = first.or(following);
+                continue;
             }
-            self.reader = Some(Reader::open_at(&self.folder, self.next)?);
+            if folder.join("watermark").exists() {
+                self.reader = Some(Reader::open_at(folder, self.next)?);
+                self.life = (place, following);
+            }
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Goes over to the next life where this one has been read.
+    fn go_over(&mut self) -> Result<(), JournalError> {
+        let (place, end) = self.life;
+        if end.is_none()
+            && let Some(folder) = self.folders.get(place + 1)
+        {
+            self.life.1 = begins(folder)?;
+        }
+        if self.life.1.is_some_and(|end| self.next >= end) {
+            self.reader = None;
+            self.read.clear();
+            self.given = 0;
+            self.open()?;
+        }
+        Ok(())
+    }
+
+    /// Looks how far the disk is; reads on, where all that was read is given.
+    fn look(&mut self) -> Result<(), JournalError> {
+        match self.reader {
+            None => self.open()?,
+            Some(_) => self.go_over()?,
         }
         let Some(reader) = &mut self.reader else {
             return Ok(());
         };
-        if self.given == self.read.len() {
+        let watermark = reader.watermark()?;
+        let durable = watermark.map_or(0, |it| it.next_sequence);
+        // Of a life that is over all counts that the next one was made of, also where the machine died before the watermark said so.
+        self.durable = self.life.1.unwrap_or(durable);
+        // Where nothing is new the journal's end is not read again: this is asked hundreds of times a second.
+        if self.given == self.read.len() && self.durable > self.next {
             self.read.clear();
             self.given = 0;
             while self.read.len() < AHEAD {
@@ -57,8 +115,6 @@ impl Tail {
                 }
             }
         }
-        let watermark = reader.watermark()?;
-        self.durable = watermark.map_or(0, |it| it.next_sequence);
         Ok(())
     }
 

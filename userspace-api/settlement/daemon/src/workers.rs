@@ -209,6 +209,14 @@ pub(crate) enum Wanted {
     Move(B256),
 }
 
+/// What the signer's thread is told.
+pub(crate) enum SignerJob {
+    /// Ask for a signature.
+    Sign(Wanted, ToSign),
+    /// Its history is another one: what was known of it is not asked for any more.
+    Forget,
+}
+
 /// A signature with what the signer's history came to.
 pub(crate) type Given = (Signature, Known);
 
@@ -217,7 +225,7 @@ pub(crate) fn signer(
     config: &Arc<Config>,
     known: Option<Known>,
     desk: Sender<Message>,
-) -> Sender<(Wanted, ToSign)> {
+) -> Sender<SignerJob> {
     let (jobs, receiver) = channel();
     let config = Arc::clone(config);
     thread::spawn(move || sign(&config, known, &receiver, &desk));
@@ -227,11 +235,18 @@ pub(crate) fn signer(
 fn sign(
     config: &Config,
     mut known: Option<Known>,
-    jobs: &Receiver<(Wanted, ToSign)>,
+    jobs: &Receiver<SignerJob>,
     desk: &Sender<Message>,
 ) {
     let mut client: Option<Signer> = None;
-    for (wanted, message) in jobs {
+    for job in jobs {
+        let (wanted, message) = match job {
+            SignerJob::Sign(wanted, message) => (wanted, message),
+            SignerJob::Forget => {
+                (client, known) = (None, None);
+                continue;
+            }
+        };
         let result = (|| {
             use ring0_signer::ClientError;
             let gone = |error: ClientError| JobError::Gone(error.to_string());

@@ -104,6 +104,7 @@ impl Desk {
                 self.write(Entry::Cleared { asset, reason })?;
                 Ok(json!({ "ok": true }))
             }
+            Request::SignerRestored { floor, reason } => self.signer_restored(floor, &reason),
             Request::Status => Ok(self.status()),
             Request::Health => match self.errors.iter().next() {
                 None => Ok(json!({ "ok": true })),
@@ -116,6 +117,35 @@ impl Desk {
             | Request::Statement { .. }
             | Request::Metrics => no("this verb is not for the desk"),
         }
+    }
+
+    /// Goes on above what a lost store of the signer's may have signed. A batch that waits for its signature is given up: if the lost one signed it,
+    /// nobody has that signature.
+    pub(super) fn signer_restored(&mut self, floor: u64, reason: &str) -> Result<Value, Failed> {
+        if reason.trim().is_empty() {
+            return no("say what became of the signer's store; the audit log keeps it");
+        }
+        if floor >= 1 << 39 {
+            return no("an epoch has 40 bits; give the floor that `ring0 signer restore` said");
+        }
+        match self.book.protocol.next() {
+            Next::Record(_) => {
+                self.pending = None;
+                let _ = self.ways.ledger.send(Job::Resume); // it has ended: told by itself
+                self.give_up()?;
+            }
+            Next::Collect(epoch) => self.write(Entry::Closed { epoch })?,
+            Next::Cut(_) | Next::Sign { .. } => {}
+        }
+        self.write(Entry::SignerRestored { floor })?;
+        if self.book.record.is_none() {
+            self.built = None;
+        }
+        self.signing.clear();
+        // A trader could revoke a grant above all epochs that the hub knows of: it hears of the new ones at once.
+        self.posts.clear();
+        let _ = self.ways.signer.send(SignerJob::Forget); // it lives as long as the desk
+        Ok(json!({ "ok": true, "next": self.book.protocol.epoch() + 1 }))
     }
 
     pub(super) fn asset(&self, name: &str) -> Result<u32, Failed> {

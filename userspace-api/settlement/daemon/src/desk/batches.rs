@@ -2,7 +2,17 @@
 
 use super::*;
 use ring0_channels::life::Refused;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+
+/// What a cut comes to.
+pub(super) struct States {
+    /// Of every channel.
+    states: Vec<State>,
+    /// One that has to be new could not be, because the pinned block is too old (CUSTODY 9).
+    is_stale: bool,
+    /// By hub and token, base units: what the ledger has of channels that their owners are leaving by the chain, less what they keep in the tree.
+    left_out: BTreeMap<(u32, Address), i128>,
+}
 
 impl Desk {
     /// Decides the next step of the batch.
@@ -80,7 +90,11 @@ impl Desk {
             let _ = self.ways.ledger.send(Job::Resume); // it has ended: told by itself
             return Ok(());
         }
-        let (states, is_stale) = self.states(epoch, &leaves);
+        let States {
+            states,
+            is_stale,
+            left_out,
+        } = self.states(epoch, &leaves);
         let why = "a block is pinned that is too old to sign under; the batch waits for the next pin to be confirmed";
         self.trouble("pin".to_owned(), is_stale.then(|| why.to_owned()));
         if is_stale {
@@ -115,9 +129,11 @@ impl Desk {
             for token in &hub.tokens {
                 let sums = built.as_ref().and_then(|it| it.sums(&hub.hub, token.token));
                 let sums = sums.unwrap_or_default();
+                let left_out = left_out.get(&(hub_place, token.token));
+                let left_out = left_out.copied().unwrap_or(0);
                 figures.trees.push(TreeFigure {
                     place,
-                    balance: sums.balance,
+                    balance: sums.balance.saturating_add_signed(left_out),
                 });
                 let held = self.cut_holds.get(&(hub_place, token.token)).copied();
                 let (holds, nobodys) = held.unwrap_or_default();
@@ -213,10 +229,10 @@ impl Desk {
         let _ = self.ways.ledger.send(Job::Reconcile(figures)); // it has ended: told by itself
     }
 
-    /// The states of a cut, all channels': a trader who is touched, or lags, gets new ones for all of its channels. And whether one that has to be new could
-    /// not be, because the pinned block is too old (CUSTODY 9).
-    pub(super) fn states(&self, epoch: u64, leaves: &[Leaf]) -> (Vec<State>, bool) {
+    /// The states of a cut, all channels': a trader who is touched, or lags, gets new ones for all of its channels.
+    pub(super) fn states(&self, epoch: u64, leaves: &[Leaf]) -> States {
         let is_stale = Cell::new(false);
+        let left_out = RefCell::new(BTreeMap::new());
         let mut all = Vec::new();
         let mut renewed = BTreeSet::new();
         for leaf in leaves {
@@ -272,25 +288,32 @@ impl Desk {
                     new.withdrawn_seen = last.map_or(life.withdrawn(), |last| last.withdrawn_seen);
                     new.excess = offered.map_or(0, |it| it.excess);
                 }
-                let takes = || {
-                    let offer = lives.would(channel, |life| life.offer(signed(&new)));
-                    if matches!(offer, Err(Refused::Pin { .. })) {
-                        is_stale.set(true);
+                let is_due = offered.is_none() || renewed.contains(&account);
+                let offer = || lives.would(channel, |life| life.offer(signed(&new)));
+                match is_due.then(offer) {
+                    Some(Ok(())) => return Some(new),
+                    Some(Err(Refused::Pin { .. })) => is_stale.set(true),
+                    // It is left by the chain, which was seen before it counts: until then the ledger goes on, and the tree has what was signed.
+                    Some(Err(Refused::Phase(_))) => {
+                        let kept = offered.map_or(0, |it| it.balance).cast_signed();
+                        let mut left_out = left_out.borrow_mut();
+                        let of = left_out.entry((hub, leaf.token)).or_insert(0);
+                        *of += leaf.state.balance.cast_signed() - kept;
                     }
-                    offer.is_ok()
-                };
-                match offered {
-                    // The state says nothing of the excess: its signatures stay good.
-                    Some(old) if !renewed.contains(&account) || !takes() => Some(State {
-                        excess: leaf.excess,
-                        ..old
-                    }),
-                    None if !takes() => None,
-                    _ => Some(new),
+                    Some(Err(_)) | None => {}
                 }
+                // The state says nothing of the excess: its signatures stay good.
+                offered.map(|old| State {
+                    excess: leaf.excess,
+                    ..old
+                })
             })
             .collect();
-        (states, is_stale.get())
+        States {
+            states,
+            is_stale: is_stale.get(),
+            left_out: left_out.into_inner(),
+        }
     }
 
     pub(super) fn build(
@@ -325,14 +348,18 @@ impl Desk {
     }
 
     /// The figures of the cut were compared: what differs is halted, and else the batch is recorded.
-    pub(super) fn reconciled(&mut self, differences: Vec<Difference>) -> Result<(), DeskError> {
-        self.numbers.reconciled(differences.len());
+    pub(super) fn reconciled(&mut self, found: Vec<Found>) -> Result<(), DeskError> {
+        self.numbers.reconciled(found.len());
         let mut fresh = false;
-        for difference in &differences {
+        for Found {
+            difference,
+            between,
+        } in &found
+        {
             let asset = difference.asset.0;
             if self.book.controls.halted(asset).is_none() {
-                tracing::error!(%difference, "the figures of a cut differ");
-                self.halt(asset, difference.to_string())?;
+                tracing::error!(%difference, between, "the figures of a cut differ");
+                self.halt(asset, format!("{difference}; {between}"))?;
                 fresh = true;
             }
         }
@@ -361,6 +388,10 @@ impl Desk {
         if !shorts.is_empty() || fresh {
             return self.give_up();
         }
+        // The chain went on since the states were made: a pin has grown too old, or somebody leaves by it.
+        if !self.are_still_taken(&pending.states, pending.epoch) {
+            return self.give_up();
+        }
         tracing::debug!(trees = ?pending.figures.trees, epoch = pending.epoch, "recorded");
         let entry = Entry::Recorded {
             epoch: pending.epoch,
@@ -375,6 +406,19 @@ impl Desk {
         self.numbers
             .batch_recorded(pending.epoch, self.book.protocol.parts().count());
         Ok(())
+    }
+
+    /// Whether the channels take the states of an epoch, as they did when these were made.
+    fn are_still_taken(&self, states: &[State], epoch: u64) -> bool {
+        let mut new = states.iter().filter(|it| it.epoch == epoch);
+        new.all(|state| {
+            let hub = self.book.hubs.get(state.hub as usize);
+            let offer = |it: &crate::book::HubBook| {
+                it.lives
+                    .would(state.channel, |life| life.offer(signed(state)))
+            };
+            hub.is_some_and(|it| offer(it).is_ok())
+        })
     }
 
     /// A cut that is not recorded: the next one is made when it is due. Nothing was signed.

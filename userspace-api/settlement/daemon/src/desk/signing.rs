@@ -25,7 +25,8 @@ impl Desk {
             }
             if let Some(message) = self.to_sign(wanted) {
                 self.signing.insert(wanted, now + 90 * AGAIN);
-                let _ = self.ways.signer.send((wanted, message)); // it lives as long as the desk
+                let job = SignerJob::Sign(wanted, message);
+                let _ = self.ways.signer.send(job); // it lives as long as the desk
             }
         }
     }
