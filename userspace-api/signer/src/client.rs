@@ -1,7 +1,7 @@
 //! The other end of the signer's socket.
 
 use crate::message::Message;
-use crate::protocol::{KeyInfo, Outcome, Refusal, Request, Seen, Signed};
+use crate::protocol::{KeyInfo, Name, Outcome, Refusal, Request, Seen, Signed};
 use ring0_channels::key::Signature;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -86,7 +86,14 @@ impl Client {
             seen: self.seen,
         };
         let signed: Signed = self.call(&request)?;
-        self.seen = Some(signed.seen);
+        // An old copy's history is not what was seen: whoever took it over would believe that copy after its next start.
+        let is_stale = signed
+            .outcomes
+            .iter()
+            .any(|it| matches!(it, Outcome::Refused(refusal) if refusal.name == Name::Stale));
+        if !is_stale {
+            self.seen = Some(signed.seen);
+        }
         Ok(signed.outcomes)
     }
 

@@ -96,16 +96,7 @@ impl Stand {
     /// # Errors
     /// The disk.
     pub fn secret(&self, name: &str, text: &str) -> io::Result<PathBuf> {
-        let path = self.folder.join(name);
-        let mut file = fs::OpenOptions::new();
-        let mut file = file
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)?;
-        io::Write::write_all(&mut file, text.as_bytes())?;
-        Ok(path)
+        secret(&self.folder.join(name), text)
     }
 
     fn command(&self, name: &str) -> Command {
@@ -237,6 +228,32 @@ impl Stand {
     /// # Errors
     /// The token cannot be made.
     pub fn soft_hsm(&mut self) -> Result<Option<String>, Trouble> {
+        let Some(token) = SoftToken::make(&self.folder)? else {
+            return Ok(None);
+        };
+        self.environment(SoftToken::VARIABLE, token.library.as_os_str());
+        Ok(Some(token.rules))
+    }
+}
+
+/// A SoftHSM token with files of its own: what a signer needs to reach it.
+#[derive(Clone, Debug)]
+pub struct SoftToken {
+    /// The library's configuration.
+    pub library: PathBuf,
+    /// `[pkcs11]` of `signer.toml`.
+    pub rules: String,
+}
+
+impl SoftToken {
+    /// The variable that names the library's configuration to a process.
+    pub const VARIABLE: &'static str = "SOFTHSM2_CONF";
+
+    /// Makes one in a folder that has none, with PINs of its own. `None`: SoftHSM is not on this machine (Debian: softhsm2).
+    ///
+    /// # Errors
+    /// The disk, or what SoftHSM says.
+    pub fn make(folder: &Path) -> Result<Option<SoftToken>, Trouble> {
         let places = [
             "/usr/lib/softhsm/libsofthsm2.so",
             "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
@@ -245,36 +262,42 @@ impl Stand {
         let Some(module) = places.into_iter().find(|it| Path::new(it).is_file()) else {
             return Ok(None);
         };
-        let tokens = self.folder.join("tokens");
-        fs::create_dir(&tokens)?;
+        let tokens = folder.join("tokens");
+        fs::DirBuilder::new().mode(0o700).create(&tokens)?;
         let text = format!(
             "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
             tokens.display()
         );
-        let config = self.secret("softhsm2.conf", &text)?;
-        self.environment("SOFTHSM2_CONF", config.as_os_str());
-        let pin_file = self.secret("pin", "493817")?;
+        let library = secret(&folder.join("softhsm2.conf"), &text)?;
+        let pins: [String; 2] =
+            std::array::from_fn(|_| alloy_primitives::hex::encode(random::bytes::<8>()));
+        let pin_file = secret(&folder.join("pin"), &pins[0])?;
         let made = Command::new("softhsm2-util")
-            .args([
-                "--init-token",
-                "--free",
-                "--label",
-                "ring0",
-                "--pin",
-                "493817",
-                "--so-pin",
-                "118822",
-            ])
-            .env("SOFTHSM2_CONF", &config)
+            .args(["--init-token", "--free", "--label", "ring0"])
+            .args(["--pin", &pins[0], "--so-pin", &pins[1]])
+            .env(SoftToken::VARIABLE, &library)
             .stdin(Stdio::null())
             .output()?;
         if !made.status.success() {
             return Err(format!("softhsm2-util: {}", String::from_utf8_lossy(&made.stderr)).into());
         }
-        Ok(Some(format!(
-            "[pkcs11]\nmodule = {module:?}\ntoken = \"ring0\"\npin_file = {pin_file:?}\n"
-        )))
+        let rules =
+            format!("[pkcs11]\nmodule = {module:?}\ntoken = \"ring0\"\npin_file = {pin_file:?}\n");
+        Ok(Some(SoftToken { library, rules }))
     }
+}
+
+/// Writes a file of mode 0600 and gives its path.
+fn secret(path: &Path, text: &str) -> io::Result<PathBuf> {
+    let mut file = fs::OpenOptions::new();
+    let mut file = file
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    io::Write::write_all(&mut file, text.as_bytes())?;
+    Ok(path.to_owned())
 }
 
 impl Drop for Stand {
