@@ -7,9 +7,11 @@
 pub mod anvil;
 pub mod hub;
 mod program;
+mod signer;
 mod venue;
 
 pub use program::{PATIENCE, Program, find};
+pub use signer::SignerKind;
 pub use venue::{MARKET, OnChain, Options, Venue};
 
 /// What went wrong, in words.

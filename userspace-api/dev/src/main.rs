@@ -1,7 +1,7 @@
 //! `ring0-dev`, which `ring0d --dev` starts: see the library.
 
 use clap::Parser;
-use ring0_dev::{Options, Trouble, Venue};
+use ring0_dev::{Options, SignerKind, Trouble, Venue};
 use ring0d::{RingKind, stop_flag};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -17,6 +17,9 @@ struct Cli {
     /// Where the engine runs: behind a UDP socket on loopback, or in the kernel over a veth pair of its own.
     #[arg(long, value_enum, default_value = "udp")]
     ring: RingKind,
+    /// Where keys are.
+    #[arg(long, value_enum, default_value = "local")]
+    signer: SignerKind,
     /// Folder for everything; must not be there [default: one in the system's folder for temporary files].
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
@@ -58,6 +61,7 @@ fn run(cli: &Cli) -> Result<(), Trouble> {
     let folder = std::path::absolute(cli.folder.as_ref().unwrap_or(&usual))?;
     let options = Options {
         ring: cli.ring,
+        signer: cli.signer,
         any_port: cli.any_port,
         batch_ms: cli.batch_ms,
         ..Options::new(&folder)

@@ -42,7 +42,9 @@ pub fn find(name: &str) -> Result<PathBuf, Trouble> {
 pub struct Program {
     name: &'static str,
     path: PathBuf,
-    arguments: Vec<String>,
+    /// What it is started with the next time.
+    pub arguments: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
     log: PathBuf,
     child: Option<Child>,
     /// Its end ends the process.
@@ -64,10 +66,16 @@ impl Program {
             name,
             path: find(binary)?,
             arguments,
+            environment: Vec::new(),
             log: folder.join(format!("{role}.log")),
             child: None,
             kept: binary == "ring0-signer",
         })
+    }
+
+    /// Gives it a variable at its next start.
+    pub fn environment(&mut self, name: &'static str, value: PathBuf) {
+        self.environment.push((name, value));
     }
 
     /// Starts it and waits until `ready` says so.
@@ -83,6 +91,7 @@ impl Program {
         };
         let child = Command::new(&self.path)
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(input)
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -3,20 +3,20 @@
 use crate::Trouble;
 use crate::anvil::{self, Node};
 use crate::hub::{self, ANCHOR, Placed, RULES};
-use crate::program::{Program, find};
-use alloy_primitives::{Address, B256, hex, keccak256};
+use crate::program::Program;
+use crate::signer::{self, SignerKind};
+use alloy_primitives::{Address, B256, keccak256};
 use ring0_channels::key::Signer;
 use ring0_lab::Veth;
 use ring0_market::{Existing, Market, keygen};
 use ring0_socket::Client;
 use ring0d::RingKind;
 use serde_json::{Value, json};
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::Write;
+use std::fs::{self, DirBuilder};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 /// The market: `markets/dev.toml`.
 pub const MARKET: &str = include_str!("../../../markets/dev.toml");
@@ -31,6 +31,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// Where the engine runs: in the kernel over a veth pair, or behind a UDP socket on loopback.
     pub ring: RingKind,
+    /// Where keys are.
+    pub signer: SignerKind,
     /// The market file's text.
     pub market: String,
     /// Any free ports, in place of the usual ones.
@@ -48,6 +50,7 @@ impl Options {
         Options {
             folder: folder.to_owned(),
             ring: RingKind::Udp,
+            signer: SignerKind::Local,
             market: MARKET.to_owned(),
             any_port: false,
             batch_ms: 1_000,
@@ -71,16 +74,6 @@ fn udp_port(usual: u16, any: bool) -> Result<u16, Trouble> {
     Ok(free.local_addr()?.port())
 }
 
-fn secret(path: &Path, text: &str) -> Result<(), Trouble> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    Ok(())
-}
-
 /// What of a venue is on a chain.
 pub struct OnChain {
     /// The node.
@@ -102,15 +95,19 @@ pub struct Venue {
     /// The operator's address.
     pub operator: Address,
     /// The chain, where there is a node.
-    pub chain: Option<OnChain>,
+    pub chain: Option<Arc<OnChain>>,
     /// The wire of a shard in the kernel.
-    pub veth: Option<Veth>,
+    pub veth: Option<Arc<Veth>>,
     /// The shard's daemon.
     pub shard: Program,
     /// The shard's recorder, which journals.
     pub recorder: Program,
     /// The signer.
     pub signer: Program,
+    /// Processes that hold shares of the vault's key.
+    pub holders: Vec<Program>,
+    /// Script of the vault whose key is in shares, hexadecimal.
+    pub vault: Option<String>,
     /// Settlement; only with a chain.
     pub settled: Option<Program>,
     /// The gateway.
@@ -143,7 +140,7 @@ impl Venue {
             ring0_lab::remove_stale()?;
         }
         let veth = match options.ring {
-            RingKind::Kernel => Some(Veth::up(ring0_lab::Options::default())?),
+            RingKind::Kernel => Some(Arc::new(Veth::up(ring0_lab::Options::default())?)),
             _ => None,
         };
         let market_file = folder.join("market.toml");
@@ -158,8 +155,9 @@ impl Venue {
         keygen(&market_file, Existing::Keep)?;
         let market = Market::load(&market_file)?;
 
-        say("the signer's key");
-        let operator = operators_key(&folder)?;
+        say("the signer's keys");
+        let keys = signer::Signer::make(&folder, options.signer)?;
+        let operator = keys.operator;
         let id = keccak256("a venue of ring0d --dev");
         let chain = match anvil::is_here() {
             true => {
@@ -167,11 +165,11 @@ impl Venue {
                 let node = Node::start()?;
                 let treasury = hub::new_key()?;
                 let placed = hub::place(&node, id, operator, &treasury, VAULT)?;
-                Some(OnChain {
+                Some(Arc::new(OnChain {
                     node,
                     placed,
                     treasury,
-                })
+                }))
             }
             false => {
                 say("no node: contracts/evm/setup installs one; no deposits, no settlement");
@@ -186,9 +184,9 @@ impl Venue {
             options: &options,
             market: &market,
             id,
-            operator,
-            chain: chain.as_ref(),
-            veth: veth.as_ref(),
+            signer: &keys,
+            chain: chain.as_deref(),
+            veth: veth.as_deref(),
             http,
             ouch,
         };
@@ -196,11 +194,9 @@ impl Venue {
         let mut venue = Venue {
             shard: Program::new("ring0:shard", &folder, files.shard())?,
             recorder: Program::new("ring0:recorder", &folder, files.recorder())?,
-            signer: Program::new(
-                "ring0-signer",
-                &folder,
-                signers(&folder, &["serve", "--with-parent"]),
-            )?,
+            signer: keys.program,
+            holders: keys.holders,
+            vault: keys.vault,
             settled: match &chain {
                 None => None,
                 Some(_) => {
@@ -304,11 +300,22 @@ impl Venue {
     /// # Errors
     /// It does not start.
     pub fn start_signer(&mut self) -> Result<(), Trouble> {
-        let socket = self.path("signer/signer.sock");
-        self.signer.start(|| {
-            Client::connect(&socket)
-                .is_ok_and(|mut it| it.call(&json!({ "verb": "status" })).is_ok())
-        })
+        let socket = signer::socket(&self.options.folder, "signer");
+        signer::start(&mut self.signer, &socket)
+    }
+
+    /// Starts the holders of shares that do not run, and waits for them.
+    ///
+    /// # Errors
+    /// One does not start.
+    pub fn start_holders(&mut self) -> Result<(), Trouble> {
+        for holder in &mut self.holders {
+            if holder.id().is_none() {
+                let socket = signer::socket(&self.options.folder, holder.name());
+                signer::start(holder, &socket)?;
+            }
+        }
+        Ok(())
     }
 
     /// Starts settlement and waits for it.
@@ -345,6 +352,7 @@ impl Venue {
             &mut self.gateway,
         ];
         let all = all.into_iter().chain(&mut self.settled);
+        let all = all.chain(&mut self.holders);
         all.filter_map(|it| it.has_ended().then(|| it.name()))
             .collect()
     }
@@ -353,19 +361,32 @@ impl Venue {
     pub fn down(&mut self) -> Vec<&'static str> {
         let mut all = vec![&mut self.gateway];
         all.extend(&mut self.settled);
-        all.extend([&mut self.signer, &mut self.recorder, &mut self.shard]);
+        all.push(&mut self.signer);
+        all.extend(&mut self.holders);
+        all.extend([&mut self.recorder, &mut self.shard]);
         let ended = all.into_iter().map(|it| (it.stop(), it.name()));
         let hung: Vec<&'static str> = ended
             .filter(|(in_peace, _)| !in_peace)
             .map(|(_, name)| name)
             .collect();
-        if let Some(veth) = &self.veth {
-            let pins = xdp_loader::default_pin_root(&veth.exchange_if, Some(&veth.exchange_ns));
-            if let Err(error) = xdp_loader::unload(&pins) {
-                eprintln!("ring0-dev: {} stays: {error}", pins.display());
-            }
+        if let Err(error) = self.forget_memory() {
+            eprintln!("ring0-dev: {error}");
         }
         hung
+    }
+
+    /// Takes the shard's memory in the kernel away, as a machine does that ends. The shard's daemon must not run.
+    ///
+    /// # Errors
+    /// The loader's.
+    pub fn forget_memory(&self) -> Result<(), Trouble> {
+        let Some(veth) = &self.veth else {
+            return Ok(());
+        };
+        let pins = xdp_loader::default_pin_root(&veth.exchange_if, Some(&veth.exchange_ns));
+        xdp_loader::unload(&pins)
+            .map(drop)
+            .map_err(|error| format!("{} stays: {error}", pins.display()).into())
     }
 
     /// Where everything listens, by what it is.
@@ -386,6 +407,9 @@ impl Venue {
                 self.path("signer/signer.sock").display().to_string(),
             ),
         ];
+        if let Some(script) = &self.vault {
+            all.push(("vault, FROST 2 of 3", script.clone()));
+        }
         if let Some(chain) = &self.chain {
             all.push(("settlement", self.socket("settled").display().to_string()));
             all.push(("chain", chain.node.url.clone()));
@@ -418,66 +442,13 @@ fn inside(folder: &Path, arguments: &[&str]) -> Vec<String> {
     arguments.iter().map(place).collect()
 }
 
-/// A signer's command line.
-fn signers(folder: &Path, arguments: &[&str]) -> Vec<String> {
-    let path = |name: &str| folder.join(name).display().to_string();
-    let mut all = vec![
-        "--json".to_owned(),
-        "--home".to_owned(),
-        path("signer"),
-        "--passphrase-file".to_owned(),
-        path("passphrase"),
-    ];
-    all.extend(arguments.iter().map(|it| (*it).to_owned()));
-    all
-}
-
-fn signer(folder: &Path, arguments: &[&str]) -> Result<Value, Trouble> {
-    let done = Command::new(find("ring0-signer")?)
-        .args(signers(folder, arguments))
-        .stdin(Stdio::null())
-        .output()?;
-    if !done.status.success() {
-        let why = String::from_utf8_lossy(&done.stderr).trim().to_owned();
-        return Err(format!("ring0-signer {arguments:?}: {why}").into());
-    }
-    Ok(serde_json::from_slice(&done.stdout).unwrap_or(Value::Null))
-}
-
-/// Makes the signer's folder with the operator's key; gives its address.
-fn operators_key(folder: &Path) -> Result<Address, Trouble> {
-    let mut random = [0; 16];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-    secret(&folder.join("passphrase"), &hex::encode(random))?;
-    let home = folder.join("signer");
-    DirBuilder::new().mode(0o700).create(&home)?;
-    fs::write(home.join("signer.toml"), signer_rules(&[]))?;
-    signer(folder, &["init", "--per-second", "100"])?;
-    signer(folder, &["key", "new", "operator"])?;
-    let keys = signer(folder, &["key", "list"])?;
-    let found = keys["keys"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|it| it["name"] == "operator");
-    let address = found
-        .and_then(|it| it["address"].as_str())
-        .and_then(|it| it.parse().ok());
-    address.ok_or_else(|| format!("the signer lists no operator's key: {keys}").into())
-}
-
-fn signer_rules(rules: &[String]) -> String {
-    let user = rustix::process::geteuid().as_raw();
-    format!("users = [{user}]\nadmins = [{user}]\n{}", rules.concat())
-}
-
 /// What the files of a venue are made of.
 struct Files<'a> {
     folder: &'a Path,
     options: &'a Options,
     market: &'a Market,
     id: B256,
-    operator: Address,
+    signer: &'a signer::Signer,
     chain: Option<&'a OnChain>,
     veth: Option<&'a Veth>,
     http: SocketAddr,
@@ -576,14 +547,14 @@ impl Files<'_> {
             let settled = format!(
                 "venue = \"{id}\"\nmarket = \"market.toml\"\nstore = \"settlement\"\nsockets = \"sockets\"\nrail = \"hub\"\n\
                  [signer]\nsocket = \"signer/signer.sock\"\nkey = \"operator\"\noperator = \"{operator}\"\n\
-                 [batch]\nperiod_ms = {period}\ncosign_ms = {cosign}\nrecords = 1000000\n\
+                 [batch]\nperiod_ms = {period}\ncosign_ms = {cosign}\nrecords = 1000000\ncompare_ms = {period}\n\
                  [[shard]]\nname = \"{name}\"\njournal = \"journal\"\n\
                  [[hub]]\nname = \"dev\"\nrpc = \"{rpc}\"\naddress = \"{hub}\"\nlineage = \"{lineage}\"\nstart = {start}\n\
                  confirmations = {confirmations}\npin_every = {pin_every}\nanchor_s = {ANCHOR}\npoll_ms = 100\nfee_key = \"fee.key\"\n\
                  [[hub.token]]\nasset = \"ETH\"\ntoken = \"{zero}\"\n[[hub.token]]\nasset = \"USD\"\ntoken = \"{token}\"\n\
                  [controls]\nnew_address_h = 0\n",
                 id = self.id,
-                operator = self.operator,
+                operator = self.signer.operator,
                 period = self.options.batch_ms,
                 cosign = self.options.cosign_ms,
                 rpc = chain.node.url,
@@ -595,7 +566,7 @@ impl Files<'_> {
             );
             fs::write(self.folder.join("settled.toml"), settled)?;
         }
-        fs::write(self.folder.join("signer/signer.toml"), signer_rules(&rules))?;
+        self.signer.configure(self.folder, &rules.concat())?;
         let mut sessions = String::new();
         for (suffix, used) in [("-api", "api"), ("-ouch", "ouch")] {
             for session in plan.sessions.iter().filter(|it| it.name.ends_with(suffix)) {
