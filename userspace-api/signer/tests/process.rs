@@ -401,6 +401,8 @@ fn a_store_of_yesterday_signs_nothing_until_it_is_restored() {
     let mut client = Client::connect(&socket).unwrap();
     client.expect(seen);
     assert_eq!(refusal(&mut client, state(1, 2, 8)), Name::Stale);
+    // It does not take over what the old copy tells of itself: it would believe it after its next start.
+    assert_eq!(client.seen(), Some(seen));
     let mut other = Client::connect(&socket).unwrap();
     assert_eq!(refusal(&mut other, state(9, 1, 8)), Name::Stale);
     stand.kill("signer");
