@@ -50,7 +50,7 @@ impl UserValidationMethod for Finger {
 /// A device with at most one passkey.
 pub(crate) struct Device {
     pub(crate) passkey: Option<Passkey>,
-    origin: Url,
+    pub(crate) origin: Url,
 }
 
 impl Device {
