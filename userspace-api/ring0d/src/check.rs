@@ -252,7 +252,7 @@ fn read(file: &Path) -> Result<Args, String> {
         .map_err(|error| first_lines(&error.to_string()))
 }
 
-/// The operator's socket of the shard of a market file: of a venue's file where its [ring0d] says, else the usual one.
+/// The operator's socket of the shard of a market file: of a venue's file where its `[ring0d]` says, else the usual one.
 ///
 /// # Errors
 /// The file's.

@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 /// status: 0 ended as asked, 1 failed, 2 wrong usage, 4 another XDP program is on the interface, 5 a privilege is
 /// missing, 6 the kernel lacks a feature.
 ///
-/// `ring0d --config FILE[#SHARD]` takes its options from the table [ring0d] of a venue's file (docs/operations.md#one-file); others may follow.
+/// `ring0d --config FILE[#SHARD]` takes its options from the table `[ring0d]` of a venue's file (docs/operations.md#one-file); others may follow.
 /// `ring0d check FILE [--json]` checks such a file, every table by the program that reads it: exit status 0 good, 1 something is wrong.
 ///
 /// `ring0d --dev [--ring kernel]` starts all of a venue on this machine with embedded defaults instead, and prints where everything listens: a node with
