@@ -5,6 +5,7 @@ mod lane;
 pub(crate) mod processors;
 mod program;
 pub(crate) mod pump;
+mod rest;
 pub(crate) mod rings;
 mod wire;
 
@@ -25,6 +26,8 @@ enum What {
     Rings(rings::Args),
     /// The journal: append with group sync, read and check, recovery of ten million messages.
     Journal(journal::Args),
+    /// The gateway over HTTP: orders, a book, balances, beside a server of the same framework that says hello.
+    Rest(rest::Args),
     /// The matching core alone, beside other engines on the same streams.
     #[command(disable_help_flag = true)]
     Engine(program::Args),
@@ -42,6 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         What::Wire(args) => wire::run(args),
         What::Rings(args) => rings::run(args),
         What::Journal(args) => journal::run(args),
+        What::Rest(args) => rest::run(args),
         What::Engine(args) => program::run("engine", args),
         What::Itch(args) => program::run("itch", args),
         What::Mq(args) => program::run("mq", args),
