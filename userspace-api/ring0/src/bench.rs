@@ -7,6 +7,7 @@ mod program;
 pub(crate) mod pump;
 mod rest;
 pub(crate) mod rings;
+mod settle;
 mod wire;
 
 use crate::fail::Fail;
@@ -26,6 +27,8 @@ enum What {
     Rings(rings::Args),
     /// The journal: append with group sync, read and check, recovery of ten million messages.
     Journal(journal::Args),
+    /// Settlement: fills in the ledger, traders who sign every batch, signatures of each kind of key.
+    Settle(settle::Args),
     /// The gateway over HTTP: orders, a book, balances, beside a server of the same framework that says hello.
     Rest(rest::Args),
     /// The matching core alone, beside other engines on the same streams.
@@ -45,6 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         What::Wire(args) => wire::run(args),
         What::Rings(args) => rings::run(args),
         What::Journal(args) => journal::run(args),
+        What::Settle(args) => settle::run(args),
         What::Rest(args) => rest::run(args),
         What::Engine(args) => program::run("engine", args),
         What::Itch(args) => program::run("itch", args),

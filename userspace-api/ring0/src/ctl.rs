@@ -331,7 +331,13 @@ fn print_changes(answer: &Value) {
             None | Some("") => "-".to_owned(),
             Some(text) => text.to_owned(),
         };
-        println!("{}  {}: {} -> {}", text("how"), text("what"), text("from"), text("to"));
+        println!(
+            "{}  {}: {} -> {}",
+            text("how"),
+            text("what"),
+            text("from"),
+            text("to")
+        );
         if let Some(why) = change["why"].as_str() {
             println!("  {why}");
         }

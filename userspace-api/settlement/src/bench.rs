@@ -1,5 +1,5 @@
 //! How fast the ledger is: fills through [`Settlement`] with durable commits and cuts meanwhile, and what a batch of many traders costs. For
-//! `ring0 bench settle`; `examples/ledger.rs` prints the same.
+//! `ring0 bench settle`.
 //!
 //! Every figure comes with its check: balances against sums that were made beside the fills, and against a ledger read back from the store.
 
@@ -38,6 +38,8 @@ pub struct Options {
     pub accounts: u32,
     /// How long, after everything is set up.
     pub time: Duration,
+    /// Fills a second; none: as many as go.
+    pub rate: Option<u32>,
     /// A batch is cut this often.
     pub batch: Duration,
     /// Choices are made from it.
@@ -49,6 +51,7 @@ impl Default for Options {
         Options {
             accounts: 10_000,
             time: Duration::from_secs(10),
+            rate: None,
             batch: Duration::from_secs(1),
             seed: 1,
         }
@@ -69,7 +72,9 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(mut all: Vec<Duration>) -> Spread {
+    /// Of all that were measured.
+    #[must_use]
+    pub fn of(mut all: Vec<Duration>) -> Spread {
         all.sort_unstable();
         let Some(longest) = all.last() else {
             return Spread::default();
@@ -129,11 +134,13 @@ pub struct NettingReport {
     pub trees: Spread,
 }
 
-struct Random(u64);
+/// Sebastiano Vigna's splitmix64.
+#[derive(Debug)]
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, end: u32) -> u32 {
-        // SplitMix64.
+    /// A number below `end`.
+    pub fn below(&mut self, end: u32) -> u32 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -161,13 +168,30 @@ fn venue(accounts: u32, places: Vec<Place>) -> Result<Venue, crate::VenueError> 
     )
 }
 
-/// Writes records with the next sequences.
-struct Writer {
-    bytes: Vec<u8>,
+/// Makes a shard's records, with the next sequences.
+#[derive(Debug)]
+pub struct Writer {
+    /// What was made and not taken.
+    pub bytes: Vec<u8>,
     next: u64,
 }
 
+impl Default for Writer {
+    fn default() -> Writer {
+        Writer {
+            bytes: Vec::new(),
+            next: 1,
+        }
+    }
+}
+
 impl Writer {
+    /// Sequence of the next record.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.next
+    }
+
     fn head(&mut self, kind: Kind, slots: u8, locate: u32, side: u8) -> Head {
         self.next += 1;
         Head {
@@ -179,7 +203,8 @@ impl Writer {
         }
     }
 
-    fn control(&mut self, command: &Control) {
+    /// A command that was carried out.
+    pub fn control(&mut self, command: &Control) {
         let mut record = ControlRecord::new_zeroed();
         record.head = self.head(Kind::Control, 2, 0, 0);
         (record.kind, record.body) = (command.kind, command.body);
@@ -187,8 +212,9 @@ impl Writer {
         self.bytes.extend(record.as_bytes());
     }
 
-    fn listings(&mut self) {
-        for instrument in 0..ASSETS - 1 {
+    /// Lists instruments whose base assets are 1, 2 and so on, and whose quote asset is 0.
+    pub fn listings(&mut self, instruments: u32) {
+        for instrument in 0..instruments {
             let mut list = List::new_zeroed();
             (list.instrument, list.base_asset) = (instrument, instrument + 1);
             (list.lot_value, list.tick_value) = (10, 3);
@@ -197,18 +223,17 @@ impl Writer {
         }
     }
 
-    fn fill(&mut self, random: &mut Random, accounts: u32) -> Filled {
+    /// A fill of two accounts in an instrument.
+    pub fn fill(&mut self, random: &mut Random, instrument: u32, maker: u32, taker: u32) {
         let mut fill = Filled::new_zeroed();
         let side = if random.below(2) == 0 { b'B' } else { b'S' };
-        fill.head = self.head(Kind::Filled, 1, 1 + random.below(ASSETS - 1), side);
+        fill.head = self.head(Kind::Filled, 1, instrument + 1, side);
         (fill.price, fill.lots) = (1_000 + random.below(50), 1 + random.below(20));
-        fill.maker_account = random.below(accounts);
-        fill.taker_account = random.below(accounts);
+        (fill.maker_account, fill.taker_account) = (maker, taker);
         let paid = i64::from(fill.price * fill.lots * 3);
         fill.taker_fee = (paid * 300).cast_unsigned().div_ceil(1_000_000);
         fill.maker_fee = -(paid * 100 / 1_000_000);
         self.bytes.extend(fill.as_bytes());
-        fill
     }
 }
 
@@ -224,11 +249,8 @@ pub fn ledger(folder: &Path, options: &Options) -> Result<LedgerReport, BenchErr
     let venue = venue(accounts, Vec::new())?;
     let mut settlement = Settlement::open(folder, venue.clone())?;
     let mut random = Random(options.seed);
-    let mut writer = Writer {
-        bytes: Vec::new(),
-        next: 1,
-    };
-    writer.listings();
+    let mut writer = Writer::default();
+    writer.listings(ASSETS - 1);
     for account in 0..accounts {
         for asset in 0..ASSETS {
             let given = Deposit {
@@ -247,7 +269,9 @@ pub fn ledger(folder: &Path, options: &Options) -> Result<LedgerReport, BenchErr
     writer.bytes.clear();
     let mut change = vec![0_i64; (accounts * ASSETS) as usize];
     for _ in 0..PIECE {
-        writer.fill(&mut random, accounts);
+        let instrument = random.below(ASSETS - 1);
+        let (maker, taker) = (random.below(accounts), random.below(accounts));
+        writer.fill(&mut random, instrument, maker, taker);
     }
     naive(&writer.bytes, &mut change);
 
@@ -266,6 +290,10 @@ pub fn ledger(folder: &Path, options: &Options) -> Result<LedgerReport, BenchErr
             for record in bytes.chunks_exact_mut(SLOT_LEN) {
                 record[8..16].copy_from_slice(&next.to_le_bytes());
                 next += 1;
+            }
+            if let Some(rate) = options.rate {
+                let due = Duration::from_secs_f64(fills as f64 / f64::from(rate));
+                std::thread::sleep(due.saturating_sub(began.elapsed()));
             }
             let taken = settlement.take(SHARD, bytes)?;
             fills += taken.records;
@@ -387,10 +415,7 @@ pub fn netting(
     let venue = venue(traders, vec![place(0), place(1)])?;
     let mut settlement = Settlement::open(folder, venue.clone())?;
     let mut random = Random(seed);
-    let mut writer = Writer {
-        bytes: Vec::new(),
-        next: 1,
-    };
+    let mut writer = Writer::default();
     let amount = 1_u128 << 40;
     let mut facts = Vec::new();
     for place in 0..2 {
@@ -424,7 +449,7 @@ pub fn netting(
         }
     }
     settlement.put_all(facts)?;
-    writer.listings();
+    writer.listings(ASSETS - 1);
     for place in 0..2_u32 {
         for account in 0..traders {
             let into = ring0_engine::control::TransferIn {
@@ -445,11 +470,8 @@ pub fn netting(
         writer.bytes.clear();
         for account in 0..traders {
             // Everybody trades with somebody, in the instrument of the two tokens.
-            let mut fill = writer.fill(&mut random, traders);
-            fill.head.locate = 1;
-            fill.taker_account = account;
-            let at = writer.bytes.len() - SLOT_LEN;
-            writer.bytes[at..].copy_from_slice(fill.as_bytes());
+            let maker = random.below(traders);
+            writer.fill(&mut random, 0, maker, account);
         }
         settlement.take(SHARD, &writer.bytes)?;
         let begun = Instant::now();

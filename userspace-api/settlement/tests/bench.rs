@@ -11,6 +11,7 @@ fn figures_come_with_right_balances() {
         time: Duration::from_millis(400),
         batch: Duration::from_millis(100),
         seed: 7,
+        rate: Some(2_000_000),
     };
     let report = bench::ledger(folder.path(), &options).unwrap();
     assert!(report.balances_right && report.balances_checked == 250);

@@ -80,7 +80,9 @@ impl Times {
         let observer = Mutex::new(Consumer::observer(ring)?);
         let registry = self.registry.clone();
         let text = move || {
-            let observer = observer.lock().map_err(|_| "a scrape has failed".to_owned())?;
+            let observer = observer
+                .lock()
+                .map_err(|_| "a scrape has failed".to_owned())?;
             slots.set(observer.ring_slots().cast_signed());
             published.set(observer.tail().cast_signed());
             let required = observer.all_required();
@@ -152,7 +154,9 @@ impl Storage for TimedDisk {
 
 impl StorageFile for TimedFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let written = self.times.of(StorageFile::write_at(&self.file, bytes, offset))?;
+        let written = self
+            .times
+            .of(StorageFile::write_at(&self.file, bytes, offset))?;
         self.times.bytes.inc_by(written as u64);
         Ok(written)
     }

@@ -140,6 +140,12 @@ pub struct Book {
     /// Traders by account.
     pub registered: BTreeMap<u32, Registration>,
     owners: BTreeMap<Address, u32>,
+    /// Channels with their hubs, by owner, whether it is registered or not.
+    of_owner: BTreeMap<Address, Vec<(u32, B256)>>,
+    /// Those that are an account's.
+    of_account: BTreeMap<u32, BTreeSet<(u32, B256)>>,
+    /// Accounts' channels whose deposits may be more than was credited.
+    uncredited: BTreeSet<(u32, B256)>,
     /// Hubs, in the order of the configuration.
     pub hubs: Vec<HubBook>,
     /// Into shards.
@@ -203,6 +209,9 @@ impl Book {
             marks: BTreeMap::new(),
             registered: BTreeMap::new(),
             owners: BTreeMap::new(),
+            of_owner: BTreeMap::new(),
+            of_account: BTreeMap::new(),
+            uncredited: BTreeSet::new(),
             hubs: config.hubs.iter().map(hub).collect(),
             credits: Credits::default(),
             credit_facts: BTreeMap::new(),
@@ -286,11 +295,8 @@ impl Book {
 
     /// An account's channels, with their hubs.
     pub fn channels_of(&self, account: u32) -> impl Iterator<Item = (u32, B256, &Confirmed)> {
-        (0..).zip(&self.hubs).flat_map(move |(place, hub)| {
-            let own = hub.channels.iter();
-            own.filter(move |(_, it)| it.account.is_some_and(|(of, _)| of == account))
-                .map(move |(id, it)| (place, *id, it))
-        })
+        let own = self.of_account.get(&account).into_iter().flatten();
+        own.filter_map(|(hub, id)| Some((*hub, *id, self.hubs[*hub as usize].channels.get(id)?)))
     }
 
     /// Takes in an entry.
@@ -313,11 +319,8 @@ impl Book {
                     grants: grants.clone(),
                 };
                 self.registered.insert(*account, registration);
-                for hub in 0..self.hubs.len() as u32 {
-                    let all: Vec<B256> = self.hubs[hub as usize].channels.keys().copied().collect();
-                    for channel in all {
-                        self.attach(hub, channel);
-                    }
+                for (hub, channel) in self.of_owner.get(owner).cloned().unwrap_or_default() {
+                    self.attach(hub, channel);
                 }
             }
             Entry::Named {
@@ -356,6 +359,12 @@ impl Book {
                     });
                 }
                 self.credits.apply(credit);
+                if let Source::Deposit { channel, deposited } = credit.source
+                    && let Some((hub, it)) = self.channel(channel)
+                    && it.deposited <= deposited
+                {
+                    self.uncredited.remove(&(hub, channel));
+                }
                 if credit.units > 0 {
                     let fact = Fact::Credited {
                         rail: self.rail,
@@ -376,9 +385,12 @@ impl Book {
                 number,
             } => {
                 self.credits.done(*shard, *account, *number);
-                let of = (*shard, *account);
-                self.credit_facts
-                    .retain(|(shard, account, at), _| (*shard, *account) != of || at > number);
+                let all = self
+                    .credit_facts
+                    .range((*shard, *account, 0)..=(*shard, *account, *number));
+                for of in all.map(|(of, _)| *of).collect::<Vec<_>>() {
+                    self.credit_facts.remove(&of);
+                }
             }
             Entry::Asked { request } => {
                 self.controls.count(
@@ -554,6 +566,8 @@ impl Book {
                     account: None,
                 };
                 book.channels.insert(channel, confirmed);
+                let own = self.of_owner.entry(terms.owner).or_default();
+                own.push((hub, channel));
                 self.attach(hub, channel);
             }
             HubEvent::Deposited { channel, deposited } => {
@@ -562,6 +576,7 @@ impl Book {
                 };
                 it.deposited = deposited;
                 if it.account.is_some() {
+                    self.uncredited.insert((hub, channel));
                     self.fact(Fact::Deposited { channel, deposited });
                 }
             }
@@ -803,6 +818,9 @@ impl Book {
         if let Some(it) = self.hubs[hub as usize].channels.get_mut(&channel) {
             it.account = Some((account, place));
         }
+        let of = (hub, channel);
+        self.of_account.entry(account).or_default().insert(of);
+        self.uncredited.insert(of);
         self.fact(Fact::Opened {
             channel,
             account: AccountId(account),
@@ -913,18 +931,17 @@ impl Book {
 
     /// What is worth crediting now and has no entry yet.
     pub fn creditable(&self) -> impl Iterator<Item = (Source, u32, u32, u128)> {
-        let deposits = (0_u32..).zip(&self.hubs).flat_map(move |(hub, book)| {
-            book.channels.iter().filter_map(move |(id, it)| {
-                let (account, _) = it.account?;
-                let (asset, _) = self.token(hub, it.terms.token)?;
-                let more = it.deposited.checked_sub(self.credits.deposited(*id))?;
-                let source = Source::Deposit {
-                    channel: *id,
-                    deposited: it.deposited,
-                };
-                let goes = more > 0 && self.controls.halted(asset).is_none();
-                goes.then_some((source, account, asset, more))
-            })
+        let deposits = self.uncredited.iter().filter_map(move |(hub, id)| {
+            let it = self.hubs[*hub as usize].channels.get(id)?;
+            let (account, _) = it.account?;
+            let (asset, _) = self.token(*hub, it.terms.token)?;
+            let more = it.deposited.checked_sub(self.credits.deposited(*id))?;
+            let source = Source::Deposit {
+                channel: *id,
+                deposited: it.deposited,
+            };
+            let goes = more > 0 && self.controls.halted(asset).is_none();
+            goes.then_some((source, account, asset, more))
         });
         let lapsed = self.withdrawals.iter().filter_map(move |it| {
             let id = it.request.id;

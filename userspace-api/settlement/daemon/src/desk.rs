@@ -29,7 +29,7 @@ use alloy_sol_types::SolStruct;
 use ring0_channels::batch::{Built, Leaf};
 use ring0_channels::evidence::{Holding, OperatorHalf};
 use ring0_channels::key::Signature;
-use ring0_channels::message::{ChannelState, KIND_TRADING, Rebalancing, Withdrawal};
+use ring0_channels::message::{ChannelState, KIND_TRADING, Rebalancing, Withdrawal, venue_domain};
 use ring0_channels::{Address, B256};
 use ring0_hashlog::{HashLog, LogError};
 use ring0_settlement::reconcile::{EngineFigure, HubFigures, TreeFigure};
@@ -188,6 +188,8 @@ pub(crate) struct Desk {
     records_at_cut: u64,
     /// What shards and the signer are being asked, or when they may be asked again.
     credits: BTreeMap<(u32, u32), Instant>,
+    /// When shards may be told of credits again.
+    credits_at: Instant,
     transfers: BTreeMap<B256, Asked>,
     signing: HashMap<Wanted, Instant>,
     refused: BTreeMap<B256, String>,
@@ -308,6 +310,7 @@ impl Desk {
             records: 0,
             records_at_cut: 0,
             credits: BTreeMap::new(),
+            credits_at: now,
             transfers: BTreeMap::new(),
             signing: HashMap::new(),
             refused: BTreeMap::new(),

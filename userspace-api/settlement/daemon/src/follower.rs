@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Records of a shard that are taken before the thread looks at its requests again.
 const RECORDS_AT_ONCE: usize = 50_000;
+/// Facts that are put with one wait for the disk.
+const FACTS_AT_ONCE: usize = 1_000;
 /// How long an idle thread waits before it looks at the journals again.
 const LOOK: Duration = Duration::from_millis(2);
 /// How long a fact may wait for the records that it follows from: the journal's disk has them before anybody hears of them.
@@ -213,7 +215,11 @@ impl Follower {
                 self.waiting.pop_front();
                 continue;
             }
-            let is_cut = matches!(fact, Fact::Cut { .. });
+            let (is_cut, fact) = (matches!(fact, Fact::Cut { .. }), fact.clone());
+            if !is_cut && self.write_run()? {
+                wrote = true;
+                continue;
+            }
             let put = self.settlement.put(fact.clone());
             match put {
                 Ok(_) => {
@@ -243,6 +249,28 @@ impl Follower {
             }
         }
         Ok(wrote)
+    }
+
+    /// Puts the facts that come before the next cut with one wait for the disk. Whether the first of them was put; what is refused stands alone then.
+    fn write_run(&mut self) -> Result<bool, FollowError> {
+        let run = self.waiting.iter().map(|(_, fact)| fact);
+        let run = run.take_while(|it| !matches!(it, Fact::Cut { .. }));
+        let run: Vec<Fact> = run.take(FACTS_AT_ONCE).cloned().collect();
+        if run.len() < 2 {
+            return Ok(false);
+        }
+        let before = self.facts();
+        match self.settlement.put_all(run) {
+            Ok(()) => {}
+            Err(SettlementError::Refused(why)) if !matches!(why, Refused::Broken) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if self.facts() == before {
+            return Ok(false);
+        }
+        self.since = Instant::now();
+        let _ = self.desk.send(Message::Facts(self.facts())); // the desk has ended
+        Ok(true)
     }
 
     fn tell_cut(&mut self) {

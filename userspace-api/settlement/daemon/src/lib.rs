@@ -14,6 +14,7 @@
 #![deny(unsafe_code)]
 
 pub mod batch;
+pub mod bench;
 pub mod book;
 mod chain;
 mod client;

@@ -1,7 +1,7 @@
 //! The process: journal and ledger opened, threads started, sockets served until SIGTERM.
 
 use crate::book::Book;
-use crate::chain::{HubThread, KeyError};
+use crate::chain::{HubThread, KeyError, Order};
 use crate::config::{Config, ConfigError};
 use crate::desk::{Audited, Desk, DeskError, Message, Start, Ways};
 use crate::entry::Entry;
@@ -9,7 +9,7 @@ use crate::follower::{FollowError, Follower, Job};
 use crate::metrics::Numbers;
 use crate::protocol::{LINE_BYTES_MAX, PARTS_MAX, Request};
 use crate::published::Published;
-use crate::workers;
+use crate::workers::{self, ShardJob};
 use ring0_hashlog::{HashLog, LogError};
 use ring0_socket::{Admission, Peer, Server, SocketError, refusal};
 use ring0d::Verb;
@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How long a connection waits for the desk: it answers in milliseconds, or has ended.
@@ -73,75 +73,24 @@ pub enum ProcessError {
 /// See [`ProcessError`]. What is durable stays; the next start goes on from it.
 pub fn run(path: &Path, stop: &'static AtomicBool) -> Result<(), ProcessError> {
     let config = Arc::new(Config::load(path)?);
-    let io_error = |what: String, cure| move |source| ProcessError::Io { what, source, cure };
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&config.store)
-        .map_err(io_error(
-            format!("the folder {}", config.store.display()),
-            "give `store` a folder that may be written",
-        ))?;
-    let numbers = Arc::new(Numbers::new()?);
-    let _scrape = config.metrics.map(|at| numbers.serve(at)).transpose()?;
-
-    let mut book = Book::new(&config);
-    let mut wrong = None;
-    let log = HashLog::<Entry>::open_with(&config.store.join("settled.log"), |entry| {
-        if wrong.is_none() {
-            wrong = book.apply(&entry).err();
+    let process = Process::open(&config, |book, desk| {
+        let mut hubs = Vec::new();
+        for (place, hub) in (0_u32..).zip(&config.hubs) {
+            let lives = &book.hubs[place as usize].lives;
+            let pinned = lives.pin().map_or(0, |pin| pin.height);
+            let blocks = lives.blocks().clone();
+            let hub = HubThread::new(place, hub.clone(), blocks, pinned, desk.clone())?;
+            let (orders, receiver) = channel();
+            thread::spawn(move || hub.run(&receiver));
+            hubs.push(orders);
         }
+        let shards = (0..config.shards.len() as u32)
+            .map(|place| workers::shard(&config, place, desk.clone()))
+            .collect();
+        Ok((shards, hubs))
     })?;
-    if let Some(wrong) = wrong {
-        return Err(DeskError::Contradiction(wrong).into());
-    }
-    let audit = HashLog::<Audited>::open_with(&config.store.join("audit.log"), drop)?;
-
-    let (desk_sender, messages) = channel();
-    let follower = Follower::open(&config, desk_sender.clone())?;
-    let taken = follower.facts();
-    let (ledger, jobs) = channel();
-    let ledger_thread = thread::spawn({
-        let desk = desk_sender.clone();
-        move || {
-            if let Err(error) = follower.run(&jobs) {
-                let _ = desk.send(Message::LedgerEnded(error.to_string())); // the desk has ended
-            }
-        }
-    });
-    let mut hubs = Vec::new();
-    for (place, hub) in (0_u32..).zip(&config.hubs) {
-        let lives = &book.hubs[place as usize].lives;
-        let pinned = lives.pin().map_or(0, |pin| pin.height);
-        let blocks = lives.blocks().clone();
-        let hub = HubThread::new(place, hub.clone(), blocks, pinned, desk_sender.clone())?;
-        let (orders, receiver) = channel();
-        thread::spawn(move || hub.run(&receiver));
-        hubs.push(orders);
-    }
-    let ways = Ways {
-        shards: (0..config.shards.len() as u32)
-            .map(|place| workers::shard(&config, place, desk_sender.clone()))
-            .collect(),
-        signer: workers::signer(&config, book.known, desk_sender.clone()),
-        ledger: ledger.clone(),
-        hubs,
-    };
-    let published = Published::default();
-    let start = Start {
-        book,
-        log,
-        audit,
-        taken,
-    };
-    let desk = Desk::new(
-        Arc::clone(&config),
-        start,
-        ways,
-        published.clone(),
-        Arc::clone(&numbers),
-    );
-    let sockets = serve(&config, &desk_sender, &ledger, &published, &numbers)?;
+    let numbers = &process.numbers;
+    let _scrape = config.metrics.map(|at| numbers.serve(at)).transpose()?;
     tracing::info!(
         store = %config.store.display(),
         sockets = %config.sockets.display(),
@@ -149,12 +98,104 @@ pub fn run(path: &Path, stop: &'static AtomicBool) -> Result<(), ProcessError> {
         hubs = config.hubs.len(),
         "settlement runs"
     );
-    let ended = desk.run(&messages, stop);
-    drop(sockets);
-    let _ = ledger.send(Job::End); // it has ended already
-    let _ = ledger_thread.join();
-    ended?;
-    Ok(())
+    process.run(stop)
+}
+
+/// Ways to the shards' daemons and to the chains, in the order of the configuration.
+pub(crate) type Outside = (Vec<Sender<ShardJob>>, Vec<Sender<Order>>);
+
+/// Everything that is open, before the desk works.
+pub(crate) struct Process {
+    desk: Desk,
+    messages: Receiver<Message>,
+    ledger: Sender<Job>,
+    ledger_thread: JoinHandle<()>,
+    sockets: [Server; 2],
+    pub(crate) published: Published,
+    pub(crate) numbers: Arc<Numbers>,
+}
+
+impl Process {
+    /// Journal, ledger and sockets of a configuration. `outside` starts what talks to shards and chains in the desk's place.
+    pub(crate) fn open(
+        config: &Arc<Config>,
+        outside: impl FnOnce(&Book, &Sender<Message>) -> Result<Outside, ProcessError>,
+    ) -> Result<Process, ProcessError> {
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.store);
+        made.map_err(|source| ProcessError::Io {
+            what: format!("the folder {}", config.store.display()),
+            source,
+            cure: "give `store` a folder that may be written",
+        })?;
+        let numbers = Arc::new(Numbers::new()?);
+        let mut book = Book::new(config);
+        let mut wrong = None;
+        let log = HashLog::<Entry>::open_with(&config.store.join("settled.log"), |entry| {
+            if wrong.is_none() {
+                wrong = book.apply(&entry).err();
+            }
+        })?;
+        if let Some(wrong) = wrong {
+            return Err(DeskError::Contradiction(wrong).into());
+        }
+        let audit = HashLog::<Audited>::open_with(&config.store.join("audit.log"), drop)?;
+
+        let (sender, messages) = channel();
+        let follower = Follower::open(config, sender.clone())?;
+        let taken = follower.facts();
+        let (ledger, jobs) = channel();
+        let ledger_thread = thread::spawn({
+            let desk = sender.clone();
+            move || {
+                if let Err(error) = follower.run(&jobs) {
+                    let _ = desk.send(Message::LedgerEnded(error.to_string())); // the desk has ended
+                }
+            }
+        });
+        let (shards, hubs) = outside(&book, &sender)?;
+        let ways = Ways {
+            shards,
+            signer: workers::signer(config, book.known, sender.clone()),
+            ledger: ledger.clone(),
+            hubs,
+        };
+        let published = Published::default();
+        let start = Start {
+            book,
+            log,
+            audit,
+            taken,
+        };
+        let desk = Desk::new(
+            Arc::clone(config),
+            start,
+            ways,
+            published.clone(),
+            Arc::clone(&numbers),
+        );
+        let sockets = serve(config, &sender, &ledger, &published, &numbers)?;
+        Ok(Process {
+            desk,
+            messages,
+            ledger,
+            ledger_thread,
+            sockets,
+            published,
+            numbers,
+        })
+    }
+
+    /// Works until `stop` is set.
+    pub(crate) fn run(self, stop: &AtomicBool) -> Result<(), ProcessError> {
+        let ended = self.desk.run(&self.messages, stop);
+        drop(self.sockets);
+        let _ = self.ledger.send(Job::End); // it has ended already
+        let _ = self.ledger_thread.join();
+        Ok(ended?)
+    }
 }
 
 fn serve(

@@ -3,12 +3,10 @@
 //! Writer: the desk. A signature is checked here, in as many threads as ask; what passes goes to the desk, which makes it durable.
 
 use crate::protocol::{CoSignature, Granted};
-use alloy_sol_types::SolStruct;
 use ring0_channels::batch::Built;
 use ring0_channels::batch_file::BatchFile;
 use ring0_channels::evidence::Holding;
 use ring0_channels::key::Signature;
-use ring0_channels::message::venue_domain;
 use ring0_channels::{Address, B256};
 use ring0_settlement::{AccountId, account_number};
 use std::collections::HashMap;
@@ -51,7 +49,7 @@ impl Published {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(batch);
     }
 
-    fn get(&self) -> Option<Arc<Batch>> {
+    pub(crate) fn get(&self) -> Option<Arc<Batch>> {
         self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -110,12 +108,6 @@ impl Published {
 }
 
 impl Batch {
-    /// Of a signed batch.
-    pub(crate) fn digest(built: &Built, venue: B256, account: u32) -> Option<B256> {
-        let state = built.account(account_number(AccountId(account)))?;
-        Some(state.eip712_signing_hash(&venue_domain(venue)))
-    }
-
     fn holds(&self, it: &CoSignature) -> Result<(), String> {
         if it.epoch != self.epoch {
             return Err(format!(

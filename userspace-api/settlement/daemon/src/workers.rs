@@ -212,7 +212,7 @@ pub(crate) enum Wanted {
 /// What the signer's thread is told.
 pub(crate) enum SignerJob {
     /// Ask for a signature.
-    Sign(Wanted, ToSign),
+    Sign(Wanted, Box<ToSign>),
     /// Its history is another one: what was known of it is not asked for any more.
     Forget,
 }
@@ -241,7 +241,7 @@ fn sign(
     let mut client: Option<Signer> = None;
     for job in jobs {
         let (wanted, message) = match job {
-            SignerJob::Sign(wanted, message) => (wanted, message),
+            SignerJob::Sign(wanted, message) => (wanted, *message),
             SignerJob::Forget => {
                 (client, known) = (None, None);
                 continue;

@@ -690,3 +690,21 @@ fn killed_at_random_points_nothing_happens_twice() {
     assert!(status["halted"].as_array().unwrap().is_empty(), "{status}");
     assert_eq!(status["credits_waiting"], 0, "{status}");
 }
+
+/// Twice the same records, and nothing but signatures that were made in the first run: each is taken.
+#[test]
+fn many_sign_every_batch() {
+    venue::programs();
+    let folder = tempfile::tempdir().unwrap();
+    let options = ring0_settled::bench::Options {
+        traders: 40,
+        period: Duration::from_millis(50),
+        time: Duration::from_millis(500),
+        seed: rand::random(),
+    };
+    println!("seed {}", options.seed);
+    let report = ring0_settled::bench::cosigners(folder.path(), &options).unwrap();
+    assert_eq!((report.batches, report.fills), (10, 200));
+    assert_eq!(report.cosignatures, 400);
+    assert!(report.marks > 0, "{report:?}");
+}

@@ -438,13 +438,15 @@ impl Desk {
         let Some(signature) = record.signature else {
             return;
         };
+        let domain = venue_domain(self.config.venue).separator();
         let mut parts = HashMap::new();
         for (account, _) in self.book.protocol.parts() {
             let Some(registered) = self.book.registered.get(&account) else {
                 continue;
             };
-            let digest = published::Batch::digest(built, self.config.venue, account);
-            let Some(digest) = digest else { continue };
+            let Some(state) = built.account(account_number(AccountId(account))) else {
+                continue;
+            };
             let channels: Vec<Holding> = self
                 .book
                 .channels_of(account)
@@ -461,7 +463,7 @@ impl Desk {
                 })
                 .collect();
             let part = Part {
-                digest,
+                digest: state.digest(domain),
                 cosigner: registered.cosigner,
                 grants: registered.grants.clone(),
                 channels,

@@ -25,7 +25,7 @@ impl Desk {
             }
             if let Some(message) = self.to_sign(wanted) {
                 self.signing.insert(wanted, now + 90 * AGAIN);
-                let job = SignerJob::Sign(wanted, message);
+                let job = SignerJob::Sign(wanted, Box::new(message));
                 let _ = self.ways.signer.send(job); // it lives as long as the desk
             }
         }

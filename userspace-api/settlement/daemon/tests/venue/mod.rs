@@ -106,7 +106,7 @@ alloy_sol_types::sol! {
 }
 
 /// Programs of other packages, built once a run; or those in a folder that RING0_PROGRAMS names.
-fn programs() -> &'static Path {
+pub(crate) fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         if let Some(folder) = std::env::var_os("RING0_PROGRAMS") {
