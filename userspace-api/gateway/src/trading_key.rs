@@ -196,7 +196,7 @@ fn make(path: &Path) -> io::Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(&new)?;
-    let digits = Zeroizing::new(hex::encode(&*key));
+    let digits = Zeroizing::new(hex::encode(*key));
     let text = Zeroizing::new(format!("trading {}\n", *digits));
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
