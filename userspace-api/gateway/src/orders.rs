@@ -289,7 +289,9 @@ impl Orders {
             Some(Kind::Replaced) => read(bytes).map(|it| self.replaced(&it)),
             Some(Kind::Armed) => read(bytes).map(|it: Armed| {
                 self.change(head.sequence, it.order, |order| {
-                    order.status = Status::Armed
+                    order.status = Status::Armed;
+                    // A market stop's protection ends where the ladder does.
+                    order.price = it.price;
                 });
             }),
             Some(Kind::Triggered) => read(bytes).map(|it: Triggered| {

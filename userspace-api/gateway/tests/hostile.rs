@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+use tokio_tungstenite::tungstenite::Message;
 
 /// Sends bytes and reads until the server closes.
 fn raw(stand: &Stand, bytes: &[u8]) -> String {
@@ -138,19 +139,23 @@ fn a_websocket_that_misbehaves_is_cut_off_with_the_reason() {
 
     let closed = |mut socket: stand::Socket| loop {
         match socket.0.read() {
-            Ok(tokio_tungstenite::tungstenite::Message::Close(Some(frame))) => {
+            Ok(Message::Close(Some(frame))) => {
                 return (u16::from(frame.code), frame.reason.to_string());
             }
             Ok(_) => {}
             Err(error) => return (0, error.to_string()),
         }
     };
-    // Too many words.
+    // Too many words: each is answered until the last.
     let mut chatty = stand.socket(None);
-    for _ in 0..400 {
+    let cut_off = (0..400).find_map(|_| {
         chatty.say(&json!({ "op": "ping" }));
-    }
-    let (code, reason) = closed(chatty);
+        match chatty.0.read().unwrap() {
+            Message::Close(frame) => frame.map(|it| (u16::from(it.code), it.reason.to_string())),
+            _ => None,
+        }
+    });
+    let (code, reason) = cut_off.expect("four hundred words at once are too many");
     assert!(code == 1008 && reason.contains("too"), "{code} {reason}");
     // A message larger than any word.
     let mut loud = stand.socket(None);

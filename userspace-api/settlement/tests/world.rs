@@ -600,15 +600,6 @@ fn facts_that_cannot_be_are_refused() {
         ),
         (
             Fact::Cut {
-                epoch: Epoch(ledger.epoch().0 + 2),
-                time_ns: 0,
-                pins: Vec::new(),
-                renew: false,
-            },
-            "is next",
-        ),
-        (
-            Fact::Cut {
                 epoch: ledger.epoch().next(),
                 time_ns: 0,
                 pins: Vec::new(),
