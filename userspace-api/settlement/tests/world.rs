@@ -13,7 +13,7 @@ use ring0_engine::limits::SLOT_LEN;
 use ring0_settlement::book::Own;
 use ring0_settlement::reconcile::TreeFigure;
 use ring0_settlement::{
-    AccountId, AssetId, Cover, Difference, Epoch, Equation, Fact, Figures, Ledger, Purse, Records,
+    AccountId, AssetId, Cover, Difference, Equation, Fact, Figures, Ledger, Purse, Records,
     Refused, Settlement, SettlementError, StoreError, reconcile,
 };
 use small::{ACCOUNTS, Event, SHARDS, World, venue};
