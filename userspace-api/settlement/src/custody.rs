@@ -590,6 +590,7 @@ impl Custody {
                 amounts("what is taken out", -amount, has, -amount <= has)?;
             }
             Fact::Cut { epoch, pins, .. } => {
+                // Numbers may be left out: after the loss of a signer's store batches go on above everything that it may have signed.
                 if *epoch <= self.epoch {
                     return Err(Refused::Known(epoch.to_string()));
                 }

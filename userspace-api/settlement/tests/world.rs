@@ -600,6 +600,15 @@ fn facts_that_cannot_be_are_refused() {
         ),
         (
             Fact::Cut {
+                epoch: ledger.epoch(),
+                time_ns: 0,
+                pins: Vec::new(),
+                renew: false,
+            },
+            "known",
+        ),
+        (
+            Fact::Cut {
                 epoch: ledger.epoch().next(),
                 time_ns: 0,
                 pins: Vec::new(),
