@@ -269,6 +269,11 @@ pub struct Trader<T: Transport> {
     due: Duration,
     /// Smoothed round trip of packets that were sent once.
     round_trip: Option<Duration>,
+    /// Smoothed distance of a round trip from that.
+    variation: Duration,
+    /// Waits that ended without an answer since that was last measured: later packets wait as much longer, or each would be sent twice on a way that
+    /// has become slower, which tells nothing of it and makes it slower still.
+    patient: u32,
     /// The expected number that was answered with a resend, and until when it is not again.
     hole: (u64, Duration),
     /// Acks that came while something else was waited for.
@@ -300,6 +305,8 @@ impl<T: Transport> Trader<T> {
             window: Window::default(),
             due: Duration::MAX,
             round_trip: None,
+            variation: Duration::ZERO,
+            patient: 0,
             hole: (0, Duration::ZERO),
             early: Vec::new(),
             stats: Stats::default(),
@@ -470,7 +477,7 @@ impl<T: Transport> Trader<T> {
         self.next = builder.next_sequence();
         let packet = builder.sign(self.session.key());
         let now = self.transport.now();
-        let due = now + self.resend_after(0);
+        let due = now + self.resend_after(self.patient);
         self.window.push(Pending {
             sequence,
             count: count as u16, // at most 69: the builder took the messages
@@ -480,7 +487,7 @@ impl<T: Transport> Trader<T> {
             sent: now,
             due,
             sends: 1,
-            waits: 0,
+            waits: self.patient,
             heard: None,
             backs_off: false,
             foreign: false,
@@ -764,10 +771,15 @@ impl<T: Transport> Trader<T> {
         if packet.sends == 1 {
             // A packet that was sent twice does not say which copy was answered.
             let took = now.saturating_sub(packet.sent);
-            self.round_trip = Some(match self.round_trip {
-                Some(smoothed) => (smoothed * 7 + took) / 8,
-                None => took,
-            });
+            self.patient = 0;
+            let (smoothed, variation) = match self.round_trip {
+                Some(before) => (
+                    (before * 7 + took) / 8,
+                    (self.variation * 3 + took.abs_diff(before)) / 4,
+                ),
+                None => (took, took / 2),
+            };
+            (self.round_trip, self.variation) = (Some(smoothed), variation);
         }
         self.window.finish(place);
         self.stats.answered += 1;
@@ -910,6 +922,7 @@ impl<T: Transport> Trader<T> {
                 break;
             }
             packet.waits = packet.waits.saturating_add(1);
+            self.patient = self.patient.max(packet.waits);
             self.resend(place, now)?;
         }
         self.due = self
@@ -940,7 +953,9 @@ impl<T: Transport> Trader<T> {
     fn resend_after(&self, waits: u32) -> Duration {
         let (shortest, longest) = self.options.resend;
         let first = match self.round_trip {
-            Some(round_trip) => (round_trip * 4).max(shortest),
+            Some(smoothed) => (smoothed * 4)
+                .max(smoothed + self.variation * 4)
+                .max(shortest),
             None => self.options.resend_first,
         };
         doubled(first, waits, longest)

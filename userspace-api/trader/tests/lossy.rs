@@ -537,3 +537,95 @@ fn a_venue_that_is_always_busy_ends_with_its_reason() {
     );
     assert!(trader.stats().refusals > 10);
 }
+
+/// A venue that answers one packet after the other, each after the same time.
+#[derive(Debug)]
+struct Queue {
+    now: Duration,
+    each: Duration,
+    free_at: Duration,
+    venue: Venue,
+    answers: Vec<(Duration, Vec<u8>)>,
+    arrived: u64,
+}
+
+impl Transport for Queue {
+    fn now(&mut self) -> Duration {
+        self.now
+    }
+
+    fn send(&mut self, packet: &[u8]) -> io::Result<()> {
+        self.arrived += 1;
+        self.free_at = self.free_at.max(self.now) + self.each;
+        let answer = self.venue.take(packet, &mut Dice(0), 0);
+        let at = self.free_at;
+        self.answers.extend(answer.map(|answer| (at, answer)));
+        Ok(())
+    }
+
+    fn receive(&mut self, into: &mut [u8], wait: Duration) -> io::Result<Option<usize>> {
+        let end = self.now + wait;
+        match self.answers.first().filter(|(at, _)| *at <= end) {
+            Some(&(at, _)) => {
+                self.now = self.now.max(at);
+                let (_, answer) = self.answers.remove(0);
+                into[..answer.len()].copy_from_slice(&answer);
+                Ok(Some(answer.len()))
+            }
+            None => {
+                self.now = end;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// A round trip that grows a hundredfold, because more packets wait before the same venue, is learned: it is not answered with every packet twice
+/// and thrice for ever, which made the queue still longer.
+#[test]
+fn a_way_that_becomes_slower_is_not_flooded() {
+    let venue = Venue {
+        expected: 1,
+        venue_sequence: 0,
+        stored: BTreeMap::new(),
+        halted: false,
+        executed: Vec::new(),
+    };
+    let queue = Queue {
+        now: Duration::ZERO,
+        each: Duration::from_millis(1),
+        free_at: Duration::ZERO,
+        venue,
+        answers: Vec::new(),
+        arrived: 0,
+    };
+    let mut trader = Trader::new(session(), queue);
+    let mut dice = Dice(7);
+    let mut acks = Vec::new();
+    // One at a time: the round trip is a millisecond.
+    for number in 0..50 {
+        acks.extend(
+            trader
+                .submit(&orders(number..number + 1, &mut dice))
+                .unwrap(),
+        );
+    }
+    assert_eq!(trader.stats().resends, 0, "{:?}", trader.stats());
+    // Then sixteen packets are always on their way: it is sixteen.
+    let (mut sent, packets) = (50, 3_000);
+    while acks.len() < packets as usize {
+        while sent < packets && trader.unanswered() < 16 {
+            trader.send(&mut orders(sent..sent + 1, &mut dice)).unwrap();
+            sent += 1;
+        }
+        trader.poll(Duration::from_secs(1), &mut acks).unwrap();
+    }
+    let stats = trader.stats();
+    let arrived = trader.transport().arrived;
+    println!("{arrived} packets arrived of {packets}; {stats:?}");
+    assert_eq!(trader.transport().venue.executed.len(), packets as usize);
+    assert!(
+        stats.resends < packets as u64 / 50,
+        "the round trip is learned within a few of its own: {stats:?}"
+    );
+}
