@@ -2,6 +2,7 @@
 
 use crate::B256;
 use crate::evidence::{LeafProof, OperatorHalf};
+use crate::heads::{Heads, HeadsProof};
 use crate::key::Signature;
 use crate::message::{AccountState, Batch, ChannelState, Hub, State};
 use crate::tree::{self, SumTree, Sums, Tree, TreeError};
@@ -37,6 +38,7 @@ pub struct Built {
     sums: BTreeMap<(Hub, Address), Part<SumTree>>,
     entries: Tree,
     leaves: BTreeMap<B256, Leaf>,
+    audit: Heads,
 }
 
 /// A channel's place in its account's tree.
@@ -63,11 +65,27 @@ impl<T> Part<T> {
 }
 
 impl Built {
-    /// Of an epoch, behind the batch whose root is `previous` (zero: the first).
+    /// Of an epoch, behind the batch whose root is `previous` (zero: the first), without heads of audit logs.
     ///
     /// # Errors
     /// See [`TreeError`]; a channel that comes twice is one.
-    pub fn new(epoch: U40, previous: B256, mut leaves: Vec<Leaf>) -> Result<Built, TreeError> {
+    pub fn new(epoch: U40, previous: B256, leaves: Vec<Leaf>) -> Result<Built, TreeError> {
+        Built::with_audit(epoch, previous, leaves, Heads::default())
+    }
+
+    /// The same with the heads of audit logs under the batch's root (CUSTODY 19).
+    ///
+    /// # Errors
+    /// See [`TreeError`]; a channel that comes twice is one, a batch without any channel another.
+    pub fn with_audit(
+        epoch: U40,
+        previous: B256,
+        mut leaves: Vec<Leaf>,
+        audit: Heads,
+    ) -> Result<Built, TreeError> {
+        if leaves.is_empty() {
+            return Err(TreeError::Empty);
+        }
         // In the order of all trees, so that a channel's position is found by its id.
         leaves.sort_unstable_by_key(|leaf| leaf.state.channel);
         let hashes = each(&leaves, |leaf| leaf.state.hash());
@@ -94,7 +112,8 @@ impl Built {
             let entry = part.tree.root().entry(hub, *token);
             (entry, entry)
         };
-        let entries = Tree::new(sums.iter().map(entry).collect())?;
+        let audit_entry = audit.entry().map(|entry| (entry, entry));
+        let entries = Tree::new(sums.iter().map(entry).chain(audit_entry).collect())?;
         Ok(Built {
             batch: Batch {
                 epoch,
@@ -108,6 +127,7 @@ impl Built {
                 .into_iter()
                 .map(|leaf| (leaf.state.channel, leaf))
                 .collect(),
+            audit,
         })
     }
 
@@ -164,6 +184,26 @@ impl Built {
     #[must_use]
     pub fn sums(&self, hub: &Hub, token: Address) -> Option<Sums> {
         Some(self.sums.get(&(*hub, token))?.tree.root())
+    }
+
+    /// Heads of audit logs that it has.
+    #[must_use]
+    pub fn audit(&self) -> &Heads {
+        &self.audit
+    }
+
+    /// The heads' way into the batch, with the operator's signature of it; `None`: it has none.
+    #[must_use]
+    pub fn audit_proof(&self, signature: Signature) -> Option<HeadsProof> {
+        let position = self.entries.position(self.audit.entry()?)?;
+        Some(HeadsProof {
+            heads: self.audit.clone(),
+            position: position as u64,
+            path: self.entries.path(position),
+            epoch: self.batch.epoch.to(),
+            previous: self.batch.previous,
+            signature,
+        })
     }
 
     /// A channel's way into the batch, with the operator's signature of it.

@@ -3,6 +3,7 @@
 use crate::B256;
 use crate::batch::Built;
 use crate::evidence::{Evidence, EvidenceError, Holding, OperatorHalf};
+use crate::heads::HeadsProof;
 use crate::key::Signature;
 use crate::message::AccountState;
 use alloy_primitives::aliases::U40;
@@ -22,6 +23,9 @@ pub struct BatchFile {
     pub account: u64,
     /// Its channels with their new states.
     pub holdings: Vec<Holding>,
+    /// The heads of the venue's audit logs in the same batch: kept, it shows later whether a log was written anew (`ring0 audit verify`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<HeadsProof>,
 }
 
 /// Why a trader does not sign.
@@ -43,6 +47,9 @@ pub enum BatchFileError {
         /// Why.
         why: EvidenceError,
     },
+    /// The heads of audit logs are not those of the batch.
+    #[error("the heads of audit logs: {0}. Do not sign")]
+    Audit(EvidenceError),
     /// An older state than the kept one.
     #[error(
         "channel {channel}: version {given} is not above version {kept}, which you have. Do not sign"
@@ -105,6 +112,7 @@ impl BatchFile {
             epoch: built.batch().epoch.to(),
             account,
             holdings,
+            audit: built.audit_proof(signature),
         })
     }
 
@@ -139,6 +147,7 @@ impl BatchFile {
             }
         }
         let mut whole: Option<(AccountState, Signature)> = None;
+        let mut batch = None;
         for holding in &self.holdings {
             let channel = holding.channel();
             let worthless = |why| BatchFileError::Worthless { channel, why };
@@ -166,6 +175,19 @@ impl BatchFile {
                 Some((_, signature)) if *signature != leaf.signature => return mixed("batch"),
                 Some(_) => {}
             }
+            batch = Some((holding, leaf));
+        }
+        if let (Some(audit), Some((holding, leaf))) = (&self.audit, batch) {
+            let same = (audit.epoch, audit.signature) == (leaf.epoch, leaf.signature);
+            if !same {
+                let channel = holding.channel();
+                return Err(BatchFileError::Mixed {
+                    channel,
+                    what: "batch as the heads of audit logs",
+                });
+            }
+            let verified = audit.verify(holding.venue, holding.operator);
+            verified.map_err(BatchFileError::Audit)?;
         }
         whole.map(|(state, _)| state).ok_or(BatchFileError::Empty)
     }

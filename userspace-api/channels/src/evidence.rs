@@ -159,14 +159,14 @@ pub enum EvidenceError {
     },
 }
 
-fn u40(field: &'static str, value: u64) -> Result<U40, EvidenceError> {
+pub(crate) fn u40(field: &'static str, value: u64) -> Result<U40, EvidenceError> {
     U40::try_from(value).map_err(|_| EvidenceError::Large {
         field,
         value: u128::from(value),
     })
 }
 
-fn place(position: u64) -> usize {
+pub(crate) fn place(position: u64) -> usize {
     usize::try_from(position).unwrap_or(usize::MAX)
 }
 

@@ -13,6 +13,7 @@ mod decimal;
 pub mod evidence;
 pub mod exit_file;
 pub mod guard;
+pub mod heads;
 pub mod keep;
 pub mod key;
 pub mod life;

@@ -106,13 +106,34 @@ alloy_sol_types::sol! {
     }
 }
 
-/// A hub: one contract on one lineage of a chain.
+/// A hub: one contract on one lineage of a chain. None is at the zero address, and none is read there: a batch's entry of it is that of the audit logs
+/// (`heads.rs`).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "HubWords")]
 pub struct Hub {
     /// Fixed name of the chain's history.
     pub lineage: U256,
     /// The contract.
     pub address: Address,
+}
+
+/// A hub as it is read.
+#[derive(Deserialize)]
+#[serde(rename = "Hub")]
+struct HubWords {
+    lineage: U256,
+    address: Address,
+}
+
+impl TryFrom<HubWords> for Hub {
+    type Error = &'static str;
+
+    fn try_from(HubWords { lineage, address }: HubWords) -> Result<Hub, &'static str> {
+        match address {
+            Address::ZERO => Err("no hub is at the zero address; give the contract's"),
+            address => Ok(Hub { lineage, address }),
+        }
+    }
 }
 
 /// A channel's fixed terms.

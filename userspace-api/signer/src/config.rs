@@ -278,6 +278,12 @@ impl Config {
             true => Ok(()),
             false => Err(format!("there is no [[hub]] named {name:?}")),
         };
+        if let Some(nowhere) = self.hubs.iter().find(|it| it.address == Address::ZERO) {
+            return Err(format!(
+                "hub {:?} is at the zero address; give the contract's",
+                nowhere.name
+            ));
+        }
         for asset in &self.assets {
             match (&asset.hub, &asset.token, asset.chain, &asset.network) {
                 (Some(name), Some(_), None, None) => hub(name)?,

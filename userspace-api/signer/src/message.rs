@@ -4,6 +4,7 @@ use crate::transaction::Transaction;
 use crate::vault_move::VaultMove;
 use alloy_primitives::aliases::U40;
 use alloy_sol_types::SolStruct;
+use ring0_channels::heads::Heads;
 use ring0_channels::key::Signature;
 use ring0_channels::message::{
     self, AMOUNT_MAX, ChannelState, Closing, Hub, KIND_TRADING, Rebalancing, Terms, venue_domain,
@@ -84,6 +85,9 @@ pub struct Batch {
     pub previous: B256,
     /// One for each (hub, token), in any order.
     pub entries: Vec<BatchEntry>,
+    /// Heads of the venue's audit logs, for which the signer makes one entry more.
+    #[serde(default, skip_serializing_if = "Heads::is_empty")]
+    pub audit: Heads,
 }
 
 /// What a batch says of a (hub, token).
@@ -301,6 +305,7 @@ impl Message {
             epoch: built.batch().epoch.to(),
             previous: built.batch().previous,
             entries: pairs.iter().map(entry).collect::<Result<_, _>>()?,
+            audit: built.audit().clone(),
         };
         if batch.root()? != built.batch().entries {
             return Err(Malformed(
@@ -422,11 +427,24 @@ impl Message {
 }
 
 impl Batch {
-    /// Root over the entries.
+    /// Root over the entries and the audit logs' one.
     ///
     /// # Errors
-    /// There is none, too many, or one twice.
+    /// There is none, too many, one twice, or one of the form that the audit logs' has.
     pub fn root(&self) -> Result<B256, Malformed> {
+        if self.entries.is_empty() {
+            return Err(Malformed("a batch has an entry of a hub".to_owned()));
+        }
+        if self
+            .entries
+            .iter()
+            .any(|it| it.hub.address == Address::ZERO)
+        {
+            return Err(Malformed(
+                "no hub is at the zero address; heads of audit logs are given as `audit`"
+                    .to_owned(),
+            ));
+        }
         let leaf = |it: &BatchEntry| {
             let entry = it.sums.entry(&it.hub, it.token);
             (entry, entry)
@@ -437,7 +455,8 @@ impl Batch {
         if let Some(twice) = pairs.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Malformed(format!("{:?} comes twice", twice[0])));
         }
-        let tree = Tree::new(self.entries.iter().map(leaf).collect());
+        let audit = self.audit.entry().map(|entry| (entry, entry));
+        let tree = Tree::new(self.entries.iter().map(leaf).chain(audit).collect());
         tree.map(|tree| tree.root())
             .map_err(|error| Malformed(error.to_string()))
     }
@@ -449,6 +468,7 @@ mod tests {
     use alloy_primitives::{U256, keccak256};
     use alloy_sol_types::SolValue;
     use ring0_channels::batch::{Built, Leaf};
+    use ring0_channels::heads::LogHead;
 
     /// The type's text and the order of its words as the contract's `Messages.sol` has them.
     #[test]
@@ -466,6 +486,82 @@ mod tests {
             from_epoch: 77,
         };
         assert_eq!(message.digest(), Ok(digest));
+    }
+
+    /// The heads change the root, the signer computes it itself, and nothing else takes their place.
+    #[test]
+    fn heads_of_audit_logs_are_one_entry_more_and_no_other_entry_is_theirs() {
+        let log = |name: &str, entries| LogHead {
+            name: name.to_owned(),
+            entries,
+            head: B256::repeat_byte(5),
+        };
+        let heads = Heads::try_from(vec![log("settled", 3), log("gateway", 9)]).unwrap();
+        let hub = Hub {
+            lineage: U256::from(31337),
+            address: Address::repeat_byte(7),
+        };
+        let leaf = Leaf {
+            hub,
+            token: Address::ZERO,
+            account: 1,
+            state: ChannelState {
+                channel: B256::repeat_byte(1),
+                version: U40::from(1),
+                balance: 100,
+                depositedSeen: 40,
+                withdrawnSeen: 0,
+                epoch: U40::from(5),
+                kind: KIND_TRADING,
+                branch: B256::ZERO,
+            },
+            excess: 60,
+        };
+        let venue = B256::repeat_byte(9);
+        let (epoch, pairs) = (U40::from(5), [(hub, Address::ZERO)]);
+        let make = |heads: &Heads| {
+            let leaves = vec![leaf.clone()];
+            let built = Built::with_audit(epoch, B256::ZERO, leaves, heads.clone()).unwrap();
+            let message = Message::batch(venue, &built, &pairs).unwrap();
+            let signed = built.batch().eip712_signing_hash(&venue_domain(venue));
+            assert_eq!(message.digest(), Ok(signed));
+            message
+        };
+        let (bare, with) = (make(&Heads::default()), make(&heads));
+        assert_ne!(bare.digest(), with.digest());
+        let mut later = heads.clone();
+        later.set(log("gateway", 10)).unwrap();
+        assert_ne!(make(&later).digest(), with.digest());
+        let json = serde_json::to_string(&with).unwrap();
+        assert_eq!(serde_json::from_str::<Message>(&json).unwrap(), with);
+
+        // The heads' hash given as an entry: refused as JSON and as a value.
+        let Message::Batch(mut forged) = bare else {
+            panic!("a batch");
+        };
+        let nowhere = Hub {
+            lineage: U256::ZERO,
+            address: Address::ZERO,
+        };
+        let sums = Sums {
+            hash: heads.root(),
+            balance: 0,
+            excess: 0,
+        };
+        forged.entries.push(BatchEntry {
+            hub: nowhere,
+            token: Address::ZERO,
+            sums,
+        });
+        assert!(forged.root().is_err());
+        let forged = serde_json::to_string(&Message::Batch(forged)).unwrap();
+        assert!(serde_json::from_str::<Message>(&forged).is_err());
+        // Heads alone are no batch.
+        let Message::Batch(mut alone) = with else {
+            panic!("a batch");
+        };
+        alone.entries.clear();
+        assert!(alone.root().is_err());
     }
 
     #[test]
@@ -503,6 +599,7 @@ mod tests {
         assert!(Message::batch(venue, &built, &pairs[..1]).is_err());
         let json = serde_json::to_string(&message).unwrap();
         assert_eq!(serde_json::from_str::<Message>(&json).unwrap(), message);
+        assert!(!json.contains("audit"), "as before there were heads");
         let twice = json.replace(r#""entries":["#, r#""unknown":1,"entries":["#);
         assert!(serde_json::from_str::<Message>(&twice).is_err());
     }

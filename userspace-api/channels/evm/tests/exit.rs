@@ -7,6 +7,7 @@ use alloy_primitives::aliases::U40;
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{SolError, SolStruct, SolValue};
 use node::{Node, hub};
+use ring0_channels::heads::{Heads, LogHead};
 use ring0_channels::key::Signer;
 use ring0_channels::message::{
     AccountState, Batch, ChannelState, Hub, KIND_TRADING, State, Terms, venue_domain,
@@ -229,8 +230,14 @@ fn traders_take_home_what_the_batch_says_when_the_operator_is_gone() {
         (10 * ETHER, 3 * ETHER)
     );
     let entry = sums.root().entry(&venue.hub, Address::ZERO);
-    let elsewhere = keccak256("another hub's entry");
-    let entries = Tree::new(vec![(entry, entry), (elsewhere, elsewhere)]).unwrap();
+    // Beside it the heads of audit logs: the hub proves its own entry as before.
+    let log = LogHead {
+        name: "settled".to_owned(),
+        entries: 7,
+        head: keccak256("a log"),
+    };
+    let heads = Heads::try_from(vec![log]).unwrap().entry().unwrap();
+    let entries = Tree::new(vec![(entry, entry), (heads, heads)]).unwrap();
     let previous = keccak256("the batch before");
     let batch = Batch {
         epoch: U40::from(EPOCH),

@@ -7,6 +7,7 @@ use crate::message::{Batch, BatchEntry, Rebalance, State, Withdrawal};
 use crate::vault_move::VaultMove;
 use alloy_primitives::U256;
 use proptest::prelude::*;
+use ring0_channels::heads::{Heads, LogHead};
 use ring0_channels::key::Signer;
 use ring0_channels::message::Terms;
 use ring0_channels::tree::Sums;
@@ -206,7 +207,7 @@ fn one_state_a_version_and_one_root_an_epoch() {
     assert_eq!(it.signs(state(1, 1011, 11)), Ok(false));
 
     let venue = B256::repeat_byte(9);
-    let batch = |epoch, excess, token| {
+    let audited = |epoch, excess, token, audit| {
         Message::Batch(Batch {
             venue,
             epoch,
@@ -220,12 +221,27 @@ fn one_state_a_version_and_one_root_an_epoch() {
                     excess,
                 },
             }],
+            audit,
         })
+    };
+    let batch = |epoch, excess, token| audited(epoch, excess, token, Heads::default());
+    let heads = |entries| {
+        let log = LogHead {
+            name: "settled".to_owned(),
+            entries,
+            head: B256::repeat_byte(4),
+        };
+        Heads::try_from(vec![log]).unwrap()
     };
     assert_eq!(it.signs(batch(7, 1000, 0x22)), Ok(false));
     assert_eq!(it.signs(batch(7, 999, 0x22)), Err(Name::Signed));
     assert_eq!(it.signs(batch(8, 1001, 0x22)), Err(Name::Excess));
     assert_eq!(it.signs(batch(8, 1, 0x23)), Err(Name::Asset));
+    // The heads of audit logs are part of the root: one epoch has one set of them.
+    assert_eq!(
+        it.signs(audited(7, 1000, 0x22, heads(1))),
+        Err(Name::Signed)
+    );
     let revocation = |from_epoch| Message::Revocation {
         venue,
         cosigner: Address::ZERO,
