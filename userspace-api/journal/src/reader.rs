@@ -58,8 +58,9 @@ pub struct Reader {
     slots_read: usize,
     /// Sequence below which records are passed over.
     from: u64,
-    /// Offset behind which no later block was found.
+    /// Offset in this segment behind which no later block was found.
     searched: Option<u64>,
+    searches: u64,
     /// What stood at the end, if not nothing.
     torn: Option<Bad>,
 }
@@ -132,6 +133,7 @@ impl Reader {
             slots_read: 0,
             from: 0,
             searched: None,
+            searches: 0,
             torn: None,
         })
     }
@@ -250,6 +252,12 @@ impl Reader {
             header,
             &self.bytes[..header.bytes as usize],
         )))
+    }
+
+    /// How often the room behind the last block was searched for a later one.
+    #[must_use]
+    pub fn searches(&self) -> u64 {
+        self.searches
     }
 
     /// The next record; `None` where nothing more is written. Asked again later, it goes on.
@@ -374,7 +382,8 @@ impl Reader {
         if let Some(next) = self.next_segment()? {
             return Ok(Some(Proof::Segment(next)));
         }
-        if let Some(watermark) = self.watermark()? {
+        let watermark = self.watermark()?;
+        if let Some(watermark) = &watermark {
             if watermark.journal_id != self.segment.journal_id {
                 return Err(JournalError::OtherJournal {
                     path: watermark_path(&self.folder),
@@ -384,7 +393,13 @@ impl Reader {
                 return Ok(Some(Proof::Watermark(watermark.position)));
             }
         }
-        if self.searched == Some(self.offset) {
+        // One search of a segment is enough while a watermark is kept: what is written after it the watermark tells of as soon as it is on the
+        // disk, and a machine that lost that has ended this reader too. Who follows a busy writer would else search its room at every block.
+        let is_known = match watermark {
+            Some(_) => self.searched.is_some(),
+            None => self.searched == Some(self.offset),
+        };
+        if is_known {
             return Ok(None);
         }
         let later = self.later_block()?;
@@ -400,7 +415,8 @@ impl Reader {
     }
 
     /// The first good header of a later block behind the place where the next block may begin.
-    fn later_block(&self) -> Result<Option<u64>, JournalError> {
+    fn later_block(&mut self) -> Result<Option<u64>, JournalError> {
+        self.searches += 1;
         let file = self.for_search()?;
         let mut pages = vec![0; SEARCH_PAGES * PAGE];
         let mut at = self.offset + PAGE as u64;
