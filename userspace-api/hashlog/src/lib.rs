@@ -237,6 +237,29 @@ pub fn verify<T: DeserializeOwned>(
     check(path, &file, &mut take)
 }
 
+/// The number of entries whose head is this one; `None`: no entry has it. The lines are believed: [`verify`] the log too.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn position(path: &Path, head: Head) -> Result<Option<u64>, LogError> {
+    if head == Head::default() {
+        return Ok(Some(0));
+    }
+    let at = |source| LogError::File {
+        path: path.to_owned(),
+        act: "read",
+        source,
+    };
+    let head = head.to_string();
+    let lines = BufReader::new(File::open(path).map_err(at)?).split(b'\n');
+    for (number, line) in (1..).zip(lines) {
+        if line.map_err(at)?.starts_with(head.as_bytes()) {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
+}
+
 fn check<T: DeserializeOwned>(
     path: &Path,
     file: &File,
@@ -359,5 +382,8 @@ mod tests {
         let checked = verify::<(u32, String)>(&path, |entry| read.push(entry)).unwrap();
         assert_eq!((checked.head, checked.entries, read), (one, 3, entries()));
         assert_eq!(one.to_string().parse(), Ok(one));
+        assert_eq!(position(&path, one).unwrap(), Some(3));
+        assert_eq!(position(&path, Head::default()).unwrap(), Some(0));
+        assert_eq!(position(&path, Head([7; 32])).unwrap(), None);
     }
 }

@@ -5,7 +5,7 @@ use crate::event::{Actor, Entry};
 use crate::identity::{Fold, Identity, OpenError};
 use crate::permission::Permission;
 use crate::refused::Refused;
-use ring0_hashlog::{Head, verify as verify_log};
+use ring0_hashlog::{Head, position, verify as verify_log};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -50,20 +50,6 @@ pub fn verify(path: &Path, known: Option<Head>) -> Result<Report, OpenError> {
             .transpose()?
             .flatten(),
     })
-}
-
-/// The number of entries whose head is this one. The lines' hashes have been checked.
-fn position(path: &Path, head: Head) -> Result<Option<u64>, OpenError> {
-    if head == Head::default() {
-        return Ok(Some(0));
-    }
-    let text = std::fs::read_to_string(path).map_err(|source| OpenError::Folder {
-        path: path.to_owned(),
-        source,
-    })?;
-    let head = head.to_string();
-    let at = text.lines().position(|line| line.starts_with(&head));
-    Ok(at.map(|it| it as u64 + 1))
 }
 
 impl Identity {

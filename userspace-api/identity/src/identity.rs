@@ -246,7 +246,14 @@ impl Identity {
     /// The name of the audit log up to now: each batch root carries it (CUSTODY 19).
     #[must_use]
     pub fn audit_head(&self) -> Head {
-        self.log().head()
+        self.audit_at().0
+    }
+
+    /// The same with the number of entries that it names.
+    #[must_use]
+    pub fn audit_at(&self) -> (Head, u64) {
+        let log = self.log();
+        (log.head(), log.entries())
     }
 
     /// What time it is here, in milliseconds of Unix time.
