@@ -180,10 +180,11 @@ class Client:
     def withdrawals(self, account, limit=None, cursor=None):
         return self.request("GET", f"{_account(account)}/withdrawals", {"limit": limit, "cursor": cursor})
 
-    def statement(self, account, first=None, last=None):
+    def statement(self, account, first=None, last=None, signed=False):
         """What changed the balances in a range of batches, with the signed batch at its end; raises ValueError where it does not sum or is not what
-        its hash says."""
-        answer = self.request("GET", f"{_account(account)}/statement", {"from": first, "to": last})
+        its hash says. With `signed` the operator signs it: keep the answer as JSON, `ring0 statement verify` checks the signatures in it."""
+        query = {"from": first, "to": last, "signed": "true" if signed else None}
+        answer = self.request("GET", f"{_account(account)}/statement", query)
         check_statement(answer)
         return answer
 
@@ -198,6 +199,8 @@ def check_statement(answer):
         counting = sum(int(line["amount"]) for line in of["lines"] if line["counts"])
         if int(of["opening"]) + counting != int(of["closing"]):
             raise ValueError(f"the lines of {of['asset']} do not lead from its opening to its closing balance")
+    if "signed" in answer and answer["signed"]["batch"]["epoch"] != statement["to"]:
+        raise ValueError("the batch that the operator signed beside it is another than the one that it ends with")
 
 
 def _instrument(symbol):

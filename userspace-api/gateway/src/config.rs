@@ -87,6 +87,9 @@ pub struct Identity {
     pub key_file: Option<PathBuf>,
     /// Folder of the shards' daemons' sockets, each SHARD.sock.
     pub sockets: PathBuf,
+    /// What its audit log is called in the venue's batches; two gateways with a log each have two names.
+    #[serde(default = "defaults::audit_name")]
+    pub audit_name: String,
 }
 
 /// A certificate and its key, as PEM files.
@@ -249,6 +252,9 @@ pub struct SessionEntry {
 }
 
 mod defaults {
+    pub(super) fn audit_name() -> String {
+        "gateway".to_owned()
+    }
     pub(super) fn intent_days() -> u64 {
         30
     }
@@ -324,6 +330,10 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
+        if let Some(identity) = &self.identity {
+            ring0_identity::channels::heads::check_name(&identity.audit_name)
+                .map_err(|error| format!("[identity] audit_name: {error}"))?;
+        }
         let ouch = self.ouch.as_ref();
         let listeners = [
             ("http", Some((self.http.listen, self.http.tls.is_some()))),

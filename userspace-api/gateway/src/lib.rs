@@ -12,6 +12,7 @@
 
 pub mod access;
 pub mod app;
+pub mod audit_head;
 pub mod authority;
 pub mod balances;
 pub mod clock;

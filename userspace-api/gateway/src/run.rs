@@ -2,6 +2,7 @@
 
 use crate::access::{Access, Daemons, People, Seating};
 use crate::app::App;
+use crate::audit_head;
 use crate::authority::{Authority, Nobody, Tokens, TokensError};
 use crate::clock::unix_now_ns;
 use crate::config::{Config, ConfigError, ShardEntry, Use};
@@ -438,6 +439,14 @@ async fn serve_all(
         draining.clone(),
     ));
     let router = crate::rest::router(&app, access.as_ref().map(Access::router));
+    let telling = match (&access, &config.settled, &config.identity) {
+        (Some(access), Some(settled), Some(identity)) => {
+            let (of, settled) = (Arc::clone(access.identity()), Settled::new(settled.clone()));
+            let telling = audit_head::keep_telling(of, settled, identity.audit_name.clone());
+            Some(tokio::spawn(telling))
+        }
+        _ => None,
+    };
     let asking = access.map(|it| tokio::spawn(it.keep_asking()));
     let web = tokio::spawn(serve::http(
         http_listener,
@@ -469,8 +478,8 @@ async fn serve_all(
     if let Some((task, _)) = ouch {
         let _ = task.await;
     }
-    if let Some(asking) = asking {
-        asking.abort();
+    for task in [asking, telling].into_iter().flatten() {
+        task.abort();
     }
     stop.store(true, Ordering::Release);
     for thread in threads {

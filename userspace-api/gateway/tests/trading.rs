@@ -347,6 +347,8 @@ fn settlement_is_asked_about_the_callers_account_and_no_other() {
             stated.clone(),
             json!({ "ok": false, "error": "batch 3 is not kept" }),
             stated.clone(),
+            json!({ "ok": false, "error": "batch 5 has no part of it" }),
+            json!({ "ok": true, "hash": "0xab", "statement": statement, "signed": { "signature": "0xcd" } }),
             stated.clone(),
             stated,
             withdrawals,
@@ -372,6 +374,10 @@ fn settlement_is_asked_about_the_callers_account_and_no_other() {
     let told = stand.get_as(ALICE, "/v1/accounts/alice/statement?from=2&to=3");
     assert_eq!(told["batch"], Value::Null);
     assert_eq!(told["batch_missing"], "batch 3 is not kept");
+    assert_eq!(told.get("signed"), None);
+    // Signed it ends where settlement can have it signed.
+    let told = stand.get_as(ALICE, "/v1/accounts/alice/statement?signed=true");
+    assert_eq!(told["signed"], json!({ "signature": "0xcd" }));
     // Pages, the newest first.
     let page = stand.get_as(ALICE, "/v1/accounts/alice/deposits?limit=1");
     assert_eq!(
@@ -411,6 +417,8 @@ fn settlement_is_asked_about_the_callers_account_and_no_other() {
         json!({ "verb": "statement", "account": 0, "from": 1, "to": 4 }),
         json!({ "verb": "batch", "account": 0, "epoch": 3 }),
         json!({ "verb": "statement", "account": 0, "from": 2, "to": 3 }),
+        json!({ "verb": "batch", "account": 0, "epoch": 0 }),
+        json!({ "verb": "statement", "account": 0, "from": 1, "to": u64::MAX, "sign": true }),
         json!({ "verb": "statement", "account": 0, "from": 1, "to": u64::MAX }),
         json!({ "verb": "statement", "account": 0, "from": 1, "to": u64::MAX }),
         json!({ "verb": "withdrawals", "account": 0 }),

@@ -18,6 +18,7 @@ mod replay;
 mod shard;
 mod signer;
 mod snapshot;
+mod statement;
 mod trade;
 
 use clap::{Parser, Subcommand};
@@ -70,8 +71,10 @@ enum Verb {
     Channel(channel::Args),
     /// Keys: the signer's process, its policy, history, ceremonies, backups.
     Signer(signer::Args),
-    /// Check the log of what operators and API callers did.
+    /// Check the logs of what operators and API callers did, and that they are those of a signed batch.
     Audit(audit::Args),
+    /// Check a statement of an account that the operator signed.
+    Statement(statement::Args),
     /// Measure.
     Bench(bench::Args),
     /// Print the bytes of every part of a shard.
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
         Verb::Channel(args) => channel::run(&args),
         Verb::Signer(args) => signer::run(&args),
         Verb::Audit(args) => audit::run(&args),
+        Verb::Statement(args) => statement::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Capacity(args) => capacity::run(&args),
     };

@@ -9,13 +9,15 @@ use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::secp256k1::{Message as Digest, Secp256k1, XOnlyPublicKey, schnorr};
 use bitcoin::sighash::{Prevouts, SighashCache, TapSighashType};
 use ring0_dev::hub::WHOLE;
-use ring0_dev::{Options, SignerKind};
+use ring0_dev::{Options, SignerKind, find};
 use ring0_signer::Client;
 use ring0_signer::bench::vault_move;
 use ring0_signer::message::Message;
 use ring0_signer::protocol::{Name, Outcome};
 use ring0_trader::{Locate, Order, Price, Shares};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::fs;
+use std::process::Command;
 
 /// Two people go the whole way in a venue with this signer; then `more` is done with it.
 fn the_whole_way(signer: SignerKind, more: impl FnOnce(&Stage)) {
@@ -106,6 +108,44 @@ fn two_people_trade_and_take_their_money_home(stage: &Stage) {
     });
     let status = stage.status().unwrap();
     assert_eq!(status["halted"], json!([]), "every equation held");
+    what_was_done_is_signed(stage, &carol);
+}
+
+/// The logs of who did what are those under the root that the operator signed, and so is a statement that is asked for over REST: by `ring0`, from files alone.
+fn what_was_done_is_signed(stage: &Stage, person: &Person) {
+    let operator = stage.operator.to_string();
+    let run = |what: &[&str], log: Option<&str>, file: &str, answer: &Value| {
+        let file = stage.folder.join(file);
+        fs::write(&file, answer.to_string()).unwrap();
+        let mut command = Command::new(find("ring0").unwrap());
+        command.args(what).args(["--json", "--operator", &operator]);
+        match log {
+            Some(log) => command.arg(stage.folder.join(log)).arg("--batch").arg(file),
+            None => command.arg(file),
+        };
+        let done = command.output().unwrap();
+        let why = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{what:?} {log:?}: {why}");
+        serde_json::from_slice::<Value>(&done.stdout).unwrap()
+    };
+    let batch = stage.wait("both logs' heads in a batch", || {
+        let batch = stage.say("settled", &json!({ "verb": "audit" }))?;
+        let heads = batch["file"]["audit"]["heads"].to_string();
+        heads.contains("\"gateway\"").then_some(batch)
+    });
+    for (log, name) in [
+        ("identity/audit.log", "gateway"),
+        ("settlement/audit.log", "settled"),
+    ] {
+        let report = run(&["audit", "verify"], Some(log), "batch.json", &batch);
+        assert_eq!(report["batch"]["log"], name);
+        assert!(report["batch"]["entries"].as_u64() > Some(0), "{report}");
+    }
+    let path = format!("{}?signed=true", person.path("statement"));
+    let told = stage.good(&path, Some(&person.token), None);
+    let report = run(&["statement", "verify"], None, "statement.json", &told);
+    assert_eq!(report["hash"], told["hash"]);
+    assert_eq!(report["to"], told["signed"]["batch"]["epoch"]);
 }
 
 /// The signer's socket of a stage.

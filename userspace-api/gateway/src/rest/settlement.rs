@@ -56,6 +56,10 @@ pub(crate) struct StatementQuery {
     /// Last batch's epoch; not given: the newest.
     #[param(format = "uint64")]
     to: Option<u64>,
+    /// Whether the operator signs it. It ends with the newest signed batch then, and of an account and a batch one statement is signed: the same again has
+    /// the same signature, another first batch is refused until the next batch is signed.
+    #[serde(default)]
+    signed: bool,
 }
 
 /// Which batch.
@@ -264,6 +268,11 @@ pub struct StatementInfo {
     pub statement: Value,
     /// SHA-256 of the statement as canonical JSON: as it stands here, without spaces.
     pub hash: String,
+    /// The operator's signature of the account, the batch and `hash`, with the venue, the operator's address, and the batch's root as the operator signed it:
+    /// what `ring0 statement verify` reads, with the whole of this answer. Only where it was asked for.
+    #[schema(value_type = Option<Object>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Value>,
     /// The account's part of the batch that the statement ends with: its states, their paths to the batch root, and the operator's signature of it
     /// (`ring0 channel verify` reads it). What the statement closes with is what these states say.
     #[schema(value_type = Option<Object>)]
@@ -294,13 +303,19 @@ pub(crate) async fn statement(
         Err(problem) => return Err(problem),
     };
     let newest = batch.as_ref().and_then(|it| it["epoch"].as_u64());
-    let to = query.to.or(newest).unwrap_or(u64::MAX);
-    let asked = json!({ "account": account, "from": query.from.unwrap_or(1), "to": to });
+    let mut asked = json!({ "account": account, "from": query.from.unwrap_or(1) });
+    asked["to"] = query.to.or(newest).unwrap_or(u64::MAX).into();
+    if query.signed {
+        // It ends where it can be signed: the account's own part may be of an earlier batch, and a newer one come meanwhile.
+        asked["to"] = query.to.unwrap_or(u64::MAX).into();
+        asked["sign"] = true.into();
+    }
     let mut answer = call(&app, "statement", asked).await?;
     let hash = answer["hash"].as_str().ok_or_else(unread)?.to_owned();
     Ok(Json(StatementInfo {
         hash,
         statement: answer["statement"].take(),
+        signed: answer.get_mut("signed").map(Value::take),
         batch,
         batch_missing,
     }))

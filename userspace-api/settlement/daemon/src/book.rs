@@ -13,6 +13,7 @@ use crate::lives::{Lives, Look};
 use crate::protocol::Granted;
 use crate::withdrawal::{Debit, Misstep, Progress, Withdrawal, Withdrawals};
 use ring0_channels::chain::Block;
+use ring0_channels::heads::Heads;
 use ring0_channels::key::Signature;
 use ring0_channels::life::{Refused, Signed};
 use ring0_channels::message::Terms;
@@ -116,6 +117,8 @@ pub struct Record {
     pub previous: B256,
     /// The root over its entries.
     pub root: B256,
+    /// Heads of audit logs under the root.
+    pub audit_heads: Heads,
     /// All channels' states.
     pub states: Vec<State>,
     /// The operator's signature.
@@ -131,6 +134,8 @@ pub struct Book {
     pub record: Option<Record>,
     /// Root of the last recorded one: what the next has as `previous`.
     pub previous: B256,
+    /// Heads of audit logs in the last recorded one.
+    pub audit_heads: Heads,
     /// The last state that was offered, by channel.
     pub offered: BTreeMap<B256, State>,
     /// Outflow at the newest cut that an account was in, by account, shard and asset.
@@ -204,6 +209,7 @@ impl Book {
             protocol: Protocol::default(),
             record: None,
             previous: B256::ZERO,
+            audit_heads: Heads::default(),
             offered: BTreeMap::new(),
             covers: BTreeMap::new(),
             marks: BTreeMap::new(),
@@ -452,10 +458,16 @@ impl Book {
                 epoch,
                 previous,
                 root,
+                audit_heads,
                 states,
                 covers,
-                ..
-            } => self.recorded(*epoch, *previous, *root, states, covers)?,
+            } => {
+                self.recorded(*epoch, *previous, *root, states, covers)?;
+                self.audit_heads.clone_from(audit_heads);
+                if let Some(record) = &mut self.record {
+                    record.audit_heads.clone_from(audit_heads);
+                }
+            }
             Entry::Signed {
                 epoch,
                 signature,
@@ -904,6 +916,7 @@ impl Book {
             epoch,
             previous,
             root,
+            audit_heads: Heads::default(),
             states: states.to_vec(),
             signature: None,
         });

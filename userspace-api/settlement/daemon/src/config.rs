@@ -511,6 +511,13 @@ impl Reading<'_> {
                 lineage: file.lineage,
                 address: file.address,
             };
+            if hub.address == Address::ZERO {
+                return self.wrong(
+                    key("address"),
+                    "no hub is at the zero address",
+                    "give the contract's",
+                );
+            }
             if hubs.iter().any(|it| it.hub == hub || it.name == file.name) {
                 return self.wrong(
                     key("name"),

@@ -5,10 +5,12 @@
 //! signer signs a message once, a hub takes a withdrawal once.
 
 mod asked;
+mod audit;
 mod batches;
 mod money;
 mod signing;
 
+use crate::audited::{Audited, OWN_LOG};
 use crate::batch::{Next, Step};
 use crate::book::{Book, Contradiction, signed};
 use crate::chain::{Looked, Order};
@@ -28,6 +30,7 @@ use alloy_primitives::aliases::U40;
 use alloy_sol_types::SolStruct;
 use ring0_channels::batch::{Built, Leaf};
 use ring0_channels::evidence::{Holding, OperatorHalf};
+use ring0_channels::heads::{Heads, LogHead};
 use ring0_channels::key::Signature;
 use ring0_channels::message::{ChannelState, KIND_TRADING, Rebalancing, Withdrawal, venue_domain};
 use ring0_channels::{Address, B256};
@@ -36,7 +39,6 @@ use ring0_settlement::reconcile::{EngineFigure, HubFigures, TreeFigure};
 use ring0_settlement::{AccountId, AssetId, Figures, Mark, PeerId, account_number, exposure};
 use ring0_signer::message as to_sign;
 use ring0_socket::{Peer, refusal};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -141,19 +143,6 @@ pub(crate) enum Message {
     LedgerEnded(String),
 }
 
-/// An entry of the audit log.
-#[derive(Debug, Deserialize, Serialize)]
-pub struct Audited {
-    /// Seconds of Unix time.
-    pub at: u64,
-    /// The user of the process that asked; none: the daemon itself.
-    pub user: Option<u32>,
-    /// What was asked.
-    pub request: Value,
-    /// What became of it: `ok`, or the refusal.
-    pub outcome: String,
-}
-
 /// Ways to the other threads.
 pub(crate) struct Ways {
     pub(crate) shards: Vec<Sender<ShardJob>>,
@@ -180,6 +169,8 @@ pub(crate) struct Desk {
     pub(crate) numbers: Arc<Numbers>,
     fresh: Vec<Entry>,
     audits: Vec<Audited>,
+    /// How far other processes' audit logs are: as they told, or as the last recorded batch has it.
+    told_heads: Heads,
     after: Vec<After>,
     /// Facts given to the ledger, and taken by it.
     given: u64,
@@ -293,6 +284,7 @@ impl Desk {
     ) -> Desk {
         let shards = config.shards.len();
         let now = Instant::now();
+        let told_heads = start.book.audit_heads.clone();
         let unmarked = start.book.marks.keys().copied().collect();
         Desk {
             config,
@@ -304,6 +296,7 @@ impl Desk {
             numbers,
             fresh: Vec::new(),
             audits: Vec::new(),
+            told_heads,
             after: Vec::new(),
             given: 0,
             taken: start.taken,
@@ -355,6 +348,7 @@ impl Desk {
 
     /// Goes on where the last process stopped.
     fn begin(&mut self) -> Result<(), DeskError> {
+        self.look_at_own_log();
         if *self.book.controls.controls() != self.config.controls {
             let controls = self.config.controls.clone();
             self.write(Entry::Controls { controls })?;
@@ -384,7 +378,8 @@ impl Desk {
         let Some(record) = &self.book.record else {
             return;
         };
-        match self.build(record.epoch, record.previous, &record.states) {
+        let audit = record.audit_heads.clone();
+        match self.build(record.epoch, record.previous, &record.states, audit) {
             Ok(built) if built.batch().entries == record.root => self.built = Some(Arc::new(built)),
             Ok(_) => tracing::error!(
                 epoch = record.epoch,

@@ -9,6 +9,7 @@ use crate::events::Told;
 use crate::protocol::Granted;
 use crate::withdrawal::{Progress, Request};
 use ring0_channels::chain::{Block, Seen};
+use ring0_channels::heads::Heads;
 use ring0_channels::key::Signature;
 use ring0_channels::{Address, B256};
 use ring0_settlement::Cover;
@@ -179,8 +180,9 @@ pub enum Entry {
         previous: B256,
         /// The root over its entries: what the signer signs.
         root: B256,
-        /// Head of the audit log then.
-        audit: String,
+        /// Heads of audit logs under the root; batches of before it carried them have none.
+        #[serde(default, skip_serializing_if = "Heads::is_empty")]
+        audit_heads: Heads,
         /// Every channel's state, in the order of the ledger.
         states: Vec<State>,
         /// Outflow that settlement marks will cover.
@@ -252,6 +254,27 @@ mod tests {
     use super::*;
     use crate::controls::Limits;
     use std::collections::BTreeMap;
+
+    /// A batch that was recorded before batches had heads of audit logs is read as one that has none.
+    #[test]
+    fn a_batch_of_before_has_no_heads() {
+        let zero = B256::ZERO;
+        let before = format!(
+            r#"{{"recorded":{{"epoch":3,"previous":"{zero}","root":"{zero}","audit":"{}","states":[],"covers":[]}}}}"#,
+            "ab".repeat(32)
+        );
+        let recorded = Entry::Recorded {
+            epoch: 3,
+            previous: zero,
+            root: zero,
+            audit_heads: Heads::default(),
+            states: vec![],
+            covers: vec![],
+        };
+        assert_eq!(serde_json::from_str::<Entry>(&before).unwrap(), recorded);
+        let now = serde_json::to_string(&recorded).unwrap();
+        assert!(!now.contains("audit"), "{now}");
+    }
 
     /// What is written is read again, amounts beyond 64 bits and keys that are numbers too.
     #[test]

@@ -13,6 +13,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod audited;
 pub mod batch;
 pub mod bench;
 pub mod book;
@@ -33,6 +34,7 @@ mod process;
 pub mod protocol;
 mod published;
 mod signature;
+pub mod statement;
 mod tail;
 pub mod withdrawal;
 mod workers;
@@ -40,7 +42,7 @@ mod workers;
 pub use chain::KeyError;
 pub use client::Client;
 pub use config::Config;
-pub use desk::{Audited, DeskError};
+pub use desk::DeskError;
 pub use follower::FollowError;
 pub use process::{ProcessError, run};
 pub use ring0_socket::ClientError;

@@ -1,15 +1,18 @@
 //! The process: journal and ledger opened, threads started, sockets served until SIGTERM.
 
+use crate::audited::Audited;
 use crate::book::Book;
 use crate::chain::{HubThread, KeyError, Order};
 use crate::config::{Config, ConfigError};
-use crate::desk::{Audited, Desk, DeskError, Message, Start, Ways};
+use crate::desk::{Desk, DeskError, Message, Start, Ways};
 use crate::entry::Entry;
 use crate::follower::{FollowError, Follower, Job};
 use crate::metrics::Numbers;
 use crate::protocol::{LINE_BYTES_MAX, PARTS_MAX, Request};
 use crate::published::Published;
+use crate::statement::{Statements, refused as statements_refused};
 use crate::workers::{self, ShardJob};
+use ring0_channels::heads::AuditFile;
 use ring0_hashlog::{HashLog, LogError};
 use ring0_socket::{Admission, Peer, Server, SocketError, refusal};
 use ring0d::Verb;
@@ -17,9 +20,9 @@ use serde_json::{Value, json};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -156,9 +159,11 @@ impl Process {
             }
         });
         let (shards, hubs) = outside(&book, &sender)?;
+        let known = Arc::new(Mutex::new(book.known));
+        let statements = Statements::new(config, Arc::clone(&known));
         let ways = Ways {
             shards,
-            signer: workers::signer(config, book.known, sender.clone()),
+            signer: workers::signer(config, known, sender.clone()),
             ledger: ledger.clone(),
             hubs,
         };
@@ -176,7 +181,15 @@ impl Process {
             published.clone(),
             Arc::clone(&numbers),
         );
-        let sockets = serve(config, &sender, &ledger, &published, &numbers)?;
+        let answering = Answering {
+            config: Arc::clone(config),
+            desk: sender,
+            ledger: ledger.clone(),
+            published: published.clone(),
+            numbers: Arc::clone(&numbers),
+            statements,
+        };
+        let sockets = serve(answering)?;
         Ok(Process {
             desk,
             messages,
@@ -198,15 +211,20 @@ impl Process {
     }
 }
 
-fn serve(
-    config: &Arc<Config>,
-    desk: &Sender<Message>,
-    ledger: &Sender<Job>,
-    published: &Published,
-    numbers: &Arc<Numbers>,
-) -> Result<[Server; 2], ProcessError> {
+/// What the threads of connections answer with.
+struct Answering {
+    config: Arc<Config>,
+    desk: Sender<Message>,
+    ledger: Sender<Job>,
+    published: Published,
+    numbers: Arc<Numbers>,
+    statements: Statements,
+}
+
+fn serve(answering: Answering) -> Result<[Server; 2], ProcessError> {
+    let config = Arc::clone(&answering.config);
     let rail = {
-        let desk = desk.clone();
+        let desk = answering.desk.clone();
         let admission = Admission {
             line_bytes_max: RAIL_LINE,
             ..Admission::default()
@@ -215,8 +233,6 @@ fn serve(
         Server::start(&path, admission, move |_, verb: Verb| rail(&desk, verb))?
     };
     let own = {
-        let (desk, ledger) = (desk.clone(), ledger.clone());
-        let (published, numbers) = (published.clone(), Arc::clone(numbers));
         let admission = Admission {
             users: config.clients.clone(),
             line_bytes_max: LINE_BYTES_MAX,
@@ -224,7 +240,7 @@ fn serve(
         };
         let path = config.sockets.join("settled.sock");
         Server::start(&path, admission, move |peer, request: Request| {
-            answer(peer, request, &desk, &ledger, &published, &numbers)
+            answering.answer(peer, request)
         })?
     };
     Ok([rail, own])
@@ -264,52 +280,92 @@ fn wait(sent: bool, answer: &Receiver<Value>) -> Value {
     }
 }
 
-fn answer(
-    peer: Peer,
-    request: Request,
-    desk: &Sender<Message>,
-    ledger: &Sender<Job>,
-    published: &Published,
-    numbers: &Numbers,
-) -> Value {
-    let ask_ledger = |job: &dyn Fn(std::sync::mpsc::SyncSender<Value>) -> Job| {
+impl Answering {
+    fn answer(&self, peer: Peer, request: Request) -> Value {
+        match request {
+            Request::Batch { epoch, account } => match self.published.file(epoch, account) {
+                Ok(file) => json!({ "ok": true, "file": file }),
+                Err(why) => refusal(&why),
+            },
+            Request::Audit => match self.published.audit() {
+                Ok(audit) => {
+                    let (venue, operator) = (self.config.venue, self.config.operator);
+                    json!({ "ok": true, "file": AuditFile::new(venue, operator, audit) })
+                }
+                Err(why) => refusal(&why),
+            },
+            Request::Cosign { parts } => cosign(&parts, &self.desk, &self.published),
+            Request::Balances { account } => {
+                self.ask_ledger(|reply| Job::Balances { account, reply })
+            }
+            Request::Statement {
+                account,
+                from,
+                to,
+                sign,
+            } => match sign {
+                false => self.statement(account, from, to),
+                true => self.signed_statement(account, from, to),
+            },
+            Request::Metrics => json!({ "ok": true, "text": self.numbers.text() }),
+            Request::Status => {
+                let mut status = self.ask_desk(peer, Request::Status);
+                status["ledger"] = self.ask_ledger(|reply| Job::Status { reply });
+                status
+            }
+            request => self.ask_desk(peer, request),
+        }
+    }
+
+    fn ask_desk(&self, peer: Peer, request: Request) -> Value {
         let (reply, answer) = sync_channel(1);
-        wait(ledger.send(job(reply)).is_ok(), &answer)
-    };
-    match request {
-        Request::Batch { epoch, account } => match published.file(epoch, account) {
-            Ok(file) => json!({ "ok": true, "file": file }),
-            Err(why) => refusal(&why),
-        },
-        Request::Cosign { parts } => cosign(&parts, desk, published),
-        Request::Balances { account } => ask_ledger(&|reply| Job::Balances { account, reply }),
-        Request::Statement { account, from, to } => ask_ledger(&|reply| Job::Statement {
+        let message = Message::Ask {
+            peer,
+            request,
+            reply,
+        };
+        wait(self.desk.send(message).is_ok(), &answer)
+    }
+
+    fn ask_ledger(&self, job: impl FnOnce(SyncSender<Value>) -> Job) -> Value {
+        let (reply, answer) = sync_channel(1);
+        wait(self.ledger.send(job(reply)).is_ok(), &answer)
+    }
+
+    fn statement(&self, account: u32, from: u64, to: u64) -> Value {
+        self.ask_ledger(|reply| Job::Statement {
             account,
             from,
             to,
             reply,
-        }),
-        Request::Metrics => json!({ "ok": true, "text": numbers.text() }),
-        Request::Status => {
-            let (reply, answer) = sync_channel(1);
-            let request = Request::Status;
-            let message = Message::Ask {
-                peer,
-                request,
-                reply,
-            };
-            let mut status = wait(desk.send(message).is_ok(), &answer);
-            status["ledger"] = ask_ledger(&|reply| Job::Status { reply });
-            status
+        })
+    }
+
+    /// A statement that ends with the newest signed batch, with the operator's signature.
+    fn signed_statement(&self, account: u32, from: u64, to: u64) -> Value {
+        let Some(batch) = self.published.get() else {
+            return refusal("no batch is signed yet; ask `batches`");
+        };
+        if to < batch.epoch {
+            return refusal(&format!(
+                "a signed statement ends with the newest signed batch, {}; ask for it to that one or beyond, or without its signature",
+                batch.epoch
+            ));
         }
-        request => {
-            let (reply, answer) = sync_channel(1);
-            let message = Message::Ask {
-                peer,
-                request,
-                reply,
-            };
-            wait(desk.send(message).is_ok(), &answer)
+        let mut answer = self.statement(account, from, batch.epoch);
+        if answer["ok"] != true {
+            return answer;
+        }
+        let statement = match serde_json::from_value(answer["statement"].clone()) {
+            Ok(statement) => statement,
+            Err(error) => return refusal(&format!("the ledger's statement: {error}")),
+        };
+        match self.statements.sign(statement, &batch) {
+            Ok(signed) => {
+                answer["signed"] = json!(signed.signed);
+                answer
+            }
+            Err(error) => refusal(&statements_refused(&error, batch.epoch)),
         }
     }
 }

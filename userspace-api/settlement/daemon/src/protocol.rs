@@ -126,9 +126,24 @@ pub enum Request {
         from: u64,
         /// Last one; beyond the newest: that.
         to: u64,
+        /// Signed by the operator beside the root of the newest signed batch, with which it ends. One is signed of an account and a batch: the same
+        /// again gives the same signature, another first batch is refused until the next batch is signed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        sign: bool,
     },
     /// How far batches are, who lags, and who has not signed the newest.
     Batches,
+    /// How far another process's audit log is: the next batch that is recorded has it under its root.
+    AuditHead {
+        /// The log's name in the venue.
+        name: String,
+        /// Its entries.
+        entries: u64,
+        /// What names all of them.
+        head: B256,
+    },
+    /// The heads of audit logs in the newest batch that the operator has signed, as `ring0 audit verify` reads them.
+    Audit,
     /// What a channel's escrow holds above its balance: moves to the vault that an account may sign.
     Moves {
         /// Whose.

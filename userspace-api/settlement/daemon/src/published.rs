@@ -6,6 +6,7 @@ use crate::protocol::{CoSignature, Granted};
 use ring0_channels::batch::Built;
 use ring0_channels::batch_file::BatchFile;
 use ring0_channels::evidence::Holding;
+use ring0_channels::heads::HeadsProof;
 use ring0_channels::key::Signature;
 use ring0_channels::{Address, B256};
 use ring0_settlement::{AccountId, account_number};
@@ -74,6 +75,18 @@ impl Published {
         let part = batch.parts.get(&account).ok_or_else(none)?;
         let number = account_number(AccountId(account));
         BatchFile::new(&batch.built, batch.signature, number, &part.channels).ok_or_else(none)
+    }
+
+    /// The heads of audit logs in the newest batch.
+    pub(crate) fn audit(&self) -> Result<HeadsProof, String> {
+        let batch = self.get().ok_or("no batch is signed yet; ask `batches`")?;
+        let proof = batch.built.audit_proof(batch.signature);
+        proof.ok_or_else(|| {
+            format!(
+                "batch {} was recorded before batches had heads of audit logs; ask when the next one is signed",
+                batch.epoch
+            )
+        })
     }
 
     /// Checks signatures, in several threads where they are many. Gives for each whether it holds.

@@ -10,8 +10,8 @@ use ring0_signer::message::Message as ToSign;
 use ring0_signer::protocol::Seen as Known;
 use ring0d::{Client, ClientError, Verb};
 use serde_json::Value;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// What a shard's daemon is asked.
@@ -220,30 +220,33 @@ pub(crate) enum SignerJob {
 /// A signature with what the signer's history came to.
 pub(crate) type Given = (Signature, Known);
 
-/// Starts the signer's thread. `known` is what is known of the signer's history.
+/// Starts the signer's thread. `known` is what is known of the signer's history, for others to read.
 pub(crate) fn signer(
     config: &Arc<Config>,
-    known: Option<Known>,
+    known: Arc<Mutex<Option<Known>>>,
     desk: Sender<Message>,
 ) -> Sender<SignerJob> {
     let (jobs, receiver) = channel();
     let config = Arc::clone(config);
-    thread::spawn(move || sign(&config, known, &receiver, &desk));
+    thread::spawn(move || sign(&config, &known, &receiver, &desk));
     jobs
 }
 
 fn sign(
     config: &Config,
-    mut known: Option<Known>,
+    shared: &Mutex<Option<Known>>,
     jobs: &Receiver<SignerJob>,
     desk: &Sender<Message>,
 ) {
     let mut client: Option<Signer> = None;
+    let tell = |known| *shared.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    let mut known = *shared.lock().unwrap_or_else(PoisonError::into_inner);
     for job in jobs {
         let (wanted, message) = match job {
             SignerJob::Sign(wanted, message) => (wanted, *message),
             SignerJob::Forget => {
                 (client, known) = (None, None);
+                tell(known);
                 continue;
             }
         };
@@ -262,6 +265,7 @@ fn sign(
             };
             let signed = signer.sign_one(&config.signer_key, message);
             known = signer.seen().or(known);
+            tell(known);
             match signed {
                 Ok(signature) => {
                     let seen = signer.seen().ok_or_else(|| {

@@ -228,6 +228,7 @@ fn money_comes_in_trades_is_co_signed_and_goes_home() {
             account: carol.account,
             from: 1,
             to: u64::MAX,
+            sign: false,
         })
         .unwrap();
     assert!(
@@ -259,7 +260,7 @@ fn money_comes_in_trades_is_co_signed_and_goes_home() {
     assert_eq!(progress(&venue, id).unwrap()["progress"], "paid");
     let audit = venue.folder.path().join("settled/audit.log");
     let mut verbs = Vec::new();
-    ring0_hashlog::verify::<ring0_settled::Audited>(&audit, |it| {
+    ring0_hashlog::verify::<ring0_settled::audited::Audited>(&audit, |it| {
         verbs.push((it.request["verb"].clone(), it.outcome))
     })
     .unwrap();

@@ -64,6 +64,15 @@ impl Desk {
             } => self.approve(withdrawal, yes, signature),
             Request::Withdrawals { account } => Ok(self.withdrawals(account)),
             Request::Batches => Ok(self.batches()),
+            Request::AuditHead {
+                name,
+                entries,
+                head,
+            } => self.audit_head(LogHead {
+                name,
+                entries,
+                head,
+            }),
             Request::Moves { account } => Ok(self.moves(account)),
             Request::Rebalance {
                 channel,
@@ -112,6 +121,7 @@ impl Desk {
             },
             // Answered without the desk.
             Request::Batch { .. }
+            | Request::Audit
             | Request::Cosign { .. }
             | Request::Balances { .. }
             | Request::Statement { .. }
@@ -536,6 +546,7 @@ impl Desk {
             "halted": halted,
             "journal": { "entries": self.log.entries(), "head": self.log.head().to_string() },
             "audit": { "entries": self.audit.entries(), "head": self.audit.head().to_string() },
+            "audit_heads": self.audit_heads(),
             "facts": { "derived": self.book.facts, "in_ledger": self.taken },
             "records": self.records,
             "troubles": self.errors,

@@ -106,7 +106,7 @@ impl Desk {
         let mut shorts = Vec::new();
         let built = match states.is_empty() {
             true => None,
-            false => match self.build(epoch, self.book.previous, &states) {
+            false => match self.build(epoch, self.book.previous, &states, self.audit_heads()) {
                 Ok(built) => Some(Arc::new(built)),
                 Err(why) => {
                     shorts.push(format!("the trees cannot be built: {why}"));
@@ -321,6 +321,7 @@ impl Desk {
         epoch: u64,
         previous: B256,
         states: &[State],
+        audit: Heads,
     ) -> Result<Built, String> {
         let leaf = |state: &State| {
             let hub = self.book.hubs.get(state.hub as usize)?;
@@ -344,7 +345,8 @@ impl Desk {
         };
         let leaves: Option<Vec<Leaf>> = states.iter().map(leaf).collect();
         let leaves = leaves.ok_or("a state's channel has no terms")?;
-        Built::new(U40::saturating_from(epoch), previous, leaves).map_err(|error| error.to_string())
+        Built::with_audit(U40::saturating_from(epoch), previous, leaves, audit)
+            .map_err(|error| error.to_string())
     }
 
     /// The figures of the cut were compared: what differs is halted, and else the batch is recorded.
@@ -397,7 +399,7 @@ impl Desk {
             epoch: pending.epoch,
             previous: self.book.previous,
             root: built.batch().entries,
-            audit: self.audit.head().to_string(),
+            audit_heads: built.audit().clone(),
             states: pending.states,
             covers: pending.covers,
         };

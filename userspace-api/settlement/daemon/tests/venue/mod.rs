@@ -329,7 +329,7 @@ impl Venue {
             "[[hub]]\nname = \"main\"\nlineage = \"{lineage}\"\naddress = \"{address}\"\n\
              [[asset]]\nname = \"USD\"\nhub = \"main\"\ntoken = \"{dollar}\"\n\
              [[asset]]\nname = \"ETH\"\nhub = \"main\"\ntoken = \"{}\"\n\
-             [[key]]\nname = \"operator\"\nkinds = [\"batch\", \"withdrawal\", \"rebalance\"]\nvenues = [\"{id}\"]\nhubs = [\"main\"]\nper_second = 10000\n",
+             [[key]]\nname = \"operator\"\nkinds = [\"batch\", \"withdrawal\", \"rebalance\", \"statement\"]\nvenues = [\"{id}\"]\nhubs = [\"main\"]\nper_second = 10000\n",
             Address::ZERO
         );
         signer.configure("operator", &rules).unwrap();
@@ -693,6 +693,32 @@ new_address_h = 24
         });
     }
 
+    /// The trader pays dollars in, and both sign until its state has `all` of them.
+    pub(crate) fn pay_in(&mut self, member: &mut Member, all: u128, more: u128) {
+        self.deposit(member, self.dollar, more);
+        self.node.mine(CONFIRMATIONS + 1, 12);
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.cosign(member)
+                .unwrap_or_else(|why| panic!("{}: {why}", member.name));
+            let own = member
+                .holdings
+                .iter()
+                .find(|it| it.terms.token == self.dollar);
+            let newest = own.and_then(|it| it.newest.as_ref());
+            if newest.is_some_and(|it| it.balance == all) {
+                return;
+            }
+            assert!(
+                Instant::now() < end,
+                "no state has {all}: {:?}\n{}",
+                self.try_ask(&Request::Status),
+                self.log("settled")
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// An account's channel of a token, as the daemon tells it.
     pub(crate) fn channel(&self, member: &Member, token: Address) -> Option<Value> {
         let answer = self.try_ask(&Request::Channels {
@@ -937,7 +963,7 @@ fn address(made: &Value) -> Address {
     find(made).unwrap_or_else(|| panic!("the signer tells no address: {made}"))
 }
 
-fn pay<C: SolCall>(evm: &mut Evm, to: Address, call: &C, value: u128) {
+pub(crate) fn pay<C: SolCall>(evm: &mut Evm, to: Address, call: &C, value: u128) {
     let sent = evm.send_to(
         "a test's transaction",
         TxKind::Call(to),
