@@ -89,8 +89,13 @@ fn write(path: &Path, table: &Table) {
 
 /// What `ring0d check` says: exit status and findings.
 fn check(file: &Path) -> (i32, Vec<(String, String)>) {
+    check_with(&[], file)
+}
+
+fn check_with(flags: &[&str], file: &Path) -> (i32, Vec<(String, String)>) {
     let ran = Command::new(find("ring0d").unwrap())
         .args(["check", "--json"])
+        .args(flags)
         .arg(file)
         .output()
         .unwrap();
@@ -462,6 +467,55 @@ fn pay_in(venue: &Venue) {
     chain.node.mine(confirmed, 1).unwrap();
 }
 
+/// `--nodes`: the chain is what the file says; what only the chain knows is found, each under its key.
+fn nodes_are_asked(file: &Path, good: &Table, token: Address) {
+    assert_eq!(check_with(&["--nodes"], file), (0, Vec::new()));
+    let mut bad = good.clone();
+    set(&mut bad, &["settled", "hub"], "start", 1_000_000);
+    let tokens = at(&mut bad, &["settled", "hub"]).get_mut("token").unwrap();
+    let tokens = tokens.as_array_mut().unwrap();
+    let place = tokens
+        .iter()
+        .position(|it| it["token"].as_str() == Some(&token.to_string()));
+    let place = place.expect("the file names the token");
+    write(file, &bad);
+    assert_eq!(check(file), (0, Vec::new()), "no node was asked");
+    let (status, findings) = check_with(&["--nodes"], file);
+    let [(key, problem)] = &findings[..] else {
+        panic!("{findings:?}");
+    };
+    assert_eq!((status, key.as_str()), (1, "settled.hub[0].start"));
+    assert!(problem.contains("below 1000000"), "{problem}");
+
+    // The dollars with other decimals than the token has.
+    let mut bad = good.clone();
+    let assets = at(&mut bad, &["market"]).get_mut("asset").unwrap();
+    let assets = assets.as_array_mut().unwrap();
+    let dollar = assets
+        .iter_mut()
+        .find(|it| it["name"].as_str() == Some("USD"));
+    let dollar = dollar.unwrap().as_table_mut().unwrap();
+    dollar.insert("decimals".to_owned(), Toml::from(17));
+    write(file, &bad);
+    let (status, findings) = check_with(&["--nodes"], file);
+    let [(key, problem)] = &findings[..] else {
+        panic!("{findings:?}");
+    };
+    assert_eq!(
+        (status, key),
+        (1, &format!("settled.hub[0].token[{place}].token"))
+    );
+    assert!(problem.contains("has 18 decimals"), "{problem}");
+
+    // Nobody there.
+    let mut bad = good.clone();
+    set(&mut bad, &["settled", "hub"], "rpc", "http://127.0.0.1:1");
+    write(file, &bad);
+    let (status, findings) = check_with(&["--nodes"], file);
+    assert_eq!((status, findings[0].0.as_str()), (1, "settled.hub[0].rpc"));
+    write(file, good);
+}
+
 #[test]
 fn a_venue_of_one_file_is_watched() {
     let folder = tempfile::tempdir().unwrap();
@@ -483,6 +537,7 @@ fn a_venue_of_one_file_is_watched() {
     let (status, findings) = check(&file);
     assert_eq!((status, &findings[..]), (0, &[][..]));
     wrong_files(&file, &good, &place);
+    nodes_are_asked(&file, &good, venue.chain.as_ref().unwrap().placed.token);
 
     let path = |it: &str| venue.path(it).display().to_string();
     let (named, passphrase) = (path("venue.toml"), path("signer.passphrase"));

@@ -137,12 +137,16 @@ pub(crate) fn options(command: &Command) -> Options<'_> {
     }
 }
 
-/// Checks a venue's file.
+/// Checks a venue's file; with `nodes` also what the nodes of its hubs say.
 #[must_use]
-pub fn check(file: &Path) -> Report {
+pub fn check(file: &Path, nodes: bool) -> Report {
     let mut findings = Findings::default();
     let mut looked = Vec::new();
     look(file, &mut findings, &mut looked);
+    // A file that is wrong names the wrong nodes.
+    if nodes && findings.0.is_empty() {
+        ask_nodes(file, &looked, &mut findings);
+    }
     Report {
         file: file.to_owned(),
         tables: looked,
@@ -327,6 +331,29 @@ fn ask(table: &str, program: &str, arguments: &[&str], file: &Path, findings: &m
             findings.add(table, first_lines(&said));
         }
         Err(error) => findings.add(table, format_args!("{program} cannot be started: {error}")),
+    }
+}
+
+/// What the nodes say of the hubs: settlement asks them, a finding a line.
+fn ask_nodes(file: &Path, looked: &[&str], findings: &mut Findings) {
+    if !looked.contains(&"settled") {
+        return findings.add(
+            "settled",
+            "there is no such table, so no hub whose node could be asked; check without --nodes",
+        );
+    }
+    let mut said = Findings::default();
+    let arguments = ["check", "--nodes"];
+    ask("settled", "ring0-settled", &arguments, file, &mut said);
+    for Finding { key, problem } in said.0 {
+        for line in problem.lines() {
+            match line.trim().split_once(": ") {
+                Some((at, problem)) if at.starts_with("hub[") => {
+                    findings.add(format_args!("{key}.{at}"), problem);
+                }
+                _ => findings.add(&key, line.trim()),
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 /// missing, 6 the kernel lacks a feature.
 ///
 /// `ring0d --config FILE[#SHARD]` takes its options from the table `[ring0d]` of a venue's file (docs/operations.md#one-file); others may follow.
-/// `ring0d check FILE [--json]` checks such a file, every table by the program that reads it: exit status 0 good, 1 something is wrong.
+/// `ring0d check FILE [--nodes] [--json]` checks such a file, every table by the program that reads it: exit status 0 good, 1 something is wrong.
 ///
 /// `ring0d --dev [--ring kernel]` starts all of a venue on this machine with embedded defaults instead, and prints where everything listens: a node with
 /// the hub, the shard, signer, settlement and gateway (`ring0d --dev --help`).
@@ -35,6 +35,9 @@ const DEV: &str = "ring0-dev";
 struct Check {
     /// The venue's TOML file.
     file: PathBuf,
+    /// Asks the node of each hub too: whether it is there and in sync, and the hub and its tokens are what the file says.
+    #[arg(long)]
+    nodes: bool,
     /// One JSON object.
     #[arg(long)]
     json: bool,
@@ -43,7 +46,7 @@ struct Check {
 fn check(given: &[OsString]) -> ExitCode {
     let args =
         Check::parse_from(std::iter::once("ring0d check".into()).chain(given.iter().cloned()));
-    let report = ring0d::check(&args.file);
+    let report = ring0d::check(&args.file, args.nodes);
     match args.json {
         true => println!("{}", report.json()),
         false => println!("{report}"),

@@ -1,9 +1,10 @@
 //! A hub's thread: it looks at the chain, pins blocks, posts roots and sends moves. What it sees counts once the desk has it in the journal.
 
-use crate::config::HubConfig;
+use crate::config::{Config, HubConfig};
 use crate::desk::Message;
 use crate::events::{Holds, Rpc, Told, rebalanceCall};
 use crate::lives::{Blocks, Look};
+use crate::nodes;
 use alloy_sol_types::SolValue;
 use ring0_channels::chain::{Block, Chain, ChainError};
 use ring0_channels::evidence::LeafProof;
@@ -13,6 +14,7 @@ use ring0_channels::{Address, U256};
 use ring0_channels_evm::Evm;
 use ring0_channels_evm::abi::{self, ChannelHub};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -73,6 +75,7 @@ pub(crate) fn key(path: &Path) -> Result<Signer, KeyError> {
 /// See the module.
 pub(crate) struct HubThread {
     place: u32,
+    venue: Arc<Config>,
     config: HubConfig,
     payer: Option<Signer>,
     blocks: Blocks,
@@ -84,14 +87,16 @@ impl HubThread {
     /// `blocks` and `pinned` as the journal has them.
     pub(crate) fn new(
         place: u32,
-        config: HubConfig,
+        venue: &Arc<Config>,
         blocks: Blocks,
         pinned: u64,
         desk: Sender<Message>,
     ) -> Result<HubThread, KeyError> {
+        let config = venue.hubs[place as usize].clone();
         let payer = config.fee_key.as_deref().map(key).transpose()?;
         Ok(HubThread {
             place,
+            venue: Arc::clone(venue),
             config,
             payer,
             blocks,
@@ -104,7 +109,8 @@ impl HubThread {
     pub(crate) fn run(mut self, orders: &Receiver<Order>) {
         let rpc = Rpc::new(&self.config.rpc);
         let mut evm: Option<Evm> = None;
-        let mut begun = false;
+        // Before its tokens are what the configuration says nothing of the hub is told, so nothing of it is credited and no batch is cut.
+        let (mut admitted, mut begun) = (false, false);
         let mut next = Instant::now();
         loop {
             let wait = next.saturating_duration_since(Instant::now());
@@ -120,6 +126,9 @@ impl HubThread {
             let done = connected.and_then(|mut connected| {
                 let done = match &order {
                     Some(order) => self.send(&mut connected, order),
+                    None if !admitted => nodes::admit(&self.venue, &self.config, &rpc).map(|()| {
+                        admitted = true;
+                    }),
                     None if !begun => self.begin(&rpc).map(|()| begun = true),
                     None => self.look(&mut connected, &rpc),
                 };

@@ -17,6 +17,9 @@ use std::time::Duration;
 /// Blocks whose hashes a hub can reach without EIP-2935: what pins and confirmations may come to.
 const REACH: u64 = 256;
 
+/// What an EVM chain's own coin has.
+const COIN_DECIMALS: u32 = 18;
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -545,6 +548,17 @@ impl Reading<'_> {
             let mut tokens: Vec<Token> = Vec::new();
             for token in &file.tokens {
                 let asset = self.asset(&key("token.asset"), &token.asset)?;
+                let decimals = self.plans[0].assets[asset as usize].decimals;
+                if token.token == Address::ZERO && decimals != COIN_DECIMALS {
+                    return self.wrong(
+                        key("token"),
+                        format_args!(
+                            "{} has {decimals} decimals in the market file, and a chain's own coin has {COIN_DECIMALS}",
+                            token.asset
+                        ),
+                        "correct the market file, or name the token's contract",
+                    );
+                }
                 if tokens
                     .iter()
                     .any(|it| it.token == token.token || it.asset == asset)

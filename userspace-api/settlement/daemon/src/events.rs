@@ -38,6 +38,17 @@ alloy_sol_types::sol! {
     #[allow(missing_docs)]
     interface Token {
         function balanceOf(address account) external view returns (uint256);
+        function decimals() external view returns (uint8);
+    }
+
+    /// What a hub was made with, and whether it stands still.
+    #[allow(missing_docs)]
+    interface HubSays {
+        function lineage() external view returns (uint256);
+        function operator() external view returns (address);
+        function venueDomain() external view returns (bytes32);
+        function anchor() external view returns (uint40);
+        function frozenAt() external view returns (uint40);
     }
 
     #[allow(missing_docs)]
@@ -202,7 +213,7 @@ impl Rpc {
         }
     }
 
-    fn failed(&self, why: impl std::fmt::Display) -> ChainError {
+    pub(crate) fn failed(&self, why: impl std::fmt::Display) -> ChainError {
         ChainError::Node {
             node: self.url.clone(),
             why: why.to_string(),
@@ -354,6 +365,34 @@ impl Rpc {
             locked: narrow(vault.locked),
             owed: narrow(vault.owed),
         })
+    }
+
+    /// Height and time of the newest block.
+    pub(crate) fn newest(&self) -> Result<(u64, u64), ChainError> {
+        let block = self.call("eth_getBlockByNumber", json!(["latest", false]))?;
+        let of = |field: &str| block[field].as_str().and_then(number);
+        let newest = of("number").zip(of("timestamp"));
+        newest.ok_or_else(|| self.failed("it has no newest block"))
+    }
+
+    /// Whether the node says that it has not caught up.
+    pub(crate) fn is_syncing(&self) -> Result<bool, ChainError> {
+        Ok(self.call("eth_syncing", json!([]))? != json!(false))
+    }
+
+    /// Whether there is a contract at an address.
+    pub(crate) fn has_code(&self, at: Address) -> Result<bool, ChainError> {
+        let code = self.call("eth_getCode", json!([at, "latest"]))?;
+        Ok(code.as_str().is_some_and(|it| it.len() > 2))
+    }
+
+    /// What a contract answers in the newest block.
+    pub(crate) fn latest<C: SolCall>(
+        &self,
+        to: Address,
+        call: &C,
+    ) -> Result<C::Return, ChainError> {
+        self.ask(to, call, "latest")
     }
 
     fn ask<C: SolCall>(&self, to: Address, call: &C, block: &str) -> Result<C::Return, ChainError> {

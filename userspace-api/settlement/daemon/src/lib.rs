@@ -30,6 +30,7 @@ mod follower;
 pub mod lives;
 pub mod messages;
 mod metrics;
+pub mod nodes;
 mod process;
 pub mod protocol;
 mod published;

@@ -45,6 +45,9 @@ enum Verb {
         /// The TOML file.
         #[arg(value_name = "FILE")]
         config: PathBuf,
+        /// Asks the node of each hub too: whether it is there and in sync, and the hub and its tokens are what the file says. One line for each finding.
+        #[arg(long)]
+        nodes: bool,
     },
 }
 
@@ -71,16 +74,35 @@ fn main() -> ExitCode {
             told(ring0_settled::run(&config, ring0d::stop_flag()))
         }
         Verb::Say { socket, request } => say(&socket, &request),
-        Verb::Check { config } => told(Config::load(&config).map(|config| {
-            println!(
-                "{}: good: {} shards, {} hubs, deposits go to {}",
-                config.path.display(),
-                config.shards.len(),
-                config.hubs.len(),
-                config.shards[config.deposits_to as usize].name
-            );
-        })),
+        Verb::Check { config, nodes } => check(&config, nodes),
     }
+}
+
+/// Reads a file, and asks the nodes where that is wanted.
+fn check(file: &Path, nodes: bool) -> ExitCode {
+    let config = match Config::load(file) {
+        Ok(config) => config,
+        Err(error) => return told(Err(error)),
+    };
+    let findings = match nodes {
+        true => ring0_settled::nodes::check(&config),
+        false => Vec::new(),
+    };
+    for finding in &findings {
+        eprintln!("{finding}");
+    }
+    if !findings.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    let asked = if nodes { ", whose nodes agree" } else { "" };
+    println!(
+        "{}: good: {} shards, {} hubs{asked}, deposits go to {}",
+        config.path.display(),
+        config.shards.len(),
+        config.hubs.len(),
+        config.shards[config.deposits_to as usize].name
+    );
+    ExitCode::SUCCESS
 }
 
 fn say(socket: &Path, request: &str) -> ExitCode {

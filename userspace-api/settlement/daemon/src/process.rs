@@ -78,11 +78,11 @@ pub fn run(path: &Path, stop: &'static AtomicBool) -> Result<(), ProcessError> {
     let config = Arc::new(Config::load(path)?);
     let process = Process::open(&config, |book, desk| {
         let mut hubs = Vec::new();
-        for (place, hub) in (0_u32..).zip(&config.hubs) {
+        for place in 0..config.hubs.len() as u32 {
             let lives = &book.hubs[place as usize].lives;
             let pinned = lives.pin().map_or(0, |pin| pin.height);
             let blocks = lives.blocks().clone();
-            let hub = HubThread::new(place, hub.clone(), blocks, pinned, desk.clone())?;
+            let hub = HubThread::new(place, &config, blocks, pinned, desk.clone())?;
             let (orders, receiver) = channel();
             thread::spawn(move || hub.run(&receiver));
             hubs.push(orders);
