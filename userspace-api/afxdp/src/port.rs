@@ -8,8 +8,8 @@ use crate::umem::PACKET_MAX;
 use ring0_abi::steer;
 use ring0_engine::record::ReplyTo;
 use ring0_rings::{
-    Arrival, BATCH, FrameKind, HEADERS, Neighbours, Port, PortError, classify, headers, sender,
-    turn_round,
+    Arrival, BATCH, Bell, FrameKind, HEADERS, Neighbours, Port, PortError, classify, headers,
+    sender, turn_round,
 };
 use ring0_wire::Buffer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -74,6 +74,7 @@ pub struct AfxdpPort {
     address: Option<Ipv4Addr>,
     busy_poll: bool,
     report: Report,
+    bell: Option<Arc<Bell>>,
     /// Keeps the program attached as long as there is somebody to steer to.
     _steer: Arc<Steer>,
 }
@@ -129,6 +130,7 @@ pub fn open(options: &AfxdpOptions) -> Result<(AfxdpPort, AfxdpControl), AfxdpEr
         address: options.address,
         busy_poll: options.busy_poll.is_some(),
         report,
+        bell: None,
         _steer: Arc::clone(&steer),
     };
     let control = AfxdpControl {
@@ -248,7 +250,14 @@ impl AfxdpPort {
             let queue = self.queues.get(number).unwrap_or(&self.queues[0]);
             PollFd::from_borrowed_fd(queue.fd(), PollFlags::IN)
         });
-        let wanted = &mut wanted[..self.queues.len().min(POLLED)];
+        let mut queues = self.queues.len().min(POLLED);
+        if let Some(bell) = &self.bell {
+            // The last place is the bell's where there are as many queues.
+            queues = queues.min(POLLED - 1);
+            wanted[queues] = bell.poll_fd();
+            queues += 1;
+        }
+        let wanted = &mut wanted[..queues];
         let timeout = Timespec {
             tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: wait.subsec_nanos().into(),
@@ -270,6 +279,10 @@ impl Port for AfxdpPort {
         NAME
     }
 
+    fn heed(&mut self, bell: &Arc<Bell>) {
+        self.bell = Some(Arc::clone(bell));
+    }
+
     fn receive(&mut self, wait: Duration) -> Result<usize, PortError> {
         // Whoever did not flush has answered nothing.
         while let Some(packet) = self.packets.pop() {
@@ -282,7 +295,11 @@ impl Port for AfxdpPort {
             if !self.packets.is_empty() {
                 return Ok(self.packets.len());
             }
-            let left = wait.saturating_sub(begin.elapsed());
+            let rung = self.bell.as_ref().is_some_and(|bell| bell.is_rung());
+            let left = match rung {
+                true => Duration::ZERO,
+                false => wait.saturating_sub(begin.elapsed()),
+            };
             if self.busy_poll {
                 for queue in &mut self.queues {
                     queue

@@ -15,6 +15,7 @@ use ring0_engine::region::Memory;
 use ring0_engine::snapshot::Snapshot;
 use ring0_rings::{Consumer, Delivered, Live, RingError, UserOptions, UserShard};
 use ring0_wire::{Key, SessionId};
+use std::sync::Arc;
 use xdp_loader::LoaderError;
 use zerocopy::IntoBytes;
 
@@ -142,8 +143,8 @@ impl Live for AfxdpShard {
         Ok(())
     }
 
-    fn deliver(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
-        self.shard.deliver(payload)
+    fn deliver(&mut self, payloads: &[Arc<[u8]>]) -> Result<Vec<Delivered>, RingError> {
+        self.shard.deliver(payloads)
     }
 
     fn tags(&self) -> &[Option<Key>] {

@@ -8,11 +8,12 @@ use crate::{DpdkError, Eal, arp};
 use ring0_abi::Counter;
 use ring0_engine::record::ReplyTo;
 use ring0_rings::{
-    Arrival, BATCH, FrameKind, HEADERS, Neighbours, Port, PortError, boot_ns, classify, headers,
-    sender, turn_round,
+    Arrival, BATCH, Bell, FrameKind, HEADERS, Neighbours, Port, PortError, boot_ns, classify,
+    headers, sender, turn_round,
 };
 use ring0_wire::{Buffer, PAYLOAD_MAX};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a port is opened with.
@@ -93,6 +94,7 @@ pub struct DpdkPort {
     boot_ns: u64,
     /// Whether DPDK knows the ring's thread: from the first look on.
     is_thread_known: bool,
+    bell: Option<Arc<Bell>>,
 }
 
 impl DpdkPort {
@@ -110,6 +112,7 @@ impl DpdkPort {
             counts: Counts::default(),
             boot_ns: 0,
             is_thread_known: false,
+            bell: None,
         })
     }
 
@@ -172,6 +175,10 @@ impl Port for DpdkPort {
         "dpdk"
     }
 
+    fn heed(&mut self, bell: &Arc<Bell>) {
+        self.bell = Some(Arc::clone(bell));
+    }
+
     /// Packets of a call before that were not flushed are flushed first. Never fails: a driver that polls has no error to give, a dead link only
     /// brings nothing.
     fn receive(&mut self, wait: Duration) -> Result<usize, PortError> {
@@ -190,7 +197,8 @@ impl Port for DpdkPort {
                     return Ok(self.packets.len());
                 }
             }
-            if begin.elapsed() >= wait {
+            let rung = self.bell.as_ref().is_some_and(|bell| bell.is_rung());
+            if rung || begin.elapsed() >= wait {
                 return Ok(0);
             }
             if self.options.nap.is_zero() {

@@ -21,10 +21,11 @@ use ring0_engine::limits::AMOUNT_MAX;
 use ring0_engine::record::{Outcome, State};
 use ring0_market::{Market, Rate};
 use ring0_mq::Sole;
-use ring0_rings::{Acks, Live, RingError};
+use ring0_rings::{Acks, Delivered, Live, RingError};
 use ring0_socket::refusal;
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -211,14 +212,36 @@ impl Daemon {
                     .unwrap_or_else(|error| refusal(&error));
                 let _ = call.answer.send(answer); // the client has gone
             }
-            Asked::Packet { payload, answer } => match self.shard.deliver(&payload) {
+            Asked::Packets { packets, answer } => match self.deliver(&packets) {
                 Ok(delivered) => {
                     let _ = answer.send(delivered); // the client has gone
                 }
-                // Its sender is told to send it again, when the answer's other end is dropped.
-                Err(error) => eprintln!("ring0d: a packet of the door was not taken: {error}"),
+                // Their sender is told to send them again, when the answer's other end is dropped.
+                Err(error) => eprintln!("ring0d: packets of the door were not taken: {error}"),
             },
         }
+    }
+
+    /// Has the shard take the door's packets; those whose records are not on the disk yet stay held without a look.
+    fn deliver(&mut self, packets: &[(Arc<[u8]>, u64)]) -> Result<Vec<Delivered>, RingError> {
+        let durable = self.shard.durable();
+        let is_due = |until: u64| until <= durable;
+        let due = packets.iter().filter(|(_, until)| is_due(*until));
+        let due: Vec<Arc<[u8]>> = due.map(|(packet, _)| Arc::clone(packet)).collect();
+        let mut delivered = match due.is_empty() {
+            true => Vec::new(),
+            false => self.shard.deliver(&due)?,
+        }
+        .into_iter();
+        let outcome = |until: u64| match is_due(until) {
+            true => delivered.next().unwrap_or(Delivered::Dropped),
+            false => Delivered::Held { until },
+        };
+        Ok(packets
+            .iter()
+            .map(|(_, until)| *until)
+            .map(outcome)
+            .collect())
     }
 
     /// Finds the accounts that are open.

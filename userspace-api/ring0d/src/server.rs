@@ -5,6 +5,7 @@ use ring0_rings::Delivered;
 use ring0_socket::{Admission, Peer, Server, refusal};
 use serde_json::Value;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 
 /// A request and where its answer goes.
@@ -17,12 +18,12 @@ pub(crate) struct Call {
 pub(crate) enum Asked {
     /// An operator's request.
     Verb(Box<Call>),
-    /// A packet that came by the door.
-    Packet {
-        /// As on the wire.
-        payload: Vec<u8>,
-        /// Where what became of it goes.
-        answer: SyncSender<Delivered>,
+    /// Packets that came by the door, in order.
+    Packets {
+        /// Each as on the wire, and the record that must be durable before it is looked at: 0 for one that is new.
+        packets: Vec<(Arc<[u8]>, u64)>,
+        /// Where what became of each goes.
+        answer: SyncSender<Vec<Delivered>>,
     },
 }
 

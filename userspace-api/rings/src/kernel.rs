@@ -19,6 +19,7 @@ use ring0_engine::totals::TOTALS;
 use ring0_engine::{Depth, Reason, Shard};
 use ring0_wire::Key;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use xdp_loader::{Arena, Commands, Fresh, InitError, LoadOptions, Loaded, Pinned, Program};
 use zerocopy::{FromBytes, IntoBytes};
@@ -291,6 +292,29 @@ impl KernelShard {
         &self.program
     }
 
+    fn deliver_one(&self, payload: &[u8]) -> Result<Delivered, RingError> {
+        let held = || -> Result<u64, RingError> {
+            if self.acks() != Acks::Durable {
+                return Ok(0);
+            }
+            let counters = Live::counters(self)?;
+            let count = |of: Counter| counters.get(of as usize).copied().unwrap_or(0);
+            Ok(count(Counter::Held) + count(Counter::HeldDuplicate))
+        };
+        let mut frame = self.frame(payload);
+        frame[SOURCE_PORT..SOURCE_PORT + 2].fill(0);
+        let before = held()?;
+        let run = self.run_frame(&frame)?;
+        Ok(match run.frame.get(HEADERS..) {
+            Some(answer) if run.verdict == XDP_TX => Delivered::Answer(answer.to_vec()),
+            _ if held()? != before => {
+                let next = self.shard().header().next_sequence.get();
+                Delivered::Held { until: next - 1 }
+            }
+            _ => Delivered::Dropped,
+        })
+    }
+
     /// Runs a whole frame through the program.
     ///
     /// # Errors
@@ -392,25 +416,9 @@ impl Live for KernelShard {
         Ok(self.keys.clear(session)?)
     }
 
-    /// A test-run with the packet's frame. It names no port that it comes from, so that no held answer is sent to anybody.
-    fn deliver(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
-        let held = |shard: &KernelShard| -> Result<u64, RingError> {
-            if shard.acks() != Acks::Durable {
-                return Ok(0);
-            }
-            let counters = shard.counters()?;
-            let count = |of: Counter| counters.get(of as usize).copied().unwrap_or(0);
-            Ok(count(Counter::Held) + count(Counter::HeldDuplicate))
-        };
-        let mut frame = self.frame(payload);
-        frame[SOURCE_PORT..SOURCE_PORT + 2].fill(0);
-        let before = held(self)?;
-        let run = self.run_frame(&frame)?;
-        Ok(match run.frame.get(HEADERS..) {
-            Some(answer) if run.verdict == XDP_TX => Delivered::Answer(answer.to_vec()),
-            _ if held(self)? != before => Delivered::Held,
-            _ => Delivered::Dropped,
-        })
+    /// A test-run with each packet's frame. It names no port that it comes from, so that no held answer is sent to anybody.
+    fn deliver(&mut self, payloads: &[Arc<[u8]>]) -> Result<Vec<Delivered>, RingError> {
+        payloads.iter().map(|it| self.deliver_one(it)).collect()
     }
 
     fn tags(&self) -> &[Option<Key>] {

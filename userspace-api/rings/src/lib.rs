@@ -3,6 +3,7 @@
 //! A [`Ring`] takes control commands and packets and gives answers and records. Equal inputs give equal bytes in every
 //! ring; that is the project's main test. Knows how to reach an engine; nothing of orders.
 
+mod bell;
 mod desk;
 #[expect(unsafe_code, reason = "a region in memory that the loader gives")]
 mod enlarge;
@@ -21,6 +22,7 @@ mod thread;
 mod udp;
 mod wire;
 
+pub use bell::Bell;
 pub use enlarge::{Moved, enlarge_shard};
 pub use frame::{HEADERS, Kind as FrameKind, classify, headers, sender, turn_round};
 pub use kernel::{

@@ -11,6 +11,7 @@ use ring0_engine::shard::{Account, Instrument, Session, Transfers};
 use ring0_engine::{Reason, Shard};
 use ring0_wire::Key;
 use std::cell::Cell;
+use std::sync::Arc;
 
 /// What became of a packet that was given to a shard by its own process.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,7 +19,10 @@ pub enum Delivered {
     /// Its answer's payload.
     Answer(Vec<u8>),
     /// Taken; the answer waits for the journal. The same packet again is answered when its records are durable.
-    Held,
+    Held {
+        /// They are once the record of this sequence number is.
+        until: u64,
+    },
     /// Dropped, and counted by the reason's name, or the shard was busy: no answer.
     Dropped,
 }
@@ -55,12 +59,12 @@ pub trait Live {
     /// As [`Live::ring_doorbell`].
     fn clear_key(&mut self, session: u32) -> Result<(), RingError>;
 
-    /// Has the engine take a packet as if it had come in by the shard's port, by the same checks, under the same counters; for orders that come by an
-    /// API. The packet is tagged as on the wire.
+    /// Has the engine take packets, in order, as if they had come in by the shard's port, by the same checks, under the same counters; for orders
+    /// that come by an API. They are tagged as on the wire. Gives what became of each.
     ///
     /// # Errors
     /// As [`Live::ring_doorbell`].
-    fn deliver(&mut self, payload: &[u8]) -> Result<Delivered, RingError>;
+    fn deliver(&mut self, payloads: &[Arc<[u8]>]) -> Result<Vec<Delivered>, RingError>;
 
     /// Keys by session index, as this process has set them.
     fn tags(&self) -> &[Option<Key>];
@@ -206,8 +210,8 @@ impl<T: Live + ?Sized> Live for Box<T> {
         (**self).clear_key(session)
     }
 
-    fn deliver(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
-        (**self).deliver(payload)
+    fn deliver(&mut self, payloads: &[Arc<[u8]>]) -> Result<Vec<Delivered>, RingError> {
+        (**self).deliver(payloads)
     }
 
     fn in_kernel(&mut self) -> Option<&mut KernelShard> {

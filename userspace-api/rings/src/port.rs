@@ -2,8 +2,10 @@
 //!
 //! A port knows datagrams and who sent them; nothing of sessions, tags or orders. One thread uses it, the ring's.
 
+use crate::bell::Bell;
 use ring0_engine::record::ReplyTo;
 use ring0_wire::Buffer;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Packets that a port gives at once, at the most: enough that a call into the kernel is a small part of each, few enough that the first
@@ -41,8 +43,11 @@ pub trait Port: Send {
     /// Its name in tools: `udp`, `afxdp`, `dpdk`.
     fn name(&self) -> &'static str;
 
-    /// Takes what has arrived, at most [`BATCH`] packets; where nothing has, waits for the first, at most so long. The packets stay until
-    /// [`Port::flush`].
+    /// From now on this bell ends the waits of [`Port::receive`] too.
+    fn heed(&mut self, bell: &Arc<Bell>);
+
+    /// Takes what has arrived, at most [`BATCH`] packets; where nothing has, waits for the first, or for its bell, at most so long. The packets
+    /// stay until [`Port::flush`].
     ///
     /// # Errors
     /// The port has failed for good. What passes by itself (a signal, a full queue) gives 0.

@@ -4,8 +4,9 @@
 //! that it changes (`set_running`). Between two batches it carries out what the process asks of it: as at the kernel ring, continuations of a quiet
 //! market too are stepped by whoever rings.
 //!
-//! System calls of the thread: those of its port, and none else once it runs. It allocates nothing for a packet.
+//! System calls of the thread: those of its port, and one for each time that its process wakes it. It allocates nothing for a packet.
 
+use crate::bell::Bell;
 use crate::desk::{Counts, Desk};
 use crate::live::{Delivered, Live};
 use crate::port::{Port, PortError};
@@ -31,7 +32,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use zerocopy::FromZeros;
 
-/// How long the thread waits for packets before it looks at what its process asks: a kill switch acts in under ten milliseconds (RULES 5).
+/// How long the thread waits for packets in one call of its port. What its process asks ends the wait; this bounds what a port that cannot be woken
+/// adds to it: a kill switch acts in under ten milliseconds (RULES 5).
 const WAIT: Duration = Duration::from_millis(1);
 
 /// Name of a ring's thread.
@@ -57,13 +59,29 @@ pub struct UserOptions {
 /// What the process asks of its ring's thread.
 type Call = Box<dyn FnOnce(&mut Thread) + Send>;
 
+/// Asks the thread.
+#[derive(Clone)]
+struct Calls {
+    sender: Sender<Call>,
+    bell: Arc<Bell>,
+}
+
+impl Calls {
+    /// False: the thread has ended.
+    fn send(&self, call: impl FnOnce(&mut Thread) + Send + 'static) -> bool {
+        let sent = self.sender.send(Box::new(call)).is_ok();
+        self.bell.ring();
+        sent
+    }
+}
+
 /// A shard in a thread of this process, which ends with this value.
 pub struct UserShard {
     view: Region,
     ring: SharedRing,
     records: Consumer,
     counts: Arc<Counts>,
-    calls: Sender<Call>,
+    calls: Calls,
     thread: Option<JoinHandle<()>>,
     failure: Arc<std::sync::OnceLock<String>>,
     port: &'static str,
@@ -73,13 +91,14 @@ pub struct UserShard {
 /// Sends answers that were held through a ring's port.
 #[derive(Clone)]
 pub struct Outlet {
-    calls: Sender<Call>,
+    calls: Calls,
 }
 
 /// The thread's own.
 struct Thread {
     desk: Desk,
     port: Box<dyn Port>,
+    bell: Arc<Bell>,
     /// Arrival number of the last packet.
     arrived: u64,
     lost: u64,
@@ -93,7 +112,7 @@ impl UserShard {
     /// The capacity, memory, the record ring's file, or the thread.
     pub fn start(
         options: &UserOptions,
-        port: Box<dyn Port>,
+        mut port: Box<dyn Port>,
         snapshot: Option<&Snapshot>,
     ) -> Result<UserShard, RingError> {
         let layout =
@@ -119,14 +138,17 @@ impl UserShard {
         }
         let counts = Arc::new(Counts::default());
         let name = port.name();
+        let bell = Arc::new(Bell::new()?);
+        port.heed(&bell);
         let mut thread = Thread {
             desk: Desk::new(native, options.acks, Arc::clone(&counts)),
             port,
+            bell: Arc::clone(&bell),
             arrived: 0,
             lost: 0,
             is_over: false,
         };
-        let (calls, asked) = channel();
+        let (sender, asked) = channel();
         let failure = Arc::new(std::sync::OnceLock::new());
         let (processor, wait) = (
             options.processor,
@@ -147,7 +169,7 @@ impl UserShard {
             records: Consumer::observer(&ring)?,
             ring,
             counts,
-            calls,
+            calls: Calls { sender, bell },
             thread: Some(running),
             failure,
             port: name,
@@ -206,14 +228,16 @@ impl UserShard {
                 .failure()
                 .unwrap_or_else(|| "it was stopped".to_owned()),
         };
-        self.calls.send(Box::new(call)).map_err(|_| ended())?;
+        if !self.calls.send(call) {
+            return Err(ended());
+        }
         answered.recv().map_err(|_| ended())
     }
 }
 
 impl Drop for UserShard {
     fn drop(&mut self) {
-        let _ = self.calls.send(Box::new(|thread| thread.is_over = true)); // one that has ended is not to be stopped
+        let _ = self.calls.send(|thread| thread.is_over = true); // one that has ended is not to be stopped
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // a panic has said what it had to say
         }
@@ -229,7 +253,7 @@ impl Outlet {
                 thread.port.send(to, payload);
             }
         };
-        self.calls.send(Box::new(call)).is_ok()
+        self.calls.send(call)
     }
 }
 
@@ -237,6 +261,7 @@ impl Thread {
     /// Until it is stopped, or its port fails.
     fn run(&mut self, asked: &Receiver<Call>, wait: Duration) -> Result<(), PortError> {
         loop {
+            self.bell.hush();
             loop {
                 match asked.try_recv() {
                     Ok(call) => call(self),
@@ -290,7 +315,10 @@ impl Thread {
                 self.desk.answer().copy_out(&mut bytes);
                 Delivered::Answer(bytes)
             }
-            None if self.desk.held() != before => Delivered::Held,
+            None if self.desk.held() != before => {
+                let next = self.desk.shard().header().next_sequence.get();
+                Delivered::Held { until: next - 1 }
+            }
             None => Delivered::Dropped,
         }
     }
@@ -405,9 +433,12 @@ impl Live for UserShard {
         self.ask(move |thread| thread.desk.set_tag(session, TagRule::NoKey))
     }
 
-    fn deliver(&mut self, payload: &[u8]) -> Result<Delivered, RingError> {
-        let payload = payload.to_vec();
-        self.ask(move |thread| thread.delivered(&payload))
+    fn deliver(&mut self, payloads: &[Arc<[u8]>]) -> Result<Vec<Delivered>, RingError> {
+        let payloads = payloads.to_vec();
+        self.ask(move |thread| {
+            let delivered = payloads.iter().map(|payload| thread.delivered(payload));
+            delivered.collect()
+        })
     }
 
     fn tags(&self) -> &[Option<Key>] {

@@ -3,6 +3,7 @@
 //! System calls of its thread: one `recvmmsg` and one `sendmmsg` a batch with answers; a `ppoll`, and one `recvmmsg` more, where nothing has come; the
 //! boot-time clock (vDSO) a packet.
 
+use crate::bell::Bell;
 use crate::mmsg::{self, Receiver, Sender};
 use crate::port::{Arrival, Port, PortError};
 use crate::thread::boot_ns;
@@ -11,6 +12,7 @@ use ring0_wire::Buffer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Room in the kernel for datagrams that wait: some 5,000 of the largest.
@@ -24,6 +26,7 @@ pub struct UdpPort {
     sender: Sender,
     /// Answers that the stack did not take.
     lost: u64,
+    bell: Option<Arc<Bell>>,
 }
 
 impl UdpPort {
@@ -66,6 +69,7 @@ impl UdpPort {
             receiver: Receiver::default(),
             sender: Sender::default(),
             lost: 0,
+            bell: None,
         })
     }
 
@@ -91,6 +95,10 @@ impl Port for UdpPort {
         "udp"
     }
 
+    fn heed(&mut self, bell: &Arc<Bell>) {
+        self.bell = Some(Arc::clone(bell));
+    }
+
     fn receive(&mut self, wait: Duration) -> Result<usize, PortError> {
         let mut receive = || {
             let received = self.receiver.receive(&self.socket, false);
@@ -101,12 +109,15 @@ impl Port for UdpPort {
             return Ok(received);
         }
         // Not the receiving call's own timeout: that is one of the scheduler's ticks, some milliseconds.
-        let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
+        let own = || PollFd::new(&self.socket, PollFlags::IN);
+        // Without a bell the socket stands twice, which asks the same.
+        let bell = self.bell.as_deref().map_or_else(own, Bell::poll_fd);
+        let mut waits = [own(), bell];
         let wait = Timespec {
-            tv_sec: 0,
+            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: wait.subsec_nanos().into(),
         };
-        match poll(&mut socket, Some(&wait)) {
+        match poll(&mut waits, Some(&wait)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => Ok(0),
             Ok(_) => receive(),
             Err(error) => Err(failed("wait for packets", error.into())),

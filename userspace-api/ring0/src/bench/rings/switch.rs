@@ -5,7 +5,7 @@
 
 use crate::fail::Fail;
 use ring0_engine::record::ReplyTo;
-use ring0_rings::{Arrival, Port, PortError};
+use ring0_rings::{Arrival, Bell, Port, PortError};
 use ring0_wire::Buffer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -135,6 +135,10 @@ impl Switched {
 impl Port for Switched {
     fn name(&self) -> &'static str {
         self.port.name()
+    }
+
+    fn heed(&mut self, bell: &Arc<Bell>) {
+        self.port.heed(bell);
     }
 
     fn receive(&mut self, wait: Duration) -> Result<usize, PortError> {
