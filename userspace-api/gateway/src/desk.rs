@@ -2,7 +2,7 @@
 //!
 //! The gateway trades as anybody does: signed L2E/1 packets under a session of the account, through the shard's door or over UDP, sent again
 //! without harm until they are answered ([`ring0_trader`]). What waits at the same time goes together: one sync for the client order ids, then
-//! the packets. Why so: `docs/decisions/0084-gateway-orders.md`.
+//! as few packets as have room for it. Why so: `docs/decisions/0084-gateway-orders.md`.
 
 use crate::clock::unix_now_ns;
 use crate::intents::{Intent, Intents};
@@ -13,7 +13,8 @@ use ring0_trader::{
     Ack, DoorTransport, Options, Order, Reason, Reference, Session, Trader, TraderError, Transport,
     UdpTransport,
 };
-use ring0_wire::SessionId;
+use ring0_wire::host::Inbound;
+use ring0_wire::{BLOCK_LENGTH, HEADER, PAYLOAD_MAX, SessionId, TAG_BLOCK};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -148,6 +149,68 @@ struct Request {
     answer: oneshot::Sender<Result<Vec<Ack>, DeskError>>,
 }
 
+impl Request {
+    /// Whether it may still be taken where nothing else is. It does not share a packet with what may not.
+    fn only_reduces_risk(&self) -> bool {
+        let letters = self.asked.iter().map(|(order, _)| order.message().letter);
+        letters
+            .into_iter()
+            .all(|it| matches!(it, b'D' | b'X' | b'M'))
+    }
+}
+
+/// What a packet still has room for.
+#[derive(Clone, Copy)]
+struct Room {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room {
+            messages: MESSAGES_MAX,
+            bytes: PAYLOAD_MAX - HEADER - TAG_BLOCK,
+        }
+    }
+}
+
+impl Room {
+    /// Takes a request in, if it fits.
+    fn take(&mut self, request: &Request) -> bool {
+        let messages = request.asked.iter().map(|(order, _)| order.message());
+        // What is no message is refused when it is sent.
+        let bytes = messages.filter_map(Inbound::from_message);
+        let bytes: usize = bytes.map(|it| BLOCK_LENGTH + it.as_bytes().len()).sum();
+        let fits = request.asked.len() <= self.messages && bytes <= self.bytes;
+        if fits {
+            self.messages -= request.asked.len();
+            self.bytes -= bytes;
+        }
+        fits
+    }
+}
+
+/// Requests by packet, in their order: as many in each as there is room for.
+fn packets(requests: Vec<Request>, room: Room) -> Vec<Vec<Request>> {
+    let mut packets: Vec<Vec<Request>> = Vec::new();
+    let (mut left, mut reduces) = (room, false);
+    for request in requests {
+        let reduces_too = request.only_reduces_risk();
+        match packets.last_mut() {
+            Some(packet) if reduces_too == reduces && left.take(&request) => packet.push(request),
+            _ => {
+                (left, reduces) = (room, reduces_too);
+                if !left.take(&request) {
+                    left.messages = 0; // larger than a packet may be: it goes alone, and is not taken
+                }
+                packets.push(vec![request]);
+            }
+        }
+    }
+    packets
+}
+
 /// See the module.
 pub struct Desk {
     /// Its name in the configuration.
@@ -262,12 +325,25 @@ impl Drop for Desk {
     }
 }
 
-/// A request on its way.
+/// A packet on its way, with the requests in it.
 struct Flying {
     messages: usize,
     acks: Vec<Ack>,
-    answer: oneshot::Sender<Result<Vec<Ack>, DeskError>>,
+    requests: Vec<Request>,
     sent: Instant,
+}
+
+impl Flying {
+    /// Tells every request the same.
+    fn fail(self, error: &DeskError) {
+        fail(self.requests, error);
+    }
+}
+
+fn fail(requests: Vec<Request>, error: &DeskError) {
+    for request in requests {
+        let _ = request.answer.send(Err(error.clone())); // the client has gone
+    }
 }
 
 /// The thread's side.
@@ -346,23 +422,26 @@ impl Seat {
 
     fn take(&mut self, batch: Vec<Request>) {
         if let Err(error) = self.ready() {
-            for request in batch {
-                let _ = request.answer.send(Err(error.clone())); // the client has gone
-            }
+            fail(batch, &error);
             return;
         }
         let mut batch = batch;
         let intents = self.name_all(&mut batch);
         if let Err(error) = self.intents.put(intents) {
             tracing::error!(%error, "client order ids cannot be kept");
-            for request in batch {
-                let error = DeskError::Intents(Arc::clone(&error));
-                let _ = request.answer.send(Err(error));
-            }
+            fail(batch, &DeskError::Intents(error));
             return;
         }
-        for request in batch {
-            self.send(request);
+        let room = Room {
+            messages: self
+                .shard
+                .state()
+                .rates
+                .messages_max(self.session, self.account),
+            ..Room::default()
+        };
+        for packet in packets(batch, room) {
+            self.send(packet);
         }
     }
 
@@ -386,10 +465,12 @@ impl Seat {
         intents
     }
 
-    fn send(&mut self, request: Request) {
-        let mut orders: Vec<Order> = request.asked.iter().map(|(order, _)| *order).collect();
+    /// Sends requests in one packet, which is taken or not as a whole.
+    fn send(&mut self, requests: Vec<Request>) {
+        let asked = requests.iter().flat_map(|request| &request.asked);
+        let mut orders: Vec<Order> = asked.map(|(order, _)| *order).collect();
         let Some(trader) = self.trader.as_mut() else {
-            let _ = request.answer.send(Err(DeskError::NotTaken)); // lost while others were sent
+            fail(requests, &DeskError::NotTaken); // lost while others were sent
             return;
         };
         let sent = loop {
@@ -409,13 +490,13 @@ impl Seat {
                 let flying = Flying {
                     messages: orders.len(),
                     acks: Vec::with_capacity(orders.len()),
-                    answer: request.answer,
+                    requests,
                     sent: Instant::now(),
                 };
                 self.flying.insert(sent.sequence, flying);
             }
             Err(error) => {
-                let _ = request.answer.send(Err(DeskError::NotTaken));
+                fail(requests, &DeskError::NotTaken);
                 self.lost(&error);
             }
         }
@@ -464,13 +545,13 @@ impl Seat {
                     } else {
                         DeskError::NotTaken
                     };
-                    let _ = flying.answer.send(Err(error));
+                    flying.fail(&error);
                 }
                 self.trader = Some(trader);
             }
             Err(_) => {
                 for flying in std::mem::take(&mut self.flying).into_values() {
-                    let _ = flying.answer.send(Err(DeskError::Unknown));
+                    flying.fail(&DeskError::Unknown);
                 }
             }
         }
@@ -492,7 +573,73 @@ fn give(flying: &mut BTreeMap<u64, Flying>, metrics: &Metrics, acks: Vec<Ack>) {
             metrics
                 .order_path
                 .observe(done.sent.elapsed().as_secs_f64());
-            let _ = done.answer.send(Ok(done.acks)); // the client has gone
+            let mut acks = done.acks.into_iter();
+            for request in done.requests {
+                let own = acks.by_ref().take(request.asked.len()).collect();
+                let _ = request.answer.send(Ok(own)); // the client has gone
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ring0_trader::{Locate, Price, Shares};
+
+    fn request(order: Order, messages: usize) -> Request {
+        Request {
+            asked: vec![(order, None); messages],
+            answer: oneshot::channel().0,
+        }
+    }
+
+    /// Messages by packet, of requests that are as many cancels (`d`) or new orders (`a`).
+    fn packed(asked: &[(char, usize)], messages: usize) -> Vec<Vec<usize>> {
+        let requests = asked.iter().map(|(kind, messages)| match kind {
+            'd' => request(Order::cancel(Locate(1), Reference(1)), *messages),
+            _ => request(Order::buy(Locate(1), Shares(1), Price(1)), *messages),
+        });
+        let room = Room {
+            messages,
+            ..Room::default()
+        };
+        let packets = packets(requests.collect(), room);
+        let sizes = |packet: &Vec<Request>| packet.iter().map(|it| it.asked.len()).collect();
+        packets.iter().map(sizes).collect()
+    }
+
+    #[test]
+    fn requests_share_packets_in_their_order() {
+        assert_eq!(packed(&[], 68), Vec::<Vec<usize>>::new());
+        assert_eq!(packed(&[('a', 1), ('a', 2), ('a', 3)], 68), [[1, 2, 3]]);
+        // What a halted shard still takes is not held up by what it does not.
+        let mixed = [('a', 1), ('d', 1), ('d', 2), ('a', 1)];
+        assert_eq!(packed(&mixed, 68), [vec![1], vec![1, 2], vec![1]]);
+        // No more than its rate lets through at once.
+        assert_eq!(
+            packed(&[('d', 2), ('d', 2), ('d', 2)], 4),
+            [vec![2, 2], vec![2]]
+        );
+        assert_eq!(packed(&[('d', 9), ('d', 1)], 4), [vec![9], vec![1]]);
+        assert_eq!(packed(&[('d', 1); 69], 68), [vec![1; 68], vec![1]]);
+    }
+
+    #[test]
+    fn a_packet_never_has_more_than_its_bytes() {
+        let all: usize = packed(&[('a', 1); 200], 68)
+            .into_iter()
+            .map(|packet| {
+                let session = SessionId::new(0, 1).unwrap();
+                let mut builder = ring0_wire::host::PacketBuilder::new(session, 1);
+                let order = Order::buy(Locate(1), Shares(1), Price(1));
+                let message = Inbound::from_message(order.message()).unwrap();
+                for _ in &packet {
+                    builder.push(&message).unwrap();
+                }
+                packet.len()
+            })
+            .sum();
+        assert_eq!(all, 200);
     }
 }

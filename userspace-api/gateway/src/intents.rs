@@ -84,10 +84,11 @@ impl Known {
     }
 }
 
+/// Account, client order id, what it stands for.
+type Named = (u32, Arc<str>, Intent);
+
 struct Put {
-    account: u32,
-    client: Arc<str>,
-    intent: Intent,
+    intents: Vec<Named>,
     done: oneshot::Sender<Result<(), Arc<IntentError>>>,
 }
 
@@ -121,11 +122,10 @@ impl Intents {
         let (path, memory) = (own.clone(), Arc::clone(&known));
         let writer = std::thread::spawn(move || {
             while let Ok(first) = taken.recv() {
+                let mut intents = first.intents.len();
                 let mut batch = vec![first];
-                while let Some(more) = (batch.len() < BATCH)
-                    .then(|| taken.try_recv().ok())
-                    .flatten()
-                {
+                while let Some(more) = (intents < BATCH).then(|| taken.try_recv().ok()).flatten() {
+                    intents += more.intents.len();
                     batch.push(more);
                 }
                 write(&database, &path, &memory, batch);
@@ -177,31 +177,16 @@ impl Intents {
     ///
     /// # Errors
     /// They may not be.
-    pub fn put(
-        &self,
-        intents: impl IntoIterator<Item = (u32, Arc<str>, Intent)>,
-    ) -> Result<(), Arc<IntentError>> {
-        let mut waits = Vec::new();
-        for (account, client, intent) in intents {
-            let (done, wait) = oneshot::channel();
-            if let Some(puts) = &self.puts {
-                let put = Put {
-                    account,
-                    client,
-                    intent,
-                    done,
-                };
-                let _ = puts.send(put); // else the wait says it
-            }
-            waits.push(wait);
+    pub fn put(&self, intents: Vec<Named>) -> Result<(), Arc<IntentError>> {
+        if intents.is_empty() {
+            return Ok(());
         }
-        for wait in waits {
-            match wait.blocking_recv() {
-                Ok(done) => done?,
-                Err(_) => return Err(Arc::new(self.gone())),
-            }
+        let (done, wait) = oneshot::channel();
+        if let Some(puts) = &self.puts {
+            let _ = puts.send(Put { intents, done }); // else the wait says it
         }
-        Ok(())
+        wait.blocking_recv()
+            .unwrap_or_else(|_| Err(Arc::new(self.gone())))
     }
 }
 
@@ -242,9 +227,8 @@ fn write(database: &Database, path: &Path, known: &RwLock<Known>, batch: Vec<Put
         let write = database.begin_write()?;
         {
             let mut table = write.open_table(INTENTS)?;
-            for put in &batch {
-                let bytes = put.intent.bytes();
-                table.insert((put.account, &*put.client), &bytes[..])?;
+            for (account, client, intent) in batch.iter().flat_map(|put| &put.intents) {
+                table.insert((*account, &**client), &intent.bytes()[..])?;
             }
         }
         write.commit()?;
@@ -259,8 +243,8 @@ fn write(database: &Database, path: &Path, known: &RwLock<Known>, batch: Vec<Put
     });
     if done.is_ok() {
         let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
-        for put in &batch {
-            known.insert(put.account, &put.client, put.intent);
+        for (account, client, intent) in batch.iter().flat_map(|put| &put.intents) {
+            known.insert(*account, client, *intent);
         }
     }
     for put in batch {
@@ -285,7 +269,7 @@ mod tests {
         };
         let intents = Intents::open(&path, 0, 100).unwrap();
         let put = |intents: &Intents, client: &str, intent| {
-            intents.put([(7, Arc::from(client), intent)]).unwrap();
+            intents.put(vec![(7, Arc::from(client), intent)]).unwrap();
         };
         put(&intents, "a", intent(1, 10));
         put(&intents, "b", intent(2, 200));

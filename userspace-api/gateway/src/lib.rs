@@ -31,6 +31,7 @@ pub mod orders;
 pub mod ouch;
 pub mod problem;
 pub mod rate;
+pub mod rates;
 pub mod rest;
 mod run;
 pub mod seats;

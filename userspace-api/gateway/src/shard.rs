@@ -12,6 +12,7 @@ use crate::market::{Candle, CandleStore, Interval, Market, StoreError};
 use crate::messages;
 use crate::metrics::Metrics;
 use crate::orders::{Kept, Orders, body};
+use crate::rates::Rates;
 use crate::source::{self, Records, SourceError};
 use crate::streams::Streams;
 use crate::venue::Venue;
@@ -77,6 +78,8 @@ pub struct State {
     pub balances: Balances,
     /// Fee schedules.
     pub fees: Fees,
+    /// Message rates.
+    pub rates: Rates,
     /// OUCH.
     pub streams: Streams,
     /// The last record.
@@ -155,6 +158,7 @@ impl Reader {
         state.orders.record(head, record, &clock);
         state.balances.record(head, record);
         state.fees.record(head, record, &clock);
+        state.rates.record(head, record);
         self.answers.feed(record, &mut state.streams)?;
         state.sequence = head.sequence;
         Ok(())
@@ -204,6 +208,7 @@ impl Shard {
             orders: Orders::new(Arc::clone(venue), options.kept),
             balances: Balances::default(),
             fees: Fees::default(),
+            rates: Rates::default(),
             streams: Streams::new(options.streams.iter().copied(), options.stream_bytes),
             sequence: 0,
             venue_ns: 0,
