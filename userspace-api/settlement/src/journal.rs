@@ -7,7 +7,9 @@
 use crate::fact::{Entry, Fact};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use ring0_hashlog::Head;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Number → head behind it (32 bytes) and the entry's JSON.
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("facts");
@@ -49,7 +51,7 @@ pub enum JournalError {
 /// See the module.
 #[derive(Debug)]
 pub struct FactJournal {
-    database: Database,
+    database: Arc<Database>,
     path: PathBuf,
     last: u64,
     head: Head,
@@ -77,7 +79,7 @@ impl FactJournal {
             Some((number, bytes)) => (number, parse(path, number, &bytes)?.0),
         };
         Ok(FactJournal {
-            database,
+            database: Arc::new(database),
             path: path.to_owned(),
             last,
             head,
@@ -129,14 +131,67 @@ impl FactJournal {
     pub fn read<E: From<JournalError>>(
         &self,
         from: u64,
+        take: impl FnMut(Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.reader().read(from..=u64::MAX, take)
+    }
+
+    /// Whoever reads the journal beside its writer, in another thread.
+    #[must_use]
+    pub fn reader(&self) -> FactReader {
+        FactReader {
+            database: Arc::clone(&self.database),
+            path: self.path.clone(),
+        }
+    }
+
+    /// The number of the last entry; 0: there is none.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The name of the whole journal: SHA-256 over everything in it.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// The entry of a fact at these positions, after the last one.
+    #[must_use]
+    pub fn entry(&self, at: Vec<u64>, fact: Fact) -> Entry {
+        Entry {
+            number: self.last + 1,
+            at,
+            fact,
+        }
+    }
+}
+
+/// Reads a journal of facts while its writer goes on.
+#[derive(Clone, Debug)]
+pub struct FactReader {
+    database: Arc<Database>,
+    path: PathBuf,
+}
+
+impl FactReader {
+    /// The entries with these numbers that are there now, in order, each checked against its head.
+    ///
+    /// # Errors
+    /// See [`JournalError`], and what `take` gives.
+    pub fn read<E: From<JournalError>>(
+        &self,
+        numbers: RangeInclusive<u64>,
         mut take: impl FnMut(Entry) -> Result<(), E>,
     ) -> Result<(), E> {
+        let from = *numbers.start();
         let wrong = |source| wrong(&self.path, source);
         let read = || -> Result<_, redb::Error> {
             let table = self.database.begin_read()?.open_table(ENTRIES)?;
             let before = table.get(from.saturating_sub(1))?;
             let before = before.map(|bytes| bytes.value().to_vec());
-            let range = table.range(from..)?;
+            let range = table.range(numbers.clone())?;
             Ok((before, range))
         };
         let (before, range) = read().map_err(wrong)?;
@@ -162,28 +217,6 @@ impl FactJournal {
             take(entry)?;
         }
         Ok(())
-    }
-
-    /// The number of the last entry; 0: there is none.
-    #[must_use]
-    pub fn last(&self) -> u64 {
-        self.last
-    }
-
-    /// The name of the whole journal: SHA-256 over everything in it.
-    #[must_use]
-    pub fn head(&self) -> Head {
-        self.head
-    }
-
-    /// The entry of a fact at these positions, after the last one.
-    #[must_use]
-    pub fn entry(&self, at: Vec<u64>, fact: Fact) -> Entry {
-        Entry {
-            number: self.last + 1,
-            at,
-            fact,
-        }
     }
 }
 

@@ -512,8 +512,9 @@ impl Ledger {
         self.streams[index].last
     }
 
-    /// What a shard has of all accounts, engine units, by its control total.
-    pub(crate) fn shard_control(&self, index: usize, asset: AssetId) -> i128 {
+    /// What a shard (by its place among the venue's) has of all accounts, engine units, by its control total.
+    #[must_use]
+    pub fn in_shard(&self, index: usize, asset: AssetId) -> i128 {
         let stream = &self.streams[index];
         let of = stream.fees.iter().filter(|it| it.schedule.asset == asset);
         let fees: i128 = of.flat_map(|it| it.taken).sum();
@@ -741,6 +742,14 @@ impl Ledger {
     pub fn operator(&self, asset: AssetId) -> i128 {
         let fees = self.fees().filter(|(it, ..)| it.asset == asset);
         self.custody.operator(asset) + fees.map(|(.., amount)| amount).sum::<i128>()
+    }
+
+    /// What is held of an asset by the books, negative: escrow, vaults, reserves, rails. Base units.
+    #[must_use]
+    pub fn holdings(&self, asset: AssetId) -> i128 {
+        let all = self.custody.books.iter();
+        let held = all.filter(|((book, it), _)| *it == asset && book.class() == Class::Holding);
+        held.map(|(_, amount)| amount).sum()
     }
 
     /// Every book that is not empty, with its amount: the trial balance. Per asset it sums to zero.

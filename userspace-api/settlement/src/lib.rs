@@ -13,6 +13,7 @@ pub mod batch;
 pub mod bench;
 pub mod book;
 mod cell;
+mod compare;
 mod custody;
 mod decimal;
 mod error;
@@ -24,6 +25,7 @@ pub mod journal;
 mod ledger;
 pub mod line;
 mod previous;
+mod rebuild;
 pub mod reconcile;
 mod rows;
 mod schedule;
@@ -35,15 +37,17 @@ pub mod venue;
 
 pub use batch::{Batch, Cover, Insolvent, Mark, account_number};
 pub use book::{Book, FeePart, Own};
+pub use compare::{RowDifference, first_differing_row};
 pub use custody::{
     Aside, Awaited, Channel, ChannelLeaf, Credit, CreditLine, Credits, Unbacked, Withdrawal,
 };
 pub use error::LedgerError;
 pub use fact::{Entry, Fact, Pin, Purse, Refused, WithdrawalId};
 pub use id::{AccountId, AssetId, Epoch, PeerId};
-pub use journal::FactJournal;
+pub use journal::{FactJournal, FactReader};
 pub use ledger::{Counts, Ledger, Taken};
-pub use reconcile::{Difference, Equation, Figures, first_difference, reconcile};
+pub use rebuild::{Step, Wrong, imbalance, rebuild, step_behind};
+pub use reconcile::{Difference, Equation, Figures, ShardDifference, first_difference, reconcile};
 pub use rows::Image;
 pub use schedule::Schedule;
 pub use settlement::{Records, Settlement, SettlementError};

@@ -8,6 +8,7 @@ use crate::book::Own;
 use crate::error::LedgerError;
 use crate::id::{AssetId, PeerId};
 use crate::ledger::Ledger;
+use crate::settlement::{Records, SettlementError};
 use crate::venue::PlaceIndex;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -208,31 +209,53 @@ pub fn reconcile(ledger: &Ledger, batch: &Batch, figures: &Figures) -> Vec<Diffe
     differences
 }
 
-/// Finds the first record behind which the ledger and a shard differ about an asset: takes the records of the shard one by one into a ledger that stands
-/// at the last cut that was good, and asks `engine` after each what the shard had then, in engine units (available and held of all accounts, by a replica that
-/// is carried along; `None` in the middle of a command). `None`: they agree to the end, so that the figure that differed is not what the records lead to.
+/// Finds the first record behind which the ledger and a shard differ about an asset: takes the shard's records up to `until` one by one into a ledger that
+/// stands before them, and asks `engine` after each what the shard had then, in engine units (available and held of all accounts, by a replica that
+/// is carried along; `None` where it is not asked or in the middle of a command). `None`: they agree to the end, so that the figure that differed is not
+/// what the records lead to.
 ///
 /// # Errors
-/// The records cannot be taken.
-pub fn first_difference<'a>(
+/// The records cannot be taken, or what `engine` gives.
+pub fn first_difference<E: From<SettlementError>>(
     ledger: &mut Ledger,
     shard: PeerId,
     asset: AssetId,
-    records: impl IntoIterator<Item = &'a [u8]>,
-    mut engine: impl FnMut(&[u8]) -> Option<u128>,
-) -> Result<Option<u64>, LedgerError> {
+    records: &mut dyn Records,
+    until: u64,
+    mut engine: impl FnMut(&[u8]) -> Result<Option<u128>, E>,
+) -> Result<Option<ShardDifference>, E> {
     let index = ledger.venue().shard_index(shard);
-    let index = index.ok_or(LedgerError::UnknownShard(shard))?;
-    for record in records {
-        ledger.take(shard, record)?;
-        let Some(units) = engine(record) else {
+    let index = index.ok_or(SettlementError::Ledger(LedgerError::UnknownShard(shard)))?;
+    while ledger.at_of(index) < until {
+        let record = records.next().map_err(SettlementError::from)?;
+        let Some(record) = record else { break };
+        ledger
+            .take(shard, record)
+            .map_err(SettlementError::Ledger)?;
+        let Some(units) = engine(record)? else {
             continue;
         };
-        if units.cast_signed() != ledger.shard_control(index, asset) {
-            return Ok(Some(ledger.at_of(index)));
+        let (engine, ledger_has) = (units.cast_signed(), ledger.in_shard(index, asset));
+        if engine != ledger_has {
+            return Ok(Some(ShardDifference {
+                sequence: ledger.at_of(index),
+                engine,
+                ledger: ledger_has,
+            }));
         }
     }
     Ok(None)
+}
+
+/// Where a shard and the ledger part, and what each has behind that record, engine units.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ShardDifference {
+    /// The record.
+    pub sequence: u64,
+    /// By the engine.
+    pub engine: i128,
+    /// By the ledger.
+    pub ledger: i128,
 }
 
 /// What the operator has of an asset by its books, base units: the parts of equation (iv)'s right side, for people.

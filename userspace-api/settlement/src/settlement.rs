@@ -2,14 +2,15 @@
 
 use crate::batch::Batch;
 use crate::error::LedgerError;
-use crate::fact::{Entry, Fact, Pin, Refused};
+use crate::fact::{Fact, Pin, Refused};
 use crate::id::{AccountId, Epoch, PeerId};
 use crate::journal::{FactJournal, JournalError};
 use crate::ledger::{Ledger, Taken};
+use crate::rebuild::follow;
 use crate::statement::{Statement, StatementError};
 use crate::store::{Store, StoreError};
 use crate::venue::Venue;
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::path::Path;
 
 /// The records of one shard, in order.
@@ -116,29 +117,21 @@ impl Settlement {
     /// # Errors
     /// See [`SettlementError`].
     pub fn catch_up(&mut self, readers: &mut [&mut dyn Records]) -> Result<(), SettlementError> {
-        let shards: Vec<PeerId> = self
-            .ledger
-            .venue()
-            .shards()
-            .iter()
-            .map(|it| it.number)
-            .collect();
-        if readers.len() != shards.len() {
-            return Err(SettlementError::Readers {
-                given: readers.len(),
-                shards: shards.len(),
-            });
-        }
         let (ledger, store) = (&mut self.ledger, &mut self.store);
-        self.facts.read(ledger.facts() + 1, |entry| {
-            take_to(ledger, store, &shards, readers, &entry)?;
-            ledger.apply(&entry)?;
-            store.tick(ledger)?;
-            Ok::<(), SettlementError>(())
-        })?;
+        let _ = follow(
+            ledger,
+            &self.facts.reader(),
+            u64::MAX,
+            readers,
+            |ledger, _| {
+                store.tick(ledger)?;
+                Ok(ControlFlow::Continue(()))
+            },
+        )?; // nothing ends it
+        let shards = self.ledger.venue().shards().to_vec();
         for (shard, reader) in shards.iter().zip(readers) {
             while let Some(record) = reader.next()? {
-                self.ledger.take(*shard, record)?;
+                self.ledger.take(shard.number, record)?;
                 self.store.tick(&mut self.ledger)?;
             }
         }
@@ -252,30 +245,4 @@ impl Settlement {
     pub fn store(&self) -> &Store {
         &self.store
     }
-}
-
-/// Takes records of each shard until it stands where a fact does.
-fn take_to(
-    ledger: &mut Ledger,
-    store: &mut Store,
-    shards: &[PeerId],
-    readers: &mut [&mut dyn Records],
-    entry: &Entry,
-) -> Result<(), SettlementError> {
-    for (index, reader) in readers.iter_mut().enumerate() {
-        let wanted = entry.at.get(index).copied().unwrap_or(0);
-        while ledger.at_of(index) < wanted {
-            let Some(record) = reader.next()? else {
-                return Err(SettlementError::RecordsMissing {
-                    fact: entry.number,
-                    shard: shards[index],
-                    wanted,
-                    taken: ledger.at_of(index),
-                });
-            };
-            ledger.take(shards[index], record)?;
-            store.tick(ledger)?;
-        }
-    }
-    Ok(())
 }

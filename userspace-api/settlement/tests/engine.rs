@@ -9,7 +9,8 @@ use ring0_engine::limits::{AMOUNT_MAX, SHARDS_MAX};
 use ring0_engine::native::{Dropped, Native};
 use ring0_engine::{Recorder, Shard, copy_outbox};
 use ring0_settlement::{
-    AccountId, Asset, AssetId, Fact, Ledger, Peer, PeerId, Venue, first_difference,
+    AccountId, Asset, AssetId, Fact, Ledger, Peer, PeerId, Records, SettlementError, Venue,
+    first_difference,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -206,22 +207,37 @@ fn the_first_differing_record_is_found() {
         let unit = replica.venue().unit(asset) as i128;
         sums.push((replica.trading_sums()[0] / unit) as u128);
     }
-    let all = || records.iter().copied();
-    for wrong in [1_usize, records.len() / 2, records.len()] {
+    let until = records.len() as u64;
+    // What the replica had, once asked behind each record and once behind every tenth.
+    let find = |wrong: usize, every: usize| {
         let mut behind = 0;
         let mut ledger = Ledger::new(venue());
-        let found = first_difference(&mut ledger, SHARD, asset, all(), |_| {
+        let mut all = All(records.iter().copied());
+        first_difference(&mut ledger, SHARD, asset, &mut all, until, |_| {
             behind += 1;
-            Some(sums[behind - 1] + u128::from(behind >= wrong))
-        });
-        assert_eq!(found, Ok(Some(wrong as u64)));
+            let sum = sums[behind - 1] + u128::from(behind >= wrong);
+            Ok::<_, SettlementError>((behind % every == 0).then_some(sum))
+        })
+        .unwrap()
+    };
+    for wrong in [1_usize, records.len() / 2, records.len()] {
+        let found = find(wrong, 1).unwrap();
+        assert_eq!(found.sequence, wrong as u64);
+        assert_eq!(found.engine, found.ledger + 1);
+        let seldom = find(wrong, 10).map(|it| it.sequence);
+        let next = wrong.next_multiple_of(10);
+        assert_eq!(seldom, (next <= records.len()).then_some(next as u64));
     }
-    let mut behind = 0;
-    let same = first_difference(&mut Ledger::new(venue()), SHARD, asset, all(), |_| {
-        behind += 1;
-        Some(sums[behind - 1])
-    });
-    assert_eq!(same, Ok(None));
+    assert_eq!(find(usize::MAX, 1), None);
+}
+
+/// Records in memory.
+struct All<'a, I: Iterator<Item = &'a [u8]>>(I);
+
+impl<'a, I: Iterator<Item = &'a [u8]>> Records for All<'a, I> {
+    fn next(&mut self) -> Result<Option<&[u8]>, ring0_journal::JournalError> {
+        Ok(self.0.next())
+    }
 }
 
 #[test]

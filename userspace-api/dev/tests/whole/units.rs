@@ -1,17 +1,21 @@
 //! One wrong unit at each of the four places of CUSTODY 13, in a venue that runs: in what the ledger's store has of an account, in a tree, at the hub, in the
-//! operator's books. Each halts its asset and no other by a sequenced command and says both figures; cancels work, other assets trade; cured, it goes on.
+//! operator's books. Each halts its asset and no other by a sequenced command and says both figures, and then exactly the row or block that is wrong; cancels
+//! work, other assets trade; cured, it goes on.
 //! And a trader who leaves by the chain while it trades is no wrong unit.
 
 use crate::alone;
 use crate::books::COIN;
-use crate::stage::{Person, Stage, order};
-use alloy_primitives::{Address, B256, U256};
+use crate::stage::{PATIENCE, Person, Stage, order};
+use alloy_primitives::{Address, B256, TxKind, U256};
+use alloy_sol_types::SolCall;
 use redb::{Database, ReadableTable, TableDefinition};
+use ring0_channels::chain::{Chain, Progress};
 use ring0_channels_evm::leave;
 use ring0_dev::Options;
-use ring0_dev::hub::{Token, WHOLE, call};
+use ring0_dev::hub::{Token, WHOLE};
 use ring0_engine::control::{ControlKind, SetState};
 use ring0_engine::record::{ControlRecord, Kind, State};
+use ring0_hashlog::Head;
 use ring0_journal::Reader;
 use ring0_trader::{Locate, Order, Outcome, Price, Reason, Shares, Trader, UdpTransport};
 use serde_json::{Value, json};
@@ -63,36 +67,40 @@ const INSTRUMENTS: [(&str, [&str; 2], u32); 3] = [
 ];
 
 const LEDGER: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("ledger");
+const FACTS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("facts");
 
 /// Changes one row of the ledger's store, which nobody has open: key and value of the first that `is_it`.
-fn change(
+fn change<T>(
     stage: &Stage,
     is_it: impl Fn(&[u8]) -> bool,
-    alter: impl FnOnce(Vec<u8>, Vec<u8>) -> (Vec<u8>, Vec<u8>),
-) {
+    alter: impl FnOnce(Vec<u8>, Vec<u8>) -> (Vec<u8>, Vec<u8>, T),
+) -> T {
     let database = Database::open(stage.folder.join("settlement/ledger.redb")).unwrap();
     let write = database.begin_write().unwrap();
-    {
+    let told = {
         let mut table = write.open_table(LEDGER).unwrap();
         let row = table.iter().unwrap().find_map(|row| {
             let (key, value) = row.unwrap();
             is_it(key.value()).then(|| (key.value().to_vec(), value.value().to_vec()))
         });
         let (key, value) = row.expect("the store has the row");
-        let (key, value) = alter(key, value);
+        let (key, value, told) = alter(key, value);
         table.insert(key.as_slice(), value.as_slice()).unwrap();
-    }
+        told
+    };
     write.commit().unwrap();
+    told
 }
 
-/// One more in a little-endian number of the store.
-fn one_more(value: &mut [u8], at: usize) {
+/// One more in a little-endian number of the store: what it is now, and what it was.
+fn one_more(value: &mut [u8], at: usize) -> String {
     let low = u64::from_le_bytes(value[at..at + 8].try_into().unwrap());
     value[at..at + 8].copy_from_slice(&(low + 1).to_le_bytes());
+    format!("{} and {low}", low + 1)
 }
 
 /// A unit too many in what the ledger has of an account's ether in the shard: a cell of 64 bytes, of which the third number is what was moved in.
-fn in_an_account(stage: &Stage, person: &Person) {
+fn in_an_account(stage: &Stage, person: &Person) -> String {
     const CELLS: u8 = 1;
     const CELL: usize = 64;
     const PAGE_CELLS: usize = 56;
@@ -101,35 +109,43 @@ fn in_an_account(stage: &Stage, person: &Person) {
     let cell = person.account as usize * ASSETS + ETHER;
     let page = u32::try_from(cell / PAGE_CELLS).unwrap().to_be_bytes();
     let key = [&[CELLS, 0][..], &page].concat();
-    change(
+    let amounts = change(
         stage,
         |it| it == key,
         |key, mut value| {
-            one_more(&mut value, cell % PAGE_CELLS * CELL + 32);
-            (key, value)
+            let amounts = one_more(&mut value, cell % PAGE_CELLS * CELL + 32);
+            (key, value, amounts)
         },
     );
+    let account = person.account;
+    format!("account {account} in shard dev, moved in less moved out, engine units: {amounts}")
 }
 
 /// A unit of the operator's own that nobody put in.
-fn in_the_operators_books(stage: &Stage, _: &Person) {
+fn in_the_operators_books(stage: &Stage, _: &Person) -> String {
     let dollars = 0_u32.to_be_bytes();
-    change(
+    let amount = change(
         stage,
         |key| key.starts_with(&[4, 2, 11]) && key.ends_with(&dollars),
         |key, mut value| {
             one_more(&mut value, 0);
-            (key, value)
+            let amount = i128::from_le_bytes(value[..].try_into().unwrap());
+            (key, value, amount)
         },
     );
+    format!(
+        "the book {{\"own\":\"equity\"}}: {amount} and {}",
+        amount - 1
+    )
 }
 
 /// A channel that nobody opened, with one unit of a trader's: what is laid on it is in no tree.
-fn in_a_tree(stage: &Stage, person: &Person) {
+fn in_a_tree(stage: &Stage, person: &Person) -> String {
     let mut channels = person.holdings.iter();
     let own = channels.find(|it| it.terms.token == COIN).unwrap();
     let real = [&[4, 4][..], own.channel().as_slice()].concat();
-    let forged = [&[4, 4][..], B256::with_last_byte(1).as_slice()].concat();
+    let nobodys = B256::with_last_byte(1);
+    let forged = [&[4, 4][..], nobodys.as_slice()].concat();
     change(
         stage,
         |key| key == real,
@@ -138,19 +154,69 @@ fn in_a_tree(stage: &Stage, person: &Person) {
             value[..160].fill(0);
             value[168..].fill(0);
             value[0] = 1;
-            (forged, value)
+            (forged, value, ())
         },
     );
+    let account = person.account;
+    format!(
+        "channel {nobodys}: of account {account} at place 0, 1 deposited, 0 withdrawn, 0 moved and nothing"
+    )
 }
 
-/// A unit that came to the hub's address past its books.
-fn at_the_hub(stage: &Stage, person: &mut Person) {
+/// A unit more in a fact of the ledger's journal, by somebody who can also make all hashes behind it anew; and no store that remembers better.
+fn in_a_fact(stage: &Stage, _: &Person) -> String {
+    fs::remove_file(stage.folder.join("settlement/ledger.redb")).unwrap();
+    let number = change_a_fact(stage, 1);
+    format!("fact {number}: the ledger's journal has ")
+}
+
+/// Changes what the operator first put into the dollars' vault, by its fact in the ledger's journal: its number.
+fn change_a_fact(stage: &Stage, by: i128) -> u64 {
+    let database = Database::open(stage.folder.join("settlement/facts.redb")).unwrap();
+    let write = database.begin_write().unwrap();
+    let mut changed = None;
+    {
+        let mut table = write.open_table(FACTS).unwrap();
+        let rows = table.iter().unwrap().map(|row| {
+            let (number, bytes) = row.unwrap();
+            (number.value(), bytes.value()[32..].to_vec())
+        });
+        let rows: Vec<(u64, Vec<u8>)> = rows.collect();
+        let mut before = Head::default();
+        for (number, json) in rows {
+            let mut json = String::from_utf8(json).unwrap();
+            let mut entry: Value = serde_json::from_str(&json).unwrap();
+            let funded = &entry["fact"]["funded"];
+            if changed.is_none() && funded["asset"] == 0 {
+                let amount: i128 = funded["amount"].as_str().unwrap().parse().unwrap();
+                entry["fact"]["funded"]["amount"] = (amount + by).to_string().into();
+                json = entry.to_string();
+                changed = Some(number);
+            }
+            before = before.then(&json);
+            let row = [&before.0[..], json.as_bytes()].concat();
+            table.insert(number, row.as_slice()).unwrap();
+        }
+    }
+    write.commit().unwrap();
+    changed.expect("the operator has funded the dollars' vault")
+}
+
+/// A unit that came to the hub's address past its books, in a block.
+fn at_the_hub(stage: &Stage, person: &mut Person) -> String {
     let mint = Token::mintCall {
         to: stage.chain.placed.hub.address,
         amount: U256::from(1),
     };
-    call(&mut person.evm, "mint", stage.dollar(), &mint, 0).unwrap();
+    let dollar = TxKind::Call(stage.dollar());
+    let evm = &mut person.evm;
+    let sent = evm.send_to("mint", dollar, mint.abi_encode().into(), 0);
+    let sent = evm.confirm(sent.unwrap(), PATIENCE, PATIENCE).unwrap();
+    let Progress::Mined { height, .. } = evm.progress(&sent).unwrap() else {
+        panic!("it is in a block");
+    };
     stage.confirm();
+    format!("from block {height} of dev on the hub has ")
 }
 
 /// Two who trade, whose money the operator gave them.
@@ -257,6 +323,26 @@ fn stands_still(stage: &Stage, traders: &mut Traders, asset: &str, equation: &st
     }
 }
 
+/// The search that follows the halt names exactly what is wrong: in `status`, in `health`, in the audit log.
+fn part_first_at(stage: &Stage, asset: &str, exactly: &str) {
+    let first = stage.wait("where the figures part", || {
+        let all = halted(stage)?;
+        let (_, why) = all.into_iter().find(|(name, _)| name == asset)?;
+        let (_, first) = why.split_once("; first: ")?;
+        Some(first.to_owned())
+    });
+    println!("first: {first}");
+    assert!(first.contains(exactly), "{first}\nand not {exactly}");
+    let health = stage.say("settled", &json!({ "verb": "health" }));
+    let health = health.expect("it works").to_string();
+    let quoted = json!(exactly).to_string();
+    assert!(health.contains(quoted.trim_matches('"')), "{health}");
+    let audit = fs::read_to_string(stage.folder.join("settlement/audit.log")).unwrap();
+    let last = audit.lines().rfind(|it| it.contains("\"locate\"")).unwrap();
+    let quoted = json!(first).to_string();
+    assert!(last.contains(quoted.trim_matches('"')), "{last}");
+}
+
 #[test]
 fn one_wrong_unit_at_any_place_halts_its_asset_and_no_other() {
     let _alone = alone();
@@ -336,19 +422,21 @@ fn one_wrong_unit_at_any_place_halts_its_asset_and_no_other() {
     assert_eq!(halted(&stage), Some(vec![]));
 
     let unit = |asset: &str| if asset == "ETH" { 10_i128.pow(10) } else { 1 };
-    type Injury = fn(&Stage, &Person);
-    let injuries: [(&str, &str, Injury, i128); 3] = [
+    type Injury = fn(&Stage, &Person) -> String;
+    let injuries: [(&str, &str, Injury, i128); 4] = [
         ("ETH", "(i)", in_an_account, unit("ETH")),
         ("USD", "(iv)", in_the_operators_books, 1),
         ("ETH", "(ii)", in_a_tree, 1),
+        ("USD", "(iv)", in_a_fact, 1),
     ];
     let mut halts = 0;
     for (asset, equation, injure, unit) in injuries {
         let cancels: Vec<Order> = (0..3).map(|place| traders.stand(place)).collect();
         stage.venue().settled.as_mut().unwrap().kill();
-        injure(&stage, &carol);
+        let exactly = injure(&stage, &carol);
         stage.venue().start_settled().unwrap();
         stands_still(&stage, &mut traders, asset, equation, unit);
+        part_first_at(&stage, asset, &exactly);
         for (place, cancel) in cancels.into_iter().enumerate() {
             let acks = traders.alice.submit(&[cancel]).unwrap();
             assert_eq!(acks[0].reason(), Some(Reason::None), "{place}: {acks:?}");
@@ -366,6 +454,9 @@ fn one_wrong_unit_at_any_place_halts_its_asset_and_no_other() {
         // Cured: the store is made again from the journals; the operators of settlement and of the shard let it go on.
         stage.venue().settled.as_mut().unwrap().kill();
         fs::remove_file(stage.folder.join("settlement/ledger.redb")).unwrap();
+        if exactly.starts_with("fact ") {
+            change_a_fact(&stage, -1);
+        }
         stage.venue().start_settled().unwrap();
         let request =
             json!({ "verb": "clear-halt", "asset": asset, "reason": "the store was made again" });
@@ -378,6 +469,7 @@ fn one_wrong_unit_at_any_place_halts_its_asset_and_no_other() {
         some_cuts();
         assert_eq!(halted(&stage), Some(vec![]));
     }
-    at_the_hub(&stage, &mut carol);
+    let exactly = at_the_hub(&stage, &mut carol);
     stands_still(&stage, &mut traders, "USD", "(iii)", 1);
+    part_first_at(&stage, "USD", &exactly);
 }

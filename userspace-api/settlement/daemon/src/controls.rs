@@ -118,9 +118,16 @@ impl Desk {
         self.stopped.as_deref()
     }
 
-    /// An asset stands still.
+    /// An asset stands still. What is said of it again stands behind what was said before.
     pub fn halt(&mut self, asset: u32, why: String) {
-        self.halted.entry(asset).or_insert(why);
+        match self.halted.get_mut(&asset) {
+            None => drop(self.halted.insert(asset, why)),
+            Some(all) if all.contains(&why) => {}
+            Some(all) => {
+                all.push_str("; ");
+                all.push_str(&why);
+            }
+        }
     }
 
     /// An asset goes on.
@@ -318,6 +325,10 @@ mod tests {
             "another's"
         );
         desk.halt(1, "a unit is missing".to_owned());
+        for _ in 0..2 {
+            desk.halt(1, "first: record 7".to_owned());
+        }
+        assert_eq!(desk.halted(1), Some("a unit is missing; first: record 7"));
         assert!(matches!(ask(&desk, 86_410), Err(Held::AssetHalted(_))));
         desk.clear(1);
         desk.switch(Some("drill".to_owned()));

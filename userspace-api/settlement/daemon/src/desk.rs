@@ -7,6 +7,7 @@
 mod asked;
 mod audit;
 mod batches;
+mod located;
 mod money;
 mod signing;
 
@@ -23,6 +24,7 @@ use crate::lives::Look;
 use crate::metrics::Numbers;
 use crate::protocol::{CoSignature, Request};
 use crate::published::{self, Part, Published};
+use crate::search::Elsewhere;
 use crate::withdrawal::{Debit, Progress};
 use crate::workers::{Given, JobError, ShardJob, SignerJob, Wanted};
 use crate::{messages, withdrawal};
@@ -132,6 +134,8 @@ pub(crate) enum Message {
     Cut(Box<Cut>),
     /// The figures of the last cut were compared.
     Reconciled(Vec<Found>),
+    /// Where the figures of an asset that stands still part.
+    Located { asset: AssetId, first: String },
     /// Marks that are due.
     Marks(Vec<(u64, Mark)>),
     /// Limits that are due.
@@ -572,6 +576,7 @@ impl Desk {
             }
             Message::Cut(cut) => self.cut_came(*cut),
             Message::Reconciled(found) => self.reconciled(found),
+            Message::Located { asset, first } => self.located(asset, &first),
             Message::Marks(marks) => {
                 self.send_marks(marks);
                 Ok(())

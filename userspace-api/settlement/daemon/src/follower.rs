@@ -5,14 +5,18 @@
 
 use crate::config::Config;
 use crate::desk::Message;
+use crate::search::{Elsewhere, Search};
 use crate::tail::Tail;
 use ring0_channels::batch::Leaf;
 use ring0_settlement::{
-    AccountId, AssetId, Batch, Cover, Difference, Fact, Figures, Ledger, Mark, PeerId, Place,
-    Records, Refused, Settlement, SettlementError, Venue, VenueError, exposure, reconcile,
+    AccountId, AssetId, Batch, Cover, Difference, Equation, Fact, Ledger, Mark, PeerId, Place,
+    PlaceIndex, Records, Refused, Settlement, SettlementError, Venue, VenueError, exposure,
+    reconcile,
 };
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -43,7 +47,9 @@ pub(crate) enum Job {
     /// Nothing comes of the last cut: records are taken again.
     Resume,
     /// Figures of the last cut from elsewhere; then records are taken again.
-    Reconcile(Figures),
+    Reconcile(Box<Elsewhere>),
+    /// An asset goes on: if it differs again, it is searched again.
+    Cleared(AssetId),
     /// What marks these covers still need, by epoch, once the records up to these sequences are in.
     Marks {
         covers: Vec<(u64, Vec<Cover>)>,
@@ -91,12 +97,25 @@ pub(crate) struct Follower {
     since: Instant,
     /// A cut waits for its figures.
     cut: bool,
-    /// By asset: the records of each shard at the last cut whose figures agreed.
-    agreed: BTreeMap<AssetId, Vec<u64>>,
+    /// By asset: the last cut whose figures agreed.
+    agreed: BTreeMap<AssetId, Agreed>,
+    /// Assets that differ and whose first difference was searched for.
+    searched: BTreeSet<AssetId>,
+    /// A search is under way.
+    searching: Arc<AtomicBool>,
     /// Those at the last cut before this process.
     began: Vec<u64>,
     marks: Vec<MarkJob>,
     desk: Sender<Message>,
+}
+
+/// A cut whose figures agreed.
+#[derive(Debug)]
+struct Agreed {
+    /// The records of each shard.
+    at: Vec<u64>,
+    /// The heights of hubs.
+    heights: BTreeMap<PlaceIndex, u64>,
 }
 
 /// A difference, and between which records it came about.
@@ -151,6 +170,8 @@ impl Follower {
             since: Instant::now(),
             cut: false,
             agreed: BTreeMap::new(),
+            searched: BTreeSet::new(),
+            searching: Arc::new(AtomicBool::new(false)),
             began,
             marks: Vec::new(),
             desk,
@@ -317,11 +338,12 @@ impl Follower {
                 self.waiting.extend((first..).zip(facts));
             }
             Job::Resume => self.cut = false,
-            Job::Reconcile(figures) => {
-                let found = self.reconcile(&figures);
+            Job::Reconcile(elsewhere) => {
+                let found = self.reconcile(*elsewhere);
                 self.cut = false;
                 let _ = self.desk.send(Message::Reconciled(found)); // the desk has ended
             }
+            Job::Cleared(asset) => drop(self.searched.remove(&asset)),
             Job::Marks { covers, after } => self.marks.push((covers, after)),
             Job::Limits {
                 asset,
@@ -365,24 +387,32 @@ impl Follower {
         }
     }
 
-    /// Compares the figures of the cut, and keeps where those of each asset agreed last.
-    fn reconcile(&mut self, figures: &Figures) -> Vec<Found> {
+    /// Compares the figures of the cut, and keeps where those of each asset agreed last. What differs newly is searched for.
+    fn reconcile(&mut self, elsewhere: Elsewhere) -> Vec<Found> {
         let ledger = self.ledger();
         let at = ledger.batch().at.clone();
         let assets: Vec<AssetId> = ledger.venue().asset_ids().collect();
+        let figures = &elsewhere.figures;
         let differences: Vec<Difference> = reconcile(ledger, ledger.batch(), figures);
+        let heights = || figures.hubs.iter().map(|it| (it.place, it.height));
         for asset in assets {
             if !differences.iter().any(|it| it.asset == asset) {
-                self.agreed.insert(asset, at.clone());
+                let agreed = Agreed {
+                    at: at.clone(),
+                    heights: heights().collect(),
+                };
+                self.agreed.insert(asset, agreed);
+                self.searched.remove(&asset);
             }
         }
+        self.search(&differences, elsewhere);
         let found = differences.into_iter().map(|difference| {
             let agreed = self.agreed.get(&difference.asset);
             let last = match agreed {
                 Some(_) => "they agreed at the cut",
                 None => "the last cut before this start was",
             };
-            let last_at = self.records_text(agreed.unwrap_or(&self.began));
+            let last_at = self.records_text(agreed.map_or(&self.began, |it| &it.at));
             let between = format!(
                 "{last} through {last_at}, this one is through {}",
                 self.records_text(&at)
@@ -393,6 +423,40 @@ impl Follower {
             }
         });
         found.collect()
+    }
+
+    /// Begins to search where the figures part of assets that differ and were not searched: one search at a time, the others wait for a later cut. What
+    /// an asset that stands still has in the trees is what was signed last: that alone is no difference.
+    fn search(&mut self, differences: &[Difference], elsewhere: Elsewhere) {
+        let new = differences.iter().filter(|it| {
+            let stands = elsewhere.halted.contains(&it.asset.0);
+            let counts = !stands || it.equation != Equation::Entitlements;
+            counts && !self.searched.contains(&it.asset)
+        });
+        let new: Vec<AssetId> = new.map(|it| it.asset).collect();
+        if new.is_empty() || self.searching.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.searched.extend(new.iter().copied());
+        let agreed = self.agreed.iter();
+        let search = Search {
+            ledger: self.ledger().clone(),
+            facts: self.settlement.facts().reader(),
+            differences: differences
+                .iter()
+                .filter(|it| new.contains(&it.asset))
+                .cloned()
+                .collect(),
+            elsewhere,
+            agreed: agreed
+                .map(|(asset, it)| (*asset, it.heights.clone()))
+                .collect(),
+        };
+        search.begin(
+            self.config.clone(),
+            self.desk.clone(),
+            Arc::clone(&self.searching),
+        );
     }
 
     /// Records of each shard, for people.

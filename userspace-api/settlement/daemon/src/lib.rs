@@ -34,6 +34,7 @@ pub mod nodes;
 mod process;
 pub mod protocol;
 mod published;
+mod search;
 mod signature;
 pub mod statement;
 mod tail;

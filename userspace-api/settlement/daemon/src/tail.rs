@@ -120,10 +120,15 @@ impl Tail {
 
     /// Length and sequence of the next record that was read.
     fn head(&self) -> Option<(usize, u64)> {
-        let head = self.read.get(self.given..self.given + 16)?;
-        let sequence = u64::from_le_bytes(head[8..16].try_into().expect("eight bytes"));
-        Some((usize::from(head[2].max(1)) * SLOT_LEN, sequence))
+        head(&self.read[self.given..])
     }
+}
+
+/// Length and sequence of the record that begins here; `None`: there is no whole head.
+pub(crate) fn head(bytes: &[u8]) -> Option<(usize, u64)> {
+    let head = bytes.get(..16)?;
+    let sequence = u64::from_le_bytes(head[8..16].try_into().expect("eight bytes"));
+    Some((usize::from(head[2].max(1)) * SLOT_LEN, sequence))
 }
 
 impl Records for Tail {

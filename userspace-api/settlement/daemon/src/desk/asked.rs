@@ -111,12 +111,13 @@ impl Desk {
                     return no("say why it may go on; the audit log keeps it");
                 }
                 self.write(Entry::Cleared { asset, reason })?;
+                let _ = self.ways.ledger.send(Job::Cleared(AssetId(asset))); // it has ended: told by itself
                 Ok(json!({ "ok": true }))
             }
             Request::SignerRestored { floor, reason } => self.signer_restored(floor, &reason),
             Request::Status => Ok(self.status()),
             Request::Health => match self.errors.iter().next() {
-                None => Ok(json!({ "ok": true })),
+                None => Ok(json!({ "ok": true, "halted": self.halted() })),
                 Some((of, why)) => no(format!("{of}: {why}")),
             },
             // Answered without the desk.
@@ -499,6 +500,13 @@ impl Desk {
         })
     }
 
+    /// Assets that stand still, and why: both figures, between which records they came apart, and where first.
+    fn halted(&self) -> Vec<Value> {
+        let all = self.book.controls.all_halted();
+        all.map(|(asset, why)| json!({ "asset": self.config.asset_name(asset), "why": why }))
+            .collect()
+    }
+
     pub(super) fn status(&self) -> Value {
         let waiting: Vec<Value> = (0_u32..)
             .zip(&self.book.hubs)
@@ -509,12 +517,6 @@ impl Desk {
                     Some(json!({ "channel": id, "deposited": deposited, "why": why }))
                 })
             })
-            .collect();
-        let halted: Vec<Value> = self
-            .book
-            .controls
-            .all_halted()
-            .map(|(asset, why)| json!({ "asset": self.config.asset_name(asset), "why": why }))
             .collect();
         let hubs: Vec<Value> = self
             .config
@@ -543,7 +545,7 @@ impl Desk {
             "credits_waiting": self.book.credits.waiting(),
             "withdrawals_open": self.book.withdrawals.open().count(),
             "withdrawals_stopped": self.book.controls.stopped(),
-            "halted": halted,
+            "halted": self.halted(),
             "journal": { "entries": self.log.entries(), "head": self.log.head().to_string() },
             "audit": { "entries": self.audit.entries(), "head": self.audit.head().to_string() },
             "audit_heads": self.audit_heads(),

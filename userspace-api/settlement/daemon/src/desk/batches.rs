@@ -225,8 +225,10 @@ impl Desk {
             }
             self.numbers.compared();
         }
-        let figures = pending.figures.clone();
-        let _ = self.ways.ledger.send(Job::Reconcile(figures)); // it has ended: told by itself
+        if let Some(pending) = &self.pending {
+            let elsewhere = Box::new(self.elsewhere(pending));
+            let _ = self.ways.ledger.send(Job::Reconcile(elsewhere)); // it has ended: told by itself
+        }
     }
 
     /// The states of a cut, all channels': a trader who is touched, or lags, gets new ones for all of its channels.
