@@ -142,6 +142,7 @@ fn state(venue: &Arc<Venue>) -> State {
         ),
         balances: Balances::default(),
         fees: Fees::default(),
+        rates: Rates::default(),
         streams: Streams::new([], 1 << 20),
         sequence: 0,
         venue_ns: 0,
