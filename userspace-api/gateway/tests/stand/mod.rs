@@ -1,16 +1,22 @@
 //! A shard in a process of its own (the udp ring needs no privilege), a gateway before it, and clients of both.
 #![allow(dead_code, reason = "each test uses its part")]
 
+use ring0_journal::{Journal, Options as JournalOptions};
+use ring0_lab::Veth;
 use ring0_market::{Existing, Market, keygen};
+use ring0_mq::MqError;
+use ring0_rings::RecordRing;
 use ring0_trader::{Locate, Order, Price, Shares, Trader, UdpTransport};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::stream::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
@@ -68,10 +74,54 @@ pub(crate) struct Stand {
     pub(crate) extra: String,
     /// Its orders go to the shard's UDP port, not to its door.
     over_udp: bool,
+    /// Gateway and shard are in namespaces of their own, with a wire between them and a journal that both see.
+    pub(crate) wire: Option<Veth>,
+    recorder: Option<Recorder>,
+}
+
+/// Writes the shard's journal until it goes.
+struct Recorder {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Recorder {
+    fn start(ring: &Path, journal: PathBuf) -> Recorder {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let ring = RecordRing::open(ring).unwrap();
+        let mut recorder = ring0_mq::Recorder::with_sink(&ring, |identity, first| {
+            let journal = Journal::open(&journal, &identity, first, JournalOptions::default());
+            journal.map_err(|error| MqError::Sink(Box::new(error)))
+        })
+        .unwrap();
+        let thread = std::thread::spawn(move || {
+            let run = recorder.run(&mut || stopped.load(Ordering::Acquire));
+            run.unwrap();
+        });
+        Recorder {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(
+                ended.is_ok() || std::thread::panicking(),
+                "the recorder failed"
+            );
+        }
+    }
 }
 
 impl Drop for Stand {
     fn drop(&mut self) {
+        self.recorder = None;
         for child in [&mut self.gateway, &mut self.daemon].into_iter().flatten() {
             let _ = child.kill();
             let _ = child.wait();
@@ -85,22 +135,31 @@ impl Stand {
     }
 
     pub(crate) fn over_udp() -> Stand {
-        Stand::of("", "", true)
+        Stand::of("", "", true, None)
+    }
+
+    /// Acks are durable, and the gateway has the journal and the wire.
+    pub(crate) fn on_another_host(wire: Veth) -> Stand {
+        Stand::of("", "", true, Some(wire))
     }
 
     /// With further lines in `[http]`, and above all tables.
     pub(crate) fn with(extra_http: &str, extra: &str) -> Stand {
-        Stand::of(extra_http, extra, false)
+        Stand::of(extra_http, extra, false, None)
     }
 
-    fn of(extra_http: &str, extra: &str, over_udp: bool) -> Stand {
+    fn of(extra_http: &str, extra: &str, over_udp: bool, wire: Option<Veth>) -> Stand {
         let folder = tempfile::tempdir().unwrap();
         let port = UdpSocket::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap()
             .port();
-        let text = MARKET.replace("port = 9000", &format!("port = {port}"));
+        let acks = match wire {
+            Some(_) => "acks = \"durable\"\n",
+            None => "",
+        };
+        let text = MARKET.replace("port = 9000", &format!("port = {port}\n{acks}"));
         assert_ne!(text, MARKET);
         let file = folder.path().join("market.toml");
         fs::write(&file, text).unwrap();
@@ -117,8 +176,13 @@ impl Stand {
             extra_http: extra_http.to_owned(),
             extra: extra.to_owned(),
             over_udp,
+            wire,
+            recorder: None,
         };
         stand.start_daemon();
+        if stand.wire.is_some() {
+            stand.recorder = Some(Recorder::start(&stand.path("ring"), stand.path("journal")));
+        }
         stand.start_gateway();
         stand
     }
@@ -141,7 +205,12 @@ impl Stand {
     }
 
     fn start_daemon(&mut self) {
-        let child = Command::new(ring0d())
+        let mut command = Command::new(ring0d());
+        if let Some(wire) = &self.wire {
+            let listen = wire.exchange_address.to_string();
+            command.args(["--netns", &wire.exchange_ns, "--listen", &listen]);
+        }
+        let child = command
             .arg("--market")
             .arg(self.path("market.toml"))
             .args(["--ring", "udp", "--door", "--with-parent", "--mq"])
@@ -172,7 +241,9 @@ impl Stand {
         let port = self.market.plan.shard.port;
         let door = self.path("example.door");
         let way = if self.over_udp {
-            format!("udp = \"127.0.0.1:{port}\"")
+            let host = self.wire.as_ref().map(|it| it.exchange_address);
+            let host = host.unwrap_or(Ipv4Addr::LOCALHOST);
+            format!("udp = \"{host}:{port}\"")
         } else {
             format!("door = {door:?}")
         };
@@ -180,6 +251,10 @@ impl Stand {
             ""
         } else {
             "tokens = \"tokens.toml\"\n"
+        };
+        let records = match self.wire {
+            Some(_) => "journal = \"journal\"",
+            None => "ring = \"ring\"",
         };
         // Certificate and key are those of both.
         let tls = self.extra_http.lines().find(|it| it.starts_with("tls"));
@@ -189,7 +264,7 @@ impl Stand {
             [http]\nlisten = \"127.0.0.1:0\"\n{}\n\
             [ouch]\nlisten = \"127.0.0.1:0\"\n{tls}\n\
             [limits]\npublic_per_second = 100000\npublic_burst = 100000\nprivate_per_second = 100000\nprivate_burst = 100000\nattempts_burst = 100000\n\
-            [[shard]]\nname = \"example\"\nring = \"ring\"\n{way}\n\
+            [[shard]]\nname = \"example\"\n{records}\n{way}\n\
             [[session]]\nname = \"alice-1\"\nuse = \"api\"\n\
             [[session]]\nname = \"bob-1\"\nuse = \"api\"\n\
             [[session]]\nname = \"ops-1\"\nuse = \"ouch\"\n",
@@ -213,7 +288,16 @@ impl Stand {
         fs::write(&path, tokens + &viewer).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(self.path("gateway.toml"), self.config()).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ring0-gateway"))
+        let program = env!("CARGO_BIN_EXE_ring0-gateway");
+        let mut command = match &self.wire {
+            Some(wire) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", &wire.trader_ns, program]);
+                command
+            }
+            None => Command::new(program),
+        };
+        let mut child = command
             .arg("run")
             .arg(self.path("gateway.toml"))
             .env("RING0_LOG", "warn")
@@ -295,6 +379,20 @@ impl Stand {
     }
 
     pub(crate) fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+    ) -> ureq::http::Response<ureq::Body> {
+        let ask = || self.raw_here(method, path, token, body);
+        match &self.wire {
+            Some(wire) => wire.in_trader(ask).unwrap(),
+            None => ask(),
+        }
+    }
+
+    fn raw_here(
         &self,
         method: &str,
         path: &str,
