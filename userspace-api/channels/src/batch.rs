@@ -5,15 +5,11 @@ use crate::evidence::{LeafProof, OperatorHalf};
 use crate::heads::{Heads, HeadsProof};
 use crate::key::Signature;
 use crate::message::{AccountState, Batch, ChannelState, Hub, State};
+use crate::parallel::each;
 use crate::tree::{self, SumTree, Sums, Tree, TreeError};
 use alloy_primitives::Address;
 use alloy_primitives::aliases::U40;
 use std::collections::BTreeMap;
-use std::num::NonZero;
-use std::thread;
-
-/// Fewer leaves than this are hashed sooner than a thread starts.
-const ALONE: usize = 512;
 
 /// A channel's new state and where it stands.
 #[derive(Clone, Debug)]
@@ -37,7 +33,8 @@ pub struct Built {
     accounts: BTreeMap<u64, Part<Tree>>,
     sums: BTreeMap<(Hub, Address), Part<SumTree>>,
     entries: Tree,
-    leaves: BTreeMap<B256, Leaf>,
+    /// In the order of their channels.
+    leaves: Vec<Leaf>,
     audit: Heads,
 }
 
@@ -88,17 +85,24 @@ impl Built {
         }
         // In the order of all trees, so that a channel's position is found by its id.
         leaves.sort_unstable_by_key(|leaf| leaf.state.channel);
-        let hashes = each(&leaves, |leaf| leaf.state.hash());
+        let channel = |at: usize| leaves[at].state.channel;
+        if let Some(at) = (1..leaves.len()).find(|at| channel(at - 1) == channel(*at)) {
+            return Err(TreeError::Duplicate(channel(at)));
+        }
+        let hashes = each(&leaves, |leaf| {
+            let hash = leaf.state.hash();
+            (hash, tree::leaf(hash))
+        });
         let mut of_account: BTreeMap<u64, Vec<(B256, B256)>> = BTreeMap::new();
-        for (leaf, hash) in leaves.iter().zip(&hashes) {
+        for (leaf, (_, end)) in leaves.iter().zip(&hashes) {
             let own = of_account.entry(leaf.account).or_default();
-            own.push((leaf.state.channel, tree::leaf(*hash)));
+            own.push((leaf.state.channel, *end));
         }
         let accounts = parts(of_account, Tree::new)?;
 
-        let whole: Vec<(&Leaf, &B256)> = leaves.iter().zip(&hashes).collect();
+        let whole: Vec<(&Leaf, B256)> = leaves.iter().zip(hashes.iter().map(|it| it.0)).collect();
         let ends = each(&whole, |(leaf, hash)| {
-            let whole = State::hash_of(**hash, accounts[&leaf.account].tree.root());
+            let whole = State::hash_of(*hash, accounts[&leaf.account].tree.root());
             Sums::leaf(whole, leaf.state.balance, leaf.excess)
         });
         let mut of_token: BTreeMap<(Hub, Address), Vec<(B256, Sums)>> = BTreeMap::new();
@@ -123,12 +127,15 @@ impl Built {
             accounts,
             sums,
             entries,
-            leaves: leaves
-                .into_iter()
-                .map(|leaf| (leaf.state.channel, leaf))
-                .collect(),
+            leaves,
             audit,
         })
+    }
+
+    fn leaf(&self, channel: B256) -> Option<&Leaf> {
+        let of = |leaf: &Leaf| leaf.state.channel;
+        let at = self.leaves.binary_search_by_key(&channel, of).ok()?;
+        Some(&self.leaves[at])
     }
 
     /// What the operator signs, once an epoch.
@@ -156,23 +163,29 @@ impl Built {
     pub fn states(&self, account: u64) -> impl Iterator<Item = &Leaf> {
         let part = self.accounts.get(&account);
         let channels = part.map_or(&[][..], |part| &part.channels);
-        channels.iter().map(|channel| &self.leaves[channel])
+        channels.iter().filter_map(|channel| self.leaf(*channel))
     }
 
     /// A channel's whole state: what the operator signs in the compact form.
     #[must_use]
     pub fn state(&self, channel: B256) -> Option<State> {
-        let leaf = self.leaves.get(&channel)?;
+        let leaf = self.leaf(channel)?;
         Some(State {
             state: leaf.state.clone(),
             accountRoot: self.accounts[&leaf.account].tree.root(),
         })
     }
 
+    /// The batch that made a channel's state: this one, or an earlier one since which nothing has changed.
+    #[must_use]
+    pub fn made_in(&self, channel: B256) -> Option<U40> {
+        Some(self.leaf(channel)?.state.epoch)
+    }
+
     /// A channel's place in its account's tree.
     #[must_use]
     pub fn place(&self, channel: B256) -> Option<Place> {
-        let part = &self.accounts[&self.leaves.get(&channel)?.account];
+        let part = &self.accounts[&self.leaf(channel)?.account];
         let position = part.position(channel)?;
         Some(Place {
             position: position as u64,
@@ -209,7 +222,7 @@ impl Built {
     /// A channel's way into the batch, with the operator's signature of it.
     #[must_use]
     pub fn proof(&self, channel: B256, signature: Signature) -> Option<OperatorHalf> {
-        let leaf = self.leaves.get(&channel)?;
+        let leaf = self.leaf(channel)?;
         let sums = &self.sums[&(leaf.hub, leaf.token)];
         let position = sums.position(channel)?;
         let entry = sums.tree.root().entry(&leaf.hub, leaf.token);
@@ -227,35 +240,16 @@ impl Built {
     }
 }
 
-/// What `f` makes of each, by as many threads as there are processors where there are many: a batch waits for it.
-fn each<T: Sync, R: Send>(all: &[T], f: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    if all.len() < ALONE || threads == 1 {
-        return all.iter().map(f).collect();
-    }
-    let f = &f;
-    thread::scope(|scope| {
-        let working: Vec<_> = all
-            .chunks(all.len().div_ceil(threads))
-            .map(|part| scope.spawn(move || part.iter().map(f).collect::<Vec<R>>()))
-            .collect();
-        let done = working.into_iter().map(|it| match it.join() {
-            Ok(part) => part,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        done.flatten().collect()
-    })
-}
-
 /// Trees over leaves that stand in the order of their channels.
-fn parts<K: Ord, V, T>(
+fn parts<K: Ord + Copy + Send + Sync, V: Copy + Send + Sync, T: Send>(
     leaves: BTreeMap<K, Vec<(B256, V)>>,
-    tree: impl Fn(Vec<(B256, V)>) -> Result<T, TreeError>,
+    tree: impl Fn(Vec<(B256, V)>) -> Result<T, TreeError> + Sync,
 ) -> Result<BTreeMap<K, Part<T>>, TreeError> {
-    let part = |(of, leaves): (K, Vec<(B256, V)>)| {
+    let all: Vec<(K, Vec<(B256, V)>)> = leaves.into_iter().collect();
+    let part = |(of, leaves): &(K, Vec<(B256, V)>)| {
         let channels = leaves.iter().map(|(channel, _)| *channel).collect();
-        let tree = tree(leaves)?;
-        Ok((of, Part { channels, tree }))
+        let tree = tree(leaves.clone())?;
+        Ok((*of, Part { channels, tree }))
     };
-    leaves.into_iter().map(part).collect()
+    each(&all, part).into_iter().collect()
 }

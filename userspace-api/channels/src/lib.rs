@@ -19,6 +19,7 @@ pub mod key;
 pub mod life;
 pub mod message;
 pub mod offered;
+mod parallel;
 pub mod store;
 pub mod tower;
 pub mod tree;

@@ -7,6 +7,7 @@ use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::SolValue;
 
 use crate::message::Hub;
+use crate::parallel::each;
 use serde::{Deserialize, Serialize};
 
 /// Longest path that a hub takes.
@@ -69,16 +70,17 @@ fn ordered<T>(mut leaves: Vec<(B256, T)>) -> Result<Vec<(B256, T)>, TreeError> {
 }
 
 /// Levels from the leaves up.
-fn levels<T: Clone>(
+fn levels<T: Clone + Send + Sync>(
     mut level: Vec<T>,
     empty: &T,
-    join: impl Fn(&T, &T) -> Result<T, TreeError>,
+    join: impl Fn(&T, &T) -> Result<T, TreeError> + Sync,
 ) -> Result<Vec<Vec<T>>, TreeError> {
     level.resize(level.len().next_power_of_two(), empty.clone());
     let mut levels = vec![level];
     while let Some(below) = levels.last().filter(|it| it.len() > 1) {
-        let above = below.chunks_exact(2).map(|pair| join(&pair[0], &pair[1]));
-        levels.push(above.collect::<Result<_, _>>()?);
+        let pairs: Vec<&[T]> = below.chunks_exact(2).collect();
+        let above = each(&pairs, |pair| join(&pair[0], &pair[1]));
+        levels.push(above.into_iter().collect::<Result<_, _>>()?);
     }
     Ok(levels)
 }
@@ -159,13 +161,10 @@ impl Sums {
     /// A leaf: a whole state ([`State`](crate::message::State)'s struct hash) and its amounts.
     #[must_use]
     pub fn leaf(state: B256, balance: u128, excess: u128) -> Sums {
-        let preimage = [
-            &[0],
-            state.as_slice(),
-            &balance.to_be_bytes(),
-            &excess.to_be_bytes(),
-        ]
-        .concat();
+        let mut preimage = [0; 65];
+        preimage[1..33].copy_from_slice(state.as_slice());
+        preimage[33..49].copy_from_slice(&balance.to_be_bytes());
+        preimage[49..].copy_from_slice(&excess.to_be_bytes());
         Sums {
             hash: keccak256(preimage),
             balance,
@@ -178,11 +177,11 @@ impl Sums {
     /// # Errors
     /// [`TreeError::Overflow`].
     pub fn node(left: &Sums, right: &Sums) -> Result<Sums, TreeError> {
-        let mut preimage = vec![1];
-        for it in [left, right] {
-            preimage.extend(it.hash);
-            preimage.extend(it.balance.to_be_bytes());
-            preimage.extend(it.excess.to_be_bytes());
+        let mut preimage = [1; 129];
+        for (it, words) in [left, right].iter().zip(preimage[1..].chunks_exact_mut(64)) {
+            words[..32].copy_from_slice(it.hash.as_slice());
+            words[32..48].copy_from_slice(&it.balance.to_be_bytes());
+            words[48..].copy_from_slice(&it.excess.to_be_bytes());
         }
         let sum = |left: u128, right| left.checked_add(right).ok_or(TreeError::Overflow);
         Ok(Sums {
