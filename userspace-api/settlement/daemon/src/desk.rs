@@ -46,6 +46,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Messages that are decided in one turn.
@@ -201,6 +202,8 @@ pub(crate) struct Desk {
     /// The newest recorded batch's trees.
     built: Option<Arc<Built>>,
     published_at: Option<Instant>,
+    /// Everybody's part of the batch that was recorded last, for when it is signed.
+    prepared: Option<(u64, HashMap<u32, Part>)>,
     /// By shard: the sequence up to which records have to be in the ledger before marks are asked for; none: it is not known.
     marked: Vec<Option<u64>>,
     marks: MarkWork,
@@ -319,6 +322,7 @@ impl Desk {
             pending: None,
             built: None,
             published_at: None,
+            prepared: None,
             marked: vec![None; shards],
             marks: MarkWork::Idle,
             unmarked,
@@ -452,6 +456,9 @@ impl Desk {
 
     /// Takes in an entry; it is durable at the end of the turn, before anything of it is told.
     fn write(&mut self, entry: Entry) -> Result<(), DeskError> {
+        if matches!(entry, Entry::Registered { .. }) {
+            self.prepared = None; // somebody else may sign
+        }
         self.book.apply(&entry)?;
         self.fresh.push(entry);
         Ok(())
@@ -465,7 +472,12 @@ impl Desk {
         }
         if !self.fresh.is_empty() {
             let began = Instant::now();
-            self.log.append_all(&self.fresh)?;
+            let is_recorded = |it: &Entry| matches!(it, Entry::Recorded { .. });
+            if self.fresh.iter().any(is_recorded) {
+                self.log_recorded()?;
+            } else {
+                self.log.append_all(&self.fresh)?;
+            }
             self.numbers.journaled(self.fresh.len(), began.elapsed());
             self.fresh.clear();
         }

@@ -108,11 +108,14 @@ impl Tail {
         if self.given == self.read.len() && self.durable > self.next {
             self.read.clear();
             self.given = 0;
-            while self.read.len() < AHEAD {
-                match reader.next_record()? {
-                    Some(record) => self.read.extend_from_slice(record),
-                    None => break,
-                }
+            // Nor is what stands behind the watermark: where the journal's file has been made longer in advance, its end is far.
+            let mut behind = self.next;
+            while self.read.len() < AHEAD && behind < self.durable {
+                let Some(record) = reader.next_record()? else {
+                    break;
+                };
+                behind = head(record).map_or(behind, |(_, sequence)| sequence + 1);
+                self.read.extend_from_slice(record);
             }
         }
         Ok(())

@@ -434,6 +434,26 @@ impl Desk {
         Ok(())
     }
 
+    /// Writes the turn with a recorded batch, the longest entry there is, and meanwhile makes everybody's part of it: when it is signed, it is given out
+    /// at once.
+    pub(super) fn log_recorded(&mut self) -> Result<(), DeskError> {
+        let (book, config, log, fresh) = (&self.book, &self.config, &mut self.log, &self.fresh);
+        let recorded = self.built.as_ref().zip(book.record.as_ref());
+        let (written, prepared) = thread::scope(|scope| {
+            let making = recorded
+                .map(|(built, record)| (record.epoch, scope.spawn(|| parts(book, config, built))));
+            let written = log.append_all(fresh);
+            let made = making.map(|(epoch, it)| match it.join() {
+                Ok(parts) => (epoch, parts),
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            (written, made)
+        });
+        self.prepared = prepared;
+        written?;
+        Ok(())
+    }
+
     /// Gives out the newest batch that is signed.
     pub(super) fn publish(&mut self) {
         let (Some(built), Some(record)) = (&self.built, &self.book.record) else {
@@ -442,38 +462,11 @@ impl Desk {
         let Some(signature) = record.signature else {
             return;
         };
-        let domain = venue_domain(self.config.venue).separator();
-        let mut parts = HashMap::new();
-        for (account, _) in self.book.protocol.parts() {
-            let Some(registered) = self.book.registered.get(&account) else {
-                continue;
-            };
-            let Some(state) = built.account(account_number(AccountId(account))) else {
-                continue;
-            };
-            let channels: Vec<Holding> = self
-                .book
-                .channels_of(account)
-                .filter(|(_, id, _)| {
-                    let state = built.state(*id);
-                    state.is_some_and(|it| it.state.epoch.to::<u64>() == record.epoch)
-                })
-                .map(|(hub, _, it)| Holding {
-                    hub: *self.book.hubs[hub as usize].lives.hub(),
-                    venue: self.config.venue,
-                    operator: self.config.operator,
-                    terms: it.terms,
-                    newest: None,
-                })
-                .collect();
-            let part = Part {
-                digest: state.digest(domain),
-                cosigner: registered.cosigner,
-                grants: registered.grants.clone(),
-                channels,
-            };
-            parts.insert(account, part);
-        }
+        let prepared = self.prepared.take();
+        let parts = match prepared.filter(|(epoch, _)| *epoch == record.epoch) {
+            Some((_, parts)) => parts,
+            None => parts(&self.book, &self.config, built),
+        };
         self.published.set(Arc::new(published::Batch {
             epoch: record.epoch,
             built: Arc::clone(built),
@@ -680,4 +673,31 @@ impl Desk {
             let _ = shard.send(ShardJob::HaltAsset { asset }); // it lives as long as the desk
         }
     }
+}
+
+/// Everybody's part of the batch that was recorded last: what each trader signs, and who it is.
+fn parts(book: &Book, config: &Config, built: &Built) -> HashMap<u32, Part> {
+    let domain = venue_domain(config.venue).separator();
+    let part = |account: u32| {
+        let registered = book.registered.get(&account)?;
+        let state = built.account(account_number(AccountId(account)))?;
+        let own = book.channels_of(account);
+        let own = own.filter(|(_, id, _)| built.made_in(*id) == Some(built.batch().epoch));
+        let holding = |(hub, _, it): (u32, B256, &crate::book::Confirmed)| Holding {
+            hub: *book.hubs[hub as usize].lives.hub(),
+            venue: config.venue,
+            operator: config.operator,
+            terms: it.terms,
+            newest: None,
+        };
+        let part = Part {
+            digest: state.digest(domain),
+            cosigner: registered.cosigner,
+            grants: registered.grants.clone(),
+            channels: own.map(holding).collect(),
+        };
+        Some((account, part))
+    };
+    let accounts = book.protocol.parts();
+    accounts.filter_map(|(account, _)| part(account)).collect()
 }
