@@ -85,6 +85,15 @@ fn held_and_answered(stand: &mut Stand) -> Trader<UdpTransport> {
 
     stand.start_journal();
     let acks = awaited(&mut trader, 2);
+    // They waited for the journal for as long as nothing was answered above.
+    let said = stand.client().call(&ring0d::Verb::Metrics).unwrap();
+    let of = |part: &str| {
+        let name = format!("ring0_held_answer_seconds_{part}{{");
+        let mut lines = said["text"].as_str().unwrap().lines();
+        let line = lines.find(|it| it.starts_with(&name)).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert!(of("count") >= 1.0 && of("sum") >= 0.25, "{said}");
     assert!(
         acks.iter().all(|ack| ack.outcome == Outcome::Accepted),
         "{acks:?}"

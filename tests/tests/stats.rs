@@ -124,6 +124,22 @@ fn the_daemon_serves_its_numbers_to_prometheus() {
             sample(&text, "ring0_attached", "shard=\"example\""),
             Some(1)
         );
+        // How long it took: by the ring's thread each answer, in the kernel what that times of the program.
+        let answers = ["count", "bucket"].map(|it| {
+            let label = if it == "bucket" { "le=\"+Inf\"" } else { "" };
+            sample(&text, &format!("ring0_answer_seconds_{it}"), label)
+        });
+        let runs = sample(&text, "ring0_program_runs_total", "");
+        match ring {
+            Ring::Kernel => assert!(runs.is_some() && answers == [None; 2], "{text}"),
+            _ => {
+                assert!(
+                    answers[0] >= Some(orders) && answers[0] == answers[1],
+                    "{text}"
+                );
+                assert_eq!(runs, None);
+            }
+        }
         assert_eq!(get("/").0, 404);
         // The same by the operator's socket; and Prometheus' own checker's rules: each family once, help and type before it.
         let said = stand.client().call(&ring0d::Verb::Metrics).unwrap();

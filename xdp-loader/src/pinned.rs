@@ -287,6 +287,24 @@ impl Pinned {
         })
     }
 
+    /// How often the shard's program ran and how long that took, as far as the kernel timed it (sysctl `kernel.bpf_stats_enabled`); `None` where
+    /// nothing is attached.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn runs(&self) -> Result<Option<Runs>, LoaderError> {
+        let Some(id) = self.program_id()? else {
+            return Ok(None);
+        };
+        let facts = sys::program_by_id(id)
+            .and_then(|program| sys::program_facts(program.as_fd()))
+            .map_err(LoaderError::call("looking at the program", "run as root"))?;
+        Ok(Some(Runs {
+            count: facts.run_count,
+            ns: facts.run_ns,
+        }))
+    }
+
     /// As [`Pinned::link_program_id`], whether or not the interface is still there.
     fn program_id(&self) -> Result<Option<u32>, LoaderError> {
         attached_program_id(&self.folder, &self.meta)
@@ -413,6 +431,15 @@ pub(crate) fn program_name(id: u32) -> String {
     sys::program_by_id(id)
         .and_then(|program| sys::program_facts(program.as_fd()))
         .map_or_else(|_| "of unknown name".to_owned(), |facts| facts.name)
+}
+
+/// Runs of a program that the kernel timed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Runs {
+    /// How many.
+    pub count: u64,
+    /// Their time together, nanoseconds.
+    pub ns: u64,
 }
 
 /// The attached program, to run it on bytes of our own: the doorbell, and tests.

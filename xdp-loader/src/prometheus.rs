@@ -49,6 +49,28 @@ impl Families {
         let _ = writeln!(self.out, "{name}{{{}}} {number}", self.place);
     }
 
+    /// Adds a histogram of times, in seconds.
+    pub fn times(&mut self, name: &str, help: &str, times: &Histogram) {
+        const NS: f64 = 1e9;
+        self.head(name, "histogram", help);
+        let comma = if self.place.is_empty() { "" } else { "," };
+        let place = &self.place;
+        let mut bucket = |bound: &str, count: u64| {
+            let le = label("le", bound);
+            let _ = writeln!(self.out, "{name}_bucket{{{place}{comma}{le}}} {count}");
+        };
+        for (up_to_ns, count) in &times.up_to_ns {
+            bucket(&(*up_to_ns as f64 / NS).to_string(), *count);
+        }
+        bucket("+Inf", times.count);
+        let sum = times.sum_ns as f64 / NS;
+        let _ = write!(
+            self.out,
+            "{name}_sum{{{place}}} {sum}\n{name}_count{{{place}}} {}\n",
+            times.count
+        );
+    }
+
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = write!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
@@ -59,6 +81,17 @@ impl Families {
         self.out.truncate(self.out.trim_end().len());
         self.out
     }
+}
+
+/// Times by buckets.
+#[derive(Clone, Debug, Default)]
+pub struct Histogram {
+    /// Longest time of each bucket, nanoseconds, and how many were that long or shorter.
+    pub up_to_ns: Vec<(u64, u64)>,
+    /// All of them.
+    pub count: u64,
+    /// Their sum, nanoseconds.
+    pub sum_ns: u64,
 }
 
 fn named(counters: &[CounterStat]) -> impl Iterator<Item = (&str, u64)> {
@@ -180,6 +213,27 @@ fn label(name: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_a_histogram() {
+        let mut all = Families::new(&[("shard", "a")]);
+        let times = Histogram {
+            up_to_ns: vec![(256, 1), (320, 3)],
+            count: 4,
+            sum_ns: 2_000_000_600,
+        };
+        all.times("t_seconds", "Times.", &times);
+        let lines = [
+            "# HELP t_seconds Times.",
+            "# TYPE t_seconds histogram",
+            "t_seconds_bucket{shard=\"a\",le=\"0.000000256\"} 1",
+            "t_seconds_bucket{shard=\"a\",le=\"0.00000032\"} 3",
+            "t_seconds_bucket{shard=\"a\",le=\"+Inf\"} 4",
+            "t_seconds_sum{shard=\"a\"} 2.0000006",
+            "t_seconds_count{shard=\"a\"} 4",
+        ];
+        assert_eq!(all.text(), lines.join("\n"));
+    }
 
     #[test]
     fn labels_are_escaped() {

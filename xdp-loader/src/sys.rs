@@ -338,6 +338,9 @@ pub(crate) struct ProgramFacts {
     pub(crate) translated_bytes: u32,
     pub(crate) native_bytes: u32,
     pub(crate) map_ids: Vec<u32>,
+    /// Runs that the kernel timed, and their time: none where it times none.
+    pub(crate) run_count: u64,
+    pub(crate) run_ns: u64,
 }
 
 /// More maps than any program of ours has.
@@ -366,6 +369,8 @@ pub(crate) fn program_facts(program: BorrowedFd<'_>) -> io::Result<ProgramFacts>
         translated_bytes: info.xlated_prog_len,
         native_bytes: info.jited_prog_len,
         map_ids: ids[..maps].to_vec(),
+        run_count: info.run_cnt,
+        run_ns: info.run_time_ns,
     })
 }
 

@@ -13,7 +13,7 @@ use ring0_engine::native::TagRule;
 use ring0_engine::record::Outcome;
 use ring0_engine::region::Memory;
 use ring0_engine::snapshot::Snapshot;
-use ring0_rings::{Consumer, Delivered, Live, RingError, UserOptions, UserShard};
+use ring0_rings::{Consumer, Delivered, Live, RingError, Times, UserOptions, UserShard};
 use ring0_wire::{Key, SessionId};
 use std::sync::Arc;
 use xdp_loader::LoaderError;
@@ -166,6 +166,10 @@ impl Live for AfxdpShard {
         // A map that cannot be read is no reason to say nothing of the port.
         counters.extend(self.control.own_counters().unwrap_or_default());
         counters
+    }
+
+    fn answer_times(&self) -> Option<&Times> {
+        self.shard.answer_times()
     }
 
     fn failure(&self) -> Option<String> {

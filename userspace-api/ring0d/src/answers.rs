@@ -12,12 +12,12 @@ use crate::home::Home;
 use ring0_engine::limits::SLOT_LEN;
 use ring0_engine::record::{Head, Kind, Message, ReplyTo};
 use ring0_market::Market;
-use ring0_rings::{Consumer, Outlet, RingError};
+use ring0_rings::{Consumer, Outlet, RingError, Times, boot_ns};
 use ring0_wire::host::Answer;
 use ring0_wire::shape::TAG_LETTER;
 use ring0_wire::{Ack, inbound};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
@@ -44,6 +44,8 @@ struct Sent {
     refused: AtomicU64,
     /// Packets of sessions that were closed meanwhile, or without an address to answer to.
     left_out: AtomicU64,
+    /// How long answers waited, from when their records were seen here.
+    waits: Times,
 }
 
 /// The thread that sends held answers, ended with this value.
@@ -86,6 +88,8 @@ impl Answers {
             sessions,
             way,
             packet: None,
+            seen: VecDeque::new(),
+            answered: 0,
             sent: Arc::clone(&sent),
         };
         let stopping = Arc::clone(&stop);
@@ -121,6 +125,11 @@ impl Answers {
             "left_out": count(&self.sent.left_out),
         })
     }
+
+    /// How long answers were held: from when the packet's records were seen until the answer was on its way. The journal's disk, mostly.
+    pub(crate) fn waits(&self) -> &Times {
+        &self.sent.waits
+    }
 }
 
 impl Drop for Answers {
@@ -146,6 +155,10 @@ struct Sender {
     sessions: Sessions,
     way: Way,
     packet: Option<Packet>,
+    /// Up to which byte of the records read so far, and when they were read; what is answered is gone from it.
+    seen: VecDeque<(u64, u64)>,
+    /// Bytes of records that are done with.
+    answered: u64,
     sent: Arc<Sent>,
 }
 
@@ -209,11 +222,24 @@ impl Sender {
         let mut waiting = Vec::new();
         while !stop.load(Ordering::Acquire) {
             if waiting.len() < WAITING_SLOTS * SLOT_LEN {
+                let before = waiting.len();
                 self.consumer.read(&mut waiting, WAITING_SLOTS as u64)?;
+                if waiting.len() != before {
+                    let end = self.answered + waiting.len() as u64;
+                    self.seen.push_back((end, boot_ns()));
+                }
             }
             let done = self.answer(&waiting, self.consumer.durable());
             self.way.flush();
             waiting.drain(..done);
+            self.answered += done as u64;
+            while self
+                .seen
+                .front()
+                .is_some_and(|(end, _)| *end <= self.answered)
+            {
+                self.seen.pop_front();
+            }
             // What is in memory still has its room in the ring: a daemon that comes back reads it again.
             let read = self.consumer.position();
             self.consumer.seek(read - (waiting.len() / SLOT_LEN) as u64);
@@ -238,7 +264,7 @@ impl Sender {
             if head.kind == Kind::Message as u16
                 && let Ok(message) = Message::read_from_bytes(&records[at..end])
             {
-                self.message(&message);
+                self.message(&message, self.answered + end as u64);
             }
             at = end;
             if self.packet.is_none() {
@@ -248,7 +274,8 @@ impl Sender {
         done
     }
 
-    fn message(&mut self, message: &Message) {
+    /// A message whose record ends at this byte of all that were read.
+    fn message(&mut self, message: &Message, end: u64) {
         let packet = self.packet.get_or_insert_with(|| Packet {
             session: message.session,
             reply_to: message.reply_to,
@@ -264,10 +291,23 @@ impl Sender {
         };
         let counted = match self.send(&packet, message.client_sequence) {
             None => &self.sent.left_out,
-            Some(Ok(())) => &self.sent.sent,
+            Some(Ok(())) => {
+                self.waited(end);
+                &self.sent.sent
+            }
             Some(Err(_)) => &self.sent.refused,
         };
         counted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The answer to what ends at this byte is on its way.
+    fn waited(&mut self, end: u64) {
+        while self.seen.front().is_some_and(|(up_to, _)| *up_to < end) {
+            self.seen.pop_front();
+        }
+        if let Some((_, at)) = self.seen.front() {
+            self.sent.waits.add(boot_ns().saturating_sub(*at));
+        }
     }
 
     /// Sends a packet's answer, `last` being the client sequence of its tag block; `None` where there is nobody to send it to.

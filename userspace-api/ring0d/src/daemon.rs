@@ -56,7 +56,7 @@ pub(crate) struct Daemon {
     /// One more than the highest number of an account that is open.
     pub(crate) accounts_end: u32,
     /// What sends held answers, where the shard holds them.
-    answers: Option<Answers>,
+    pub(crate) answers: Option<Answers>,
     pub(crate) clock: Clock,
     pub(crate) duties: Duties,
     /// Trades taken back since it was started.

@@ -7,13 +7,27 @@ use crate::home::Home;
 use crate::server::{Asked, Call};
 use crate::{DaemonError, Request};
 use ring0_engine::totals::TOTALS;
-use ring0_rings::Live;
+use ring0_rings::{Buckets, Live, Times};
 use ring0_scrape::Scrape;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Sender, sync_channel};
 use std::sync::{Mutex, PoisonError};
-use xdp_loader::Families;
+use xdp_loader::{Families, Histogram};
+
+/// As Prometheus takes them.
+fn shown(times: &Times) -> Histogram {
+    let Buckets {
+        up_to,
+        count,
+        sum_ns,
+    } = times.read();
+    Histogram {
+        up_to_ns: up_to,
+        count,
+        sum_ns,
+    }
+}
 
 /// Serves the numbers from now on.
 pub(crate) fn serve(address: SocketAddr, calls: Sender<Asked>) -> Result<Scrape, DaemonError> {
@@ -64,6 +78,23 @@ impl Daemon {
         let frames = "Frames by what became of them.";
         let samples = names.iter().map(|(name, count)| (name.as_str(), *count));
         all.by(("ring0_frames_total", "counter", frames), "result", samples);
+        if let Home::Kernel { pinned, .. } = &self.home
+            && let Ok(Some(runs)) = pinned.runs()
+        {
+            let help = "Runs of the shard's program that the kernel timed: all of them while the sysctl kernel.bpf_stats_enabled is 1, none else.";
+            all.one(("ring0_program_runs_total", "counter", help), runs.count);
+            let help = "Time of those runs.";
+            let name = "ring0_program_run_nanoseconds_total";
+            all.one((name, "counter", help), runs.ns);
+        }
+        if let Some(times) = self.shard.answer_times() {
+            let help = "From a packet's stamp of arrival until the network had its answer.";
+            all.times("ring0_answer_seconds", help, &shown(times));
+        }
+        if let Some(answers) = &self.answers {
+            let help = "How long an answer was held for the journal: from when its records were seen until it was sent.";
+            all.times("ring0_held_answer_seconds", help, &shown(answers.waits()));
+        }
         let ports = self.shard.port_counters();
         if !ports.is_empty() {
             let help = "What the ring's way in and out counts: its sockets, the kernel's statistics of them, its program.";

@@ -19,6 +19,7 @@ mod records;
 mod ring;
 mod sign;
 mod thread;
+mod times;
 mod udp;
 mod wire;
 
@@ -38,5 +39,6 @@ pub use ring::{NativeRing, ReferenceRing, Ring, RingError};
 pub use ring0_abi::Acks;
 pub use ring0_record_ring::named as record_ring_named;
 pub use thread::{Outlet, THREAD, UserOptions, UserShard, boot_ns, pin_to};
+pub use times::{Buckets, Times};
 pub use udp::UdpPort;
 pub use wire::Wire;

@@ -3,6 +3,7 @@
 use crate::kernel::KernelShard;
 use crate::records::Consumer;
 use crate::ring::RingError;
+use crate::times::Times;
 use ring0_abi::Acks;
 use ring0_engine::control::Control;
 use ring0_engine::record::Outcome;
@@ -78,6 +79,11 @@ pub trait Live {
     /// What the way in and out counts itself, by name.
     fn port_counters(&mut self) -> Vec<(&'static str, u64)> {
         Vec::new()
+    }
+
+    /// How long answers took, where a thread of this process gives them: from the packet's stamp of arrival until the network had its answer.
+    fn answer_times(&self) -> Option<&Times> {
+        None
     }
 
     /// The shard in the kernel, where it is one.
@@ -228,6 +234,10 @@ impl<T: Live + ?Sized> Live for Box<T> {
 
     fn port_counters(&mut self) -> Vec<(&'static str, u64)> {
         (**self).port_counters()
+    }
+
+    fn answer_times(&self) -> Option<&Times> {
+        (**self).answer_times()
     }
 
     fn failure(&self) -> Option<String> {

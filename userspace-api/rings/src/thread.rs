@@ -9,9 +9,10 @@
 use crate::bell::Bell;
 use crate::desk::{Counts, Desk};
 use crate::live::{Delivered, Live};
-use crate::port::{Port, PortError};
+use crate::port::{BATCH, Port, PortError};
 use crate::records::Consumer;
 use crate::ring::RingError;
+use crate::times::Times;
 use ring0_abi::Acks;
 use ring0_engine::canon::StateHash;
 use ring0_engine::control::{Control, ControlKind, Gap};
@@ -81,6 +82,7 @@ pub struct UserShard {
     ring: SharedRing,
     records: Consumer,
     counts: Arc<Counts>,
+    times: Arc<Times>,
     calls: Calls,
     thread: Option<JoinHandle<()>>,
     failure: Arc<std::sync::OnceLock<String>>,
@@ -102,6 +104,9 @@ struct Thread {
     /// Arrival number of the last packet.
     arrived: u64,
     lost: u64,
+    /// When the packets arrived that were answered in this batch.
+    answered: Vec<u64>,
+    times: Arc<Times>,
     is_over: bool,
 }
 
@@ -137,6 +142,7 @@ impl UserShard {
             snapshot.restore(native.shard(), native.layout())?;
         }
         let counts = Arc::new(Counts::default());
+        let times = Arc::new(Times::default());
         let name = port.name();
         let bell = Arc::new(Bell::new()?);
         port.heed(&bell);
@@ -146,6 +152,8 @@ impl UserShard {
             bell: Arc::clone(&bell),
             arrived: 0,
             lost: 0,
+            answered: Vec::with_capacity(BATCH),
+            times: Arc::clone(&times),
             is_over: false,
         };
         let (sender, asked) = channel();
@@ -169,6 +177,7 @@ impl UserShard {
             records: Consumer::observer(&ring)?,
             ring,
             counts,
+            times,
             calls: Calls { sender, bell },
             thread: Some(running),
             failure,
@@ -280,13 +289,24 @@ impl Thread {
                 }
                 self.desk.set_running(false);
                 self.port.flush()?;
+                self.time();
             }
+        }
+    }
+
+    /// One look at the clock a batch: its answers are with the network now.
+    fn time(&mut self) {
+        if !self.answered.is_empty() {
+            let now = boot_ns();
+            let stamps = self.answered.drain(..);
+            stamps.for_each(|it| self.times.add(now.saturating_sub(it)));
         }
     }
 
     #[inline]
     fn packet(&mut self, index: usize) {
         let arrival = self.port.packet(index);
+        let stamp = arrival.boot_ns;
         if let Some(number) = arrival.number {
             let expected = self.arrived + 1;
             self.arrived = number;
@@ -300,6 +320,7 @@ impl Thread {
             .packet(arrival.payload, arrival.boot_ns, &arrival.from);
         if let Some(len) = answer {
             self.port.answer(index, self.desk.answer(), len);
+            self.answered.push(stamp);
         }
     }
 
@@ -398,6 +419,10 @@ pub fn boot_ns() -> u64 {
 }
 
 impl Live for UserShard {
+    fn answer_times(&self) -> Option<&Times> {
+        Some(&self.times)
+    }
+
     fn memory(&self) -> Memory<'_> {
         self.view.memory()
     }
