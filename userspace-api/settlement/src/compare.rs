@@ -6,7 +6,7 @@
 use crate::batch::Batch;
 use crate::book::{Book, FeePart};
 use crate::cell::Cell;
-use crate::custody::{Aside, Channel, Custody};
+use crate::custody::{Channel, Custody};
 use crate::id::{AccountId, AssetId};
 use crate::ledger::Ledger;
 use crate::stream::Stream;
@@ -190,15 +190,15 @@ fn asides(left: &Custody, right: &Custody, asset: AssetId) -> Option<RowDifferen
         .collect();
     accounts.into_iter().find_map(|account| {
         let [ours, theirs] = [left, right].map(|it| it.aside(account, asset));
-        let parts: [(&str, fn(&Aside) -> i128); 4] = [
-            ("transit", |it| it.transit),
-            ("pending", |it| it.pending),
-            ("arriving", |it| it.arriving),
-            ("dust", |it| it.dust),
+        let parts = [
+            ("transit", ours.transit, theirs.transit),
+            ("pending", ours.pending, theirs.pending),
+            ("arriving", ours.arriving, theirs.arriving),
+            ("dust", ours.dust, theirs.dust),
         ];
-        parts.into_iter().find_map(|(name, of)| {
+        parts.into_iter().find_map(|(name, ours, theirs)| {
             let row = || format!("what is {name} of account {}", account.0);
-            differ(row, Some(of(&ours)), Some(of(&theirs)))
+            differ(row, Some(ours), Some(theirs))
         })
     })
 }
