@@ -136,17 +136,19 @@ fn a_hundred_replaces_under_load_lose_nothing() {
     let mut stand = Stand::up();
     let arena = stand.status()["arena_id"].clone();
     let taken = || counter(&stand, ring0_abi::Counter::Taken);
+    // A processor of a virtual machine may stand still with the shard's lock: what arrives on the other one meanwhile is dropped under this name.
+    let busy = || counter(&stand, ring0_abi::Counter::DropBusy);
 
     let begun = Instant::now();
     let before = taken();
     let (quiet, ()) = while_trading(&stand, LOST, || std::thread::sleep(Duration::from_secs(3)));
     let rate = quiet.sum(|stats| stats.packets) as f64 / begun.elapsed().as_secs_f64();
-    let baseline = quiet.sum(|stats| stats.resends);
     assert_eq!(taken() - before, quiet.sum(|stats| stats.packets));
+    let baseline = quiet.sum(|stats| stats.resends);
     println!("baseline: {rate:.0} packets/s, {baseline} sent again");
 
     let object = object().display().to_string();
-    let before = taken();
+    let (before, busy_before) = (taken(), busy());
     let begun = Instant::now();
     let (loaded, times) = while_trading(&stand, LOST, || {
         let mut times: Vec<(f64, f64)> = Vec::new();
@@ -171,11 +173,11 @@ fn a_hundred_replaces_under_load_lose_nothing() {
     });
     let seconds = begun.elapsed().as_secs_f64();
     let packets = loaded.sum(|stats| stats.packets);
+    let (resends, busy) = (loaded.sum(|stats| stats.resends), busy() - busy_before);
     println!(
-        "{REPLACES} replaces: {:.0} packets/s, {packets} packets, {} answered, {} sent again",
+        "{REPLACES} replaces: {:.0} packets/s, {packets} packets, {} answered, {resends} sent again, {busy} dropped because the shard was busy",
         packets as f64 / seconds,
         loaded.sum(|stats| stats.answered),
-        loaded.sum(|stats| stats.resends)
     );
     let mut updates: Vec<f64> = times.iter().map(|(update, _)| *update).collect();
     updates.sort_by(f64::total_cmp);
@@ -188,10 +190,7 @@ fn a_hundred_replaces_under_load_lose_nothing() {
         "each packet was answered"
     );
     assert_eq!(taken() - before, packets, "and taken once");
-    assert!(
-        loaded.sum(|stats| stats.resends) <= baseline,
-        "none was lost"
-    );
+    assert!(resends <= busy, "none was lost without a name");
     assert_eq!(loaded.sum(|stats| stats.duplicates), 0);
     let mut logs = quiet.logs;
     for (all, more) in logs.iter_mut().zip(loaded.logs) {
