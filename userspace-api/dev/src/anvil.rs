@@ -1,9 +1,8 @@
 //! A chain of one's own: anvil on loopback, gone with the value, and the contracts that are put on it.
 
-use crate::Trouble;
+use crate::{Trouble, port};
 use alloy_primitives::{Address, Bytes, U256, hex};
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -79,9 +78,7 @@ impl Node {
     pub fn start() -> Result<Node, Trouble> {
         let anvil = contracts()?.join("tools/bin/anvil").canonicalize()?;
         // Free now; should another process take it first, the node ends and says so.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-            .local_addr()?
-            .port();
+        let port = port::tcp(None)?;
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
             .arg(anvil)

@@ -6,6 +6,7 @@
 
 pub mod anvil;
 pub mod hub;
+mod port;
 mod program;
 mod signer;
 mod venue;

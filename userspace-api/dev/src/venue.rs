@@ -3,6 +3,7 @@
 use crate::Trouble;
 use crate::anvil::{self, Node};
 use crate::hub::{self, ANCHOR, Placed, RULES};
+use crate::port;
 use crate::program::Program;
 use crate::signer::{self, SignerKind};
 use alloy_primitives::{Address, B256, keccak256};
@@ -13,7 +14,7 @@ use ring0_socket::Client;
 use ring0d::RingKind;
 use serde_json::{Value, json};
 use std::fs::{self, DirBuilder};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,21 +58,6 @@ impl Options {
             cosign_ms: 5_000,
         }
     }
-}
-
-/// A port that is free now: the usual one, or any.
-fn tcp_port(usual: u16, any: bool) -> Result<u16, Trouble> {
-    let wanted = if any { 0 } else { usual };
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted));
-    let free = free.or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
-    Ok(free.local_addr()?.port())
-}
-
-fn udp_port(usual: u16, any: bool) -> Result<u16, Trouble> {
-    let wanted = if any { 0 } else { usual };
-    let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, wanted));
-    let free = free.or_else(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))?;
-    Ok(free.local_addr()?.port())
 }
 
 /// What of a venue is on a chain.
@@ -144,7 +130,8 @@ impl Venue {
             _ => None,
         };
         let market_file = folder.join("market.toml");
-        let port = udp_port(9_000, options.any_port)?;
+        let usual = |port| (!options.any_port).then_some(port);
+        let port = port::udp(usual(9_000))?;
         let text = match &veth {
             Some(_) => options.market.clone(),
             None => options
@@ -177,8 +164,8 @@ impl Venue {
             }
         };
 
-        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, tcp_port(8_080, options.any_port)?));
-        let ouch = SocketAddr::from((Ipv4Addr::LOCALHOST, tcp_port(8_081, options.any_port)?));
+        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, port::tcp(usual(8_080))?));
+        let ouch = SocketAddr::from((Ipv4Addr::LOCALHOST, port::tcp(usual(8_081))?));
         let files = Files {
             folder: &folder,
             options: &options,
