@@ -2,6 +2,7 @@
 
 mod books;
 mod kills;
+mod memory;
 mod restores;
 mod stage;
 mod units;

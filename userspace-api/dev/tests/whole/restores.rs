@@ -1,9 +1,11 @@
 //! Restore drills on a whole venue, as `docs/runbook-restores.md` has them step by step: the ledger's store lost, and of yesterday; the signer's of yesterday;
-//! the whole machine from journals, snapshot and keystore.
+//! the whole machine from journals, snapshot and keystore, in whose second life a wrong unit is found too.
 
 use crate::alone;
 use crate::books::{all_is_exact, begin, day, in_shard, met};
+use crate::memory::poke;
 use crate::stage::{Person, Stage, order};
+use crate::units::part_first_at;
 use ring0_dev::{Options, find};
 use ring0_trader::{Locate, Order, Outcome, Price, Shares};
 use serde_json::{Value, json};
@@ -187,6 +189,9 @@ const KEPT: [&str; 13] = [
     "identity",
 ];
 
+/// Its place in the market file.
+const DOLLAR: u32 = 0;
+
 /// What a shard, the ledger and the channels say of two people, and what stands in the book.
 fn picture(stage: &Stage, people: &[Person; 2]) -> Value {
     let of = |person: &Person| {
@@ -339,6 +344,12 @@ fn the_whole_machine_comes_back_from_journals_snapshot_and_keystore() {
     }
     day(&mut people, &mut wanted, 1);
     all_is_exact(&stage, &mut people, wanted, 0);
+
+    // A unit too many in the memory of the second life is found as in a first one: the search begins with the snapshot that the life began with.
+    let has = poke(&stage, people[0].account, DOLLAR, 1);
+    let exactly = format!("the memory of dev has {has} engine units, its records up to ");
+    let first = part_first_at(&stage, "USD", &exactly);
+    assert!(first.ends_with(&format!(" lead to {}", has - 1)), "{first}");
     let mut venue = stage.into_venue();
     assert!(venue.ended().is_empty(), "nothing has ended by itself");
     assert!(venue.down().is_empty(), "everything ends when asked to");

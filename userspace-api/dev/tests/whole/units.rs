@@ -1,10 +1,11 @@
 //! One wrong unit at each of the four places of CUSTODY 13, in a venue that runs: in what the ledger's store has of an account, in a tree, at the hub, in the
-//! operator's books. Each halts its asset and no other by a sequenced command and says both figures, and then exactly the row or block that is wrong; cancels
-//! work, other assets trade; cured, it goes on.
+//! operator's books; and one in the engine's own memory. Each halts its asset and no other by a sequenced command and says both figures, and then exactly
+//! the row, fact, shard or block that is wrong; cancels work, other assets trade; cured, it goes on.
 //! And a trader who leaves by the chain while it trades is no wrong unit.
 
 use crate::alone;
 use crate::books::COIN;
+use crate::memory::poke;
 use crate::stage::{PATIENCE, Person, Stage, order};
 use alloy_primitives::{Address, B256, TxKind, U256};
 use alloy_sol_types::SolCall;
@@ -58,6 +59,9 @@ maker_ppm = 0
 taker_ppm = 300
 
 [[rail]]"#;
+
+/// Its place in the market file.
+const EURO: u32 = 2;
 
 /// Instruments with the assets that they are traded in and paid in, by locate, and a price in the middle of their ladders.
 const INSTRUMENTS: [(&str, [&str; 2], u32); 3] = [
@@ -324,7 +328,7 @@ fn stands_still(stage: &Stage, traders: &mut Traders, asset: &str, equation: &st
 }
 
 /// The search that follows the halt names exactly what is wrong: in `status`, in `health`, in the audit log.
-fn part_first_at(stage: &Stage, asset: &str, exactly: &str) {
+pub(crate) fn part_first_at(stage: &Stage, asset: &str, exactly: &str) -> String {
     let first = stage.wait("where the figures part", || {
         let all = halted(stage)?;
         let (_, why) = all.into_iter().find(|(name, _)| name == asset)?;
@@ -341,6 +345,27 @@ fn part_first_at(stage: &Stage, asset: &str, exactly: &str) {
     let last = audit.lines().rfind(|it| it.contains("\"locate\"")).unwrap();
     let quoted = json!(first).to_string();
     assert!(last.contains(quoted.trim_matches('"')), "{last}");
+    first
+}
+
+/// The operators of settlement and of the shard let an asset go on, and everything trades.
+fn goes_on(stage: &Stage, traders: &mut Traders, asset: &str, why: &str) {
+    let request = json!({ "verb": "clear-halt", "asset": asset, "reason": why });
+    stage.say("settled", &request).expect("an operator may");
+    for (symbol, ..) in INSTRUMENTS.iter().filter(|it| it.1.contains(&asset)) {
+        let request = json!({ "verb": "resume", "instrument": symbol });
+        stage.say("dev", &request).expect("an operator may");
+    }
+    (0..3).for_each(|place| traders.trade(place));
+    some_cuts(stage);
+    assert_eq!(halted(stage), Some(vec![]));
+}
+
+/// Waits until figures were compared a few times more.
+fn some_cuts(stage: &Stage) {
+    let cuts = || stage.say("settled", &json!({ "verb": "batches" }))?["epoch"].as_u64();
+    let before = stage.wait("batches", cuts);
+    stage.wait("more cuts", || (cuts()? > before + 3).then_some(()));
 }
 
 #[test]
@@ -387,11 +412,6 @@ fn one_wrong_unit_at_any_place_halts_its_asset_and_no_other() {
     };
     signed(&mut [&mut carol, &mut dave], COIN, 10 * WHOLE);
     (0..3).for_each(|place| traders.trade(place));
-    let cuts = || stage.say("settled", &json!({ "verb": "batches" }))?["epoch"].as_u64();
-    let some_cuts = || {
-        let before = stage.wait("batches", cuts);
-        stage.wait("more cuts", || (cuts()? > before + 3).then_some(()));
-    };
 
     // Dave leaves by the chain and trades on before that counts: his channel keeps what was signed last, and nothing is wrong.
     stage.open_session(&mut dave);
@@ -409,7 +429,7 @@ fn one_wrong_unit_at_any_place_halts_its_asset_and_no_other() {
     let sell = Order::sell(locate, Shares(100), price).immediate();
     let ack = order(dave.trader.as_mut().unwrap(), &sell);
     assert_eq!(ack.quantity, 100, "{ack:?}");
-    some_cuts();
+    some_cuts(&stage);
     assert_eq!(halted(&stage), Some(vec![]));
     stage.confirm();
     stage.wait("the end of his trading", || {
@@ -418,7 +438,7 @@ fn one_wrong_unit_at_any_place_halts_its_asset_and_no_other() {
         let own = all.iter().find(|it| it["number"] == dave.account)?;
         (own["killed"] == true).then_some(())
     });
-    some_cuts();
+    some_cuts(&stage);
     assert_eq!(halted(&stage), Some(vec![]));
 
     let unit = |asset: &str| if asset == "ETH" { 10_i128.pow(10) } else { 1 };
@@ -451,24 +471,25 @@ fn one_wrong_unit_at_any_place_halts_its_asset_and_no_other() {
         }
         halts = sequenced.len();
 
-        // Cured: the store is made again from the journals; the operators of settlement and of the shard let it go on.
+        // Cured: the store is made again from the journals.
         stage.venue().settled.as_mut().unwrap().kill();
         fs::remove_file(stage.folder.join("settlement/ledger.redb")).unwrap();
         if exactly.starts_with("fact ") {
             change_a_fact(&stage, -1);
         }
         stage.venue().start_settled().unwrap();
-        let request =
-            json!({ "verb": "clear-halt", "asset": asset, "reason": "the store was made again" });
-        stage.say("settled", &request).expect("an operator may");
-        for (symbol, ..) in INSTRUMENTS.iter().filter(|it| it.1.contains(&asset)) {
-            let request = json!({ "verb": "resume", "instrument": symbol });
-            stage.say("dev", &request).expect("an operator may");
-        }
-        (0..3).for_each(|place| traders.trade(place));
-        some_cuts();
-        assert_eq!(halted(&stage), Some(vec![]));
+        goes_on(&stage, &mut traders, asset, "the store was made again");
     }
+
+    // In the engine's own memory: every record agrees, and what the shard says that it has does not.
+    let has = poke(&stage, carol.account, EURO, 1);
+    stands_still(&stage, &mut traders, "EUR", "(i)", 10_i128.pow(12));
+    let exactly = format!("the memory of dev has {has} engine units, its records up to ");
+    let first = part_first_at(&stage, "EUR", &exactly);
+    assert!(first.ends_with(&format!(" lead to {}", has - 1)), "{first}");
+    poke(&stage, carol.account, EURO, -1);
+    goes_on(&stage, &mut traders, "EUR", "the unit was taken out");
+
     let exactly = at_the_hub(&stage, &mut carol);
     stands_still(&stage, &mut traders, "USD", "(iii)", 1);
     part_first_at(&stage, "USD", &exactly);
