@@ -351,7 +351,8 @@ pub(crate) fn part_first_at(stage: &Stage, asset: &str, exactly: &str) -> String
 /// The operators of settlement and of the shard let an asset go on, and everything trades.
 fn goes_on(stage: &Stage, traders: &mut Traders, asset: &str, why: &str) {
     let request = json!({ "verb": "clear-halt", "asset": asset, "reason": why });
-    stage.say("settled", &request).expect("an operator may");
+    // Right after a start the halt may be on its way to the shard again; until it is there nothing is cleared.
+    stage.wait("the clearance", || stage.say("settled", &request));
     for (symbol, ..) in INSTRUMENTS.iter().filter(|it| it.1.contains(&asset)) {
         let request = json!({ "verb": "resume", "instrument": symbol });
         stage.say("dev", &request).expect("an operator may");

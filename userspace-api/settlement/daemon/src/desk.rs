@@ -212,8 +212,8 @@ pub(crate) struct Desk {
     limits_at: Instant,
     limits: BTreeMap<(u32, u32, u32), u64>,
     errors: BTreeMap<String, String>,
-    /// Halts that a shard has not taken, and when it is asked again.
-    halts: BTreeMap<(u32, u32), Instant>,
+    /// Halts, by shard and asset, that a shard has not taken yet: `None` while it is asked, and otherwise when it is asked again.
+    halts: BTreeMap<(u32, u32), Option<Instant>>,
     /// Accounts whose orders the shards were told to cancel, because they leave by the chain.
     left: BTreeSet<u32>,
 }
@@ -369,15 +369,8 @@ impl Desk {
         if self.book.protocol.is_published() {
             self.publish();
         }
-        for asset in self
-            .book
-            .controls
-            .all_halted()
-            .map(|(asset, _)| asset)
-            .collect::<Vec<_>>()
-        {
-            self.halt_shards(asset);
-        }
+        let halted: Vec<u32> = self.book.controls.all_halted().map(|it| it.0).collect();
+        halted.into_iter().for_each(|it| self.halt_shards(it));
         self.commit()
     }
 
@@ -428,19 +421,47 @@ impl Desk {
         Ok(())
     }
 
+    /// Has shards halt an asset, where they are not asked already.
+    fn halt_shards(&mut self, asset: u32) {
+        for (place, shard) in (0..).zip(&self.ways.shards) {
+            if self.halts.insert((place, asset), None) != Some(None) {
+                let _ = shard.send(ShardJob::HaltAsset { asset }); // it lives as long as the desk
+            }
+        }
+    }
+
     /// Asks shards again that have not taken a halt.
     fn halt_again(&mut self) {
         let now = Instant::now();
-        let due: Vec<(u32, u32)> = self
-            .halts
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(of, _)| *of)
-            .collect();
-        for (shard, asset) in due {
-            self.halts.remove(&(shard, asset));
-            let _ = self.ways.shards[shard as usize].send(ShardJob::HaltAsset { asset }); // it lives as long as the desk
+        for (&(shard, asset), again) in &mut self.halts {
+            if again.is_some_and(|at| at <= now) {
+                *again = None;
+                let _ = self.ways.shards[shard as usize].send(ShardJob::HaltAsset { asset }); // it lives as long as the desk
+            }
         }
+    }
+
+    /// Forgets the halts of an asset that shards have not taken.
+    ///
+    /// # Errors
+    /// One is on its way: it would come after the asset was let go on.
+    fn forget_halts(&mut self, asset: u32) -> Result<(), Failed> {
+        let asked = |(of, again): (&(u32, u32), &Option<Instant>)| {
+            (of.1 == asset && again.is_none()).then_some(of.0)
+        };
+        if let Some(shard) = self.halts.iter().find_map(asked) {
+            let name = &self.config.shards[shard as usize].name;
+            return no(format!(
+                "the halt is on its way to shard {name}, and would come after what is cleared now; ask again"
+            ));
+        }
+        let of_asset = |it: &&(u32, u32)| it.1 == asset;
+        let refused: Vec<(u32, u32)> = self.halts.keys().filter(of_asset).copied().collect();
+        for of in refused {
+            self.halts.remove(&of);
+            self.trouble(halt_of(&self.config, of), None);
+        }
+        Ok(())
     }
 
     /// Who leaves by the chain trades no more: what the chain pays is not won or lost again.
@@ -630,6 +651,12 @@ impl From<DeskError> for Failed {
     fn from(error: DeskError) -> Failed {
         Failed::Ended(error)
     }
+}
+
+/// What there is a trouble with, while a shard has not taken an asset's halt.
+fn halt_of(config: &Config, (shard, asset): (u32, u32)) -> String {
+    let shard = &config.shards[shard as usize].name;
+    format!("halt of {} in {shard}", config.asset_name(asset))
 }
 
 fn no<T>(why: impl ToString) -> Result<T, Failed> {

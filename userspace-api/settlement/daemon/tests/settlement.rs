@@ -513,6 +513,24 @@ fn one_unit_too_many_halts_its_asset_and_no_other() {
     };
     venue.shard(&forged).unwrap();
     venue.wait("the other halt", |it| halted(it).filter(|it| it.len() == 2));
+
+    // Nothing is cleared while its halt is on the way to a shard: it would come after the asset was let go on.
+    let ether = || "ETH".to_owned();
+    let halt = Request::HaltAsset {
+        asset: ether(),
+        reason: "to be sure".to_owned(),
+    };
+    let clear = Request::ClearHalt {
+        asset: ether(),
+        reason: "to see".to_owned(),
+    };
+    venue.wait("the halt's end at the shard", |it| it.ask(&clear).ok());
+    venue.freeze_shard(true);
+    venue.ask(&halt).unwrap();
+    let refused = venue.ask(&clear).unwrap_err();
+    assert!(refused.contains("on its way to shard main"), "{refused}");
+    venue.freeze_shard(false);
+    venue.wait("the clearance", |it| it.ask(&clear).ok());
 }
 
 #[test]

@@ -110,6 +110,7 @@ impl Desk {
                 if reason.trim().is_empty() {
                     return no("say why it may go on; the audit log keeps it");
                 }
+                self.forget_halts(asset)?;
                 self.write(Entry::Cleared { asset, reason })?;
                 let _ = self.ways.ledger.send(Job::Cleared(AssetId(asset))); // it has ended: told by itself
                 Ok(json!({ "ok": true }))

@@ -667,12 +667,6 @@ impl Desk {
         self.halt_shards(asset);
         Ok(())
     }
-
-    pub(super) fn halt_shards(&self, asset: u32) {
-        for shard in &self.ways.shards {
-            let _ = shard.send(ShardJob::HaltAsset { asset }); // it lives as long as the desk
-        }
-    }
 }
 
 /// Everybody's part of the batch that was recorded last: what each trader signs, and who it is.

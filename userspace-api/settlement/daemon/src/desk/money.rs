@@ -325,14 +325,13 @@ impl Desk {
                 self.marked[shard as usize] = next.map(|next| next.saturating_sub(1));
             }
             ShardJob::HaltAsset { asset } => {
-                let of = format!("halt of {}", self.config.asset_name(asset));
-                match result {
-                    Err(why) => {
-                        self.trouble(of, Some(why.text().to_owned()));
-                        self.halts.insert((shard, asset), Instant::now() + AGAIN);
-                    }
-                    Ok(_) => self.trouble(of, None),
+                let of = (shard, asset);
+                let why = result.err().map(|why| why.text().to_owned());
+                match &why {
+                    Some(_) => drop(self.halts.insert(of, Some(Instant::now() + AGAIN))),
+                    None => drop(self.halts.remove(&of)),
                 }
+                self.trouble(halt_of(&self.config, of), why);
             }
             ShardJob::Open { account } => {
                 if let Err(why) = result {

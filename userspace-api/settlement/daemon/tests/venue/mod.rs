@@ -18,6 +18,7 @@ use ring0_settled::protocol::{CoSignature, Request};
 use ring0_signer::stand::Stand as SignerStand;
 use ring0_trader::{Order, Trader, UdpTransport};
 use ring0d::Verb;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -457,6 +458,13 @@ impl Venue {
             .arg("--journal")
             .arg(path.join("journal"));
         self.recorder = Some(self.spawn("recorder", &mut recorder));
+    }
+
+    /// Stops the shard's process where it is, or lets it go on.
+    pub(crate) fn freeze_shard(&self, frozen: bool) {
+        let shard = &self.shard.as_ref().expect("it runs").0;
+        let signal = if frozen { Signal::STOP } else { Signal::CONT };
+        kill_process(Pid::from_child(shard), signal).unwrap();
     }
 
     /// One request to the shard's daemon.
