@@ -33,6 +33,8 @@ fn what_finds_the_shard_busy_is_dropped_by_name_and_taken_when_it_comes_again() 
     let mut trader = stand.trader("alice-1").with_options(options);
     trader.adopt().unwrap();
 
+    // Who holds the lock would drop its doorbells too, and here every drop is to be a packet.
+    stand.freeze_daemon(true);
     let (taken, busy, before) = (
         counted(Counter::Taken),
         counted(Counter::DropBusy),
@@ -61,12 +63,17 @@ fn what_finds_the_shard_busy_is_dropped_by_name_and_taken_when_it_comes_again() 
         assert_eq!(taken, 0, "nobody came in");
         sending.join().unwrap()
     });
+    stand.freeze_daemon(false);
     assert_eq!(acks.len(), 1);
     assert_eq!(acks[0].outcome, Outcome::Accepted, "{acks:?}");
     assert_eq!(counted(Counter::Taken) - taken, 1, "taken once");
     let resends = trader.stats().resends - before.resends;
     let dropped = counted(Counter::DropBusy) - busy;
-    assert!((DROPS..=dropped).contains(&resends), "{resends}, {dropped}");
+    // On a slow machine an answer may be waited for too briefly besides.
+    assert!(
+        dropped >= DROPS && resends >= dropped,
+        "{resends} sent again, {dropped} dropped"
+    );
     stand.settle();
     stand.recorded(); // has no gap, and nothing twice
     stand.unload();
